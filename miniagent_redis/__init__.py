@@ -1,0 +1,100 @@
+"""Persistent, distributed, multi-user conversations for LLM agents in Redis.
+
+Everything here is synchronous; ``miniagent_redis.aio`` has the same names with ``await``.
+
+A name is loaded when it is first used: redis-py alone takes 130 ms to import, which a program that
+only wants its ``--help`` should not pay.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    IncompleteResponse,
+    InvalidInput,
+    LockTimeout,
+    MiniAgentError,
+    ModelError,
+    NotDurable,
+    RateLimited,
+    RecordUnreadable,
+    SchemaTooNew,
+    SessionBusy,
+    SessionExists,
+    SessionNotFound,
+    SessionTooLarge,
+    StoreMisconfigured,
+    StoreUnavailable,
+    ToolError,
+    TurnNotSaved,
+    TurnSuperseded,
+    TurnUncertain,
+)
+
+if TYPE_CHECKING:
+    from .agent import AgentConfig, StreamCallback
+    from .config import RedisConfig
+    from .models import Event, EventType, Message, ToolCall, ToolResult, TurnResult, Usage
+    from .session import SessionAgent, SessionManager, SessionThread
+    from .store.manager import RedisSessionManager, get_redis_manager
+    from .tools import ToolRegistry
+
+_HOMES = {
+    "agent": ("AgentConfig", "StreamCallback"),
+    "config": ("RedisConfig",),
+    "models": ("Event", "EventType", "Message", "ToolCall", "ToolResult", "TurnResult", "Usage"),
+    "session": ("SessionAgent", "SessionManager", "SessionThread"),
+    "store.manager": ("RedisSessionManager", "get_redis_manager"),
+    "tools": ("ToolRegistry",),
+}
+
+__all__ = [
+    "AgentConfig",
+    "Event",
+    "EventType",
+    "IncompleteResponse",
+    "InvalidInput",
+    "LockTimeout",
+    "Message",
+    "MiniAgentError",
+    "ModelError",
+    "NotDurable",
+    "RateLimited",
+    "RecordUnreadable",
+    "RedisConfig",
+    "RedisSessionManager",
+    "SchemaTooNew",
+    "SessionAgent",
+    "SessionBusy",
+    "SessionExists",
+    "SessionManager",
+    "SessionNotFound",
+    "SessionThread",
+    "SessionTooLarge",
+    "StoreMisconfigured",
+    "StoreUnavailable",
+    "StreamCallback",
+    "ToolCall",
+    "ToolError",
+    "ToolRegistry",
+    "ToolResult",
+    "TurnNotSaved",
+    "TurnResult",
+    "TurnSuperseded",
+    "TurnUncertain",
+    "Usage",
+    "get_redis_manager",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value  # from now on it is found without this function
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,213 @@
+"""The loop that works out a turn: ask the model, run the tools it wants, ask again.
+
+A generator that does no I/O. It yields what is to be done, is sent what came of it, and returns
+the answer; agent.py does the doing. So every path can be tested without threads or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+from attrs import asdict, frozen
+
+from ..clock import Clock
+from ..codec import check_json
+from ..errors import InvalidInput, ModelError
+from ..llm import ModelRequest, Reply, ToolSpec
+from ..models import Message, ToolCall, ToolResult, Usage
+from ..tools import ToolRegistry
+from .config import AgentConfig
+from .view import conversation
+
+
+@frozen
+class AskModel:
+    """Send back the model's Reply."""
+
+    request: ModelRequest
+
+
+@frozen
+class StartTools:
+    """Start these calls, and wait for none."""
+
+    calls: tuple[ToolCall, ...]
+
+
+@frozen
+class AwaitTool:
+    """Send back the ToolResult of the started call that finishes next."""
+
+
+@frozen
+class Stage:
+    """Keep these messages, so that whoever resumes the turn starts behind them."""
+
+    messages: tuple[Message, ...]
+
+
+Action = AskModel | StartTools | AwaitTool | Stage
+Outcome = Reply | ToolResult | None
+_ORDINARY_REASONS = ("stop", "tool_calls")
+
+
+@frozen(kw_only=True)
+class TurnLoop:
+    """One turn: its fixed surroundings. ``run`` is the loop."""
+
+    config: AgentConfig
+    tools: ToolRegistry
+    clock: Clock
+    turn_id: str
+    session_id: str
+    user_id: str | None
+
+    def run(
+        self, history: Sequence[Message], staged: Sequence[Message]
+    ) -> Generator[Action, Outcome, Message]:
+        """Yield actions until the model has answered, and return its answer, which is not staged.
+
+        ``history`` is the thread before this turn. ``staged`` are this turn's messages so far:
+        the user's, and in a resumed turn what was staged after it. Tool results among them are
+        used as they are; calls without one are run, unless the tool is not idempotent: then the
+        model is told that the outcome is unknown. Raises ModelError for an unusable reply, or if
+        there is no answer after ``max_steps`` replies.
+        """
+        earlier = conversation(history)
+        steps = list(staged)
+        specs = tuple(ToolSpec(**spec) for spec in self.tools.specs())
+        yield from self._resume(steps)
+        asked = sum(message.role == "assistant" for message in steps)
+        for step in range(asked + 1, self.config.max_steps + 1):
+            request = ModelRequest(
+                messages=earlier + conversation(steps),
+                tools=specs,
+                system=self.config.system_prompt or None,
+                params=self.config.params,
+                timeout=self.config.model_timeout,
+                session_id=self.session_id,
+                user_id=self.user_id,
+            )
+            reply = yield AskModel(request)
+            assert isinstance(reply, Reply)
+            _check(reply)
+            message = self._reply_message(reply)
+            if not reply.tool_calls:
+                return message
+            if step == self.config.max_steps:
+                break  # nobody would see what these tools find
+            steps.append(message)
+            yield Stage((message,))
+            yield from self._run_tools(reply.tool_calls, steps)
+        raise ModelError(
+            f"the model did not come to an answer within {self.config.max_steps} steps",
+            cause="each of its replies asked for more tools",
+            hint="raise AgentConfig.max_steps, or make the tools' results easier to use",
+        )
+
+    def _resume(self, steps: list[Message]) -> Generator[Action, Outcome, None]:
+        """Finish the calls that an earlier holder of the turn left without a result."""
+        runnable: list[ToolCall] = []
+        lost: list[Message] = []
+        for call in _open_calls(steps):
+            tool = self.tools.get(call.name)
+            if tool is None or tool.idempotent:
+                runnable.append(call)
+            else:
+                lost.append(self._result_message(_unknown_outcome(call)))
+        if lost:
+            steps.extend(lost)
+            yield Stage(tuple(lost))
+        yield from self._run_tools(runnable, steps)
+
+    def _run_tools(
+        self, calls: Sequence[ToolCall], steps: list[Message]
+    ) -> Generator[Action, Outcome, None]:
+        if not calls:
+            return
+        yield StartTools(tuple(calls))
+        for _ in calls:
+            result = yield AwaitTool()
+            assert isinstance(result, ToolResult)
+            message = self._result_message(result)
+            steps.append(message)
+            yield Stage((message,))
+
+    def _reply_message(self, reply: Reply) -> Message:
+        metadata: dict[str, Any] = {}
+        if reply.usage != Usage():
+            metadata["usage"] = asdict(reply.usage)
+        if reply.finish_reason not in _ORDINARY_REASONS:
+            metadata["finish_reason"] = reply.finish_reason
+        return Message(
+            "assistant",
+            reply.text,
+            tool_calls=reply.tool_calls,
+            turn_id=self.turn_id,
+            created_at=self.clock.time(),
+            metadata=metadata,
+        )
+
+    def _result_message(self, result: ToolResult) -> Message:
+        return Message(
+            "tool",
+            result.content,
+            tool_call_id=result.call_id,
+            name=result.name,
+            turn_id=self.turn_id,
+            created_at=self.clock.time(),
+            metadata={"is_error": True} if result.is_error else {},
+        )
+
+
+def usage_of(messages: Iterable[Message]) -> Usage:
+    """Add up what the replies among the messages cost, by their metadata."""
+    total = Usage()
+    for message in messages:
+        if used := message.metadata.get("usage"):
+            total += Usage(
+                used.get("input_tokens", 0),
+                used.get("output_tokens", 0),
+                used.get("cached_tokens", 0),
+            )
+    return total
+
+
+def _open_calls(steps: Sequence[Message]) -> list[ToolCall]:
+    """Return the calls without result. Only the last reply can have some."""
+    answered: set[str | None] = set()
+    for message in reversed(steps):
+        if message.role != "tool":
+            return [call for call in message.tool_calls if call.id not in answered]
+        answered.add(message.tool_call_id)
+    return []
+
+
+def _unknown_outcome(call: ToolCall) -> ToolResult:
+    return ToolResult(
+        call.id,
+        call.name,
+        "outcome unknown: the process stopped while it ran, and it was not run again because "
+        "doing it twice may do harm; find out what was done before you call it again",
+        is_error=True,
+    )
+
+
+def _check(reply: Reply) -> None:
+    if not reply.tool_calls and not reply.text.strip():
+        raise ModelError(
+            "the model gave an empty answer",
+            cause=f"it finished with the reason {reply.finish_reason!r}",
+            hint="send the message again, or raise max_tokens",
+        )
+    for call in reply.tool_calls:
+        try:
+            if not isinstance(call.arguments, dict):
+                raise InvalidInput(f"the arguments are {type(call.arguments).__name__}, no object")
+            check_json(call.arguments, "arguments")
+        except InvalidInput as exc:
+            raise ModelError(
+                f"the model called {call.name!r} with arguments that are no JSON object",
+                cause=str(exc),
+            ) from exc

@@ -1,0 +1,95 @@
+"""The tool calls of one reply, each in a thread of its own.
+
+A pool shared between turns is not used on purpose: a tool may itself run a turn whose tools need
+threads of the same pool, and then all wait for each other; a tool that hangs would hold up the
+interpreter's exit; and a forked child inherits a pool without its threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from math import inf
+from queue import Empty, SimpleQueue
+
+from ..clock import Clock
+from ..models import ToolCall, ToolResult
+from ..tools import ToolRegistry, call_tool
+
+MOST_AT_ONCE = 16  # threads for one reply; further calls wait
+_LOOK_AROUND = 0.05  # seconds between looks at the clock and at whether the turn was cancelled
+
+
+class ToolRuns:
+    """Start the calls; ``next`` gives the results as they finish.
+
+    Each call runs in a daemon thread with a copy of the caller's context variables. ``timeout``
+    is in seconds, for tools that set none; None waits for ever. A thread cannot be killed: a tool
+    that took too long goes on until it ends by itself, but its result is dropped.
+    """
+
+    def __init__(
+        self,
+        tools: ToolRegistry,
+        calls: Sequence[ToolCall],
+        *,
+        clock: Clock,
+        timeout: float | None,
+        check: Callable[[], None],
+    ) -> None:
+        self._tools = tools
+        self._clock = clock
+        self._timeout = timeout
+        self._check = check
+        self._waiting = deque(calls)
+        self._running: dict[str, tuple[ToolCall, float, float]] = {}  # with timeout and deadline
+        self._finished: SimpleQueue[ToolResult | BaseException] = SimpleQueue()
+        self._start_more()
+
+    def next(self) -> ToolResult:
+        """Return the next result; blocks until there is one, or what ``check`` raises.
+
+        What is no Exception (KeyboardInterrupt, SystemExit) in a tool is raised here.
+        """
+        while True:
+            self._check()
+            try:
+                finished = self._finished.get(timeout=_LOOK_AROUND)
+            except Empty:
+                if (late := self._first_late()) is None:
+                    continue
+                finished = late
+            if isinstance(finished, BaseException):
+                raise finished
+            if self._running.pop(finished.call_id, None) is not None:  # else it came too late
+                self._start_more()
+                return finished
+
+    def _start_more(self) -> None:
+        while self._waiting and len(self._running) < MOST_AT_ONCE:
+            call = self._waiting.popleft()
+            tool = self._tools.get(call.name)
+            timeout = (tool and tool.timeout) or self._timeout or inf
+            self._running[call.id] = (call, timeout, self._clock.monotonic() + timeout)
+            threading.Thread(
+                target=copy_context().run,
+                args=(self._run, call),
+                name=f"miniagent-tool-{call.name}",
+                daemon=True,
+            ).start()
+
+    def _run(self, call: ToolCall) -> None:
+        try:
+            self._finished.put(call_tool(self._tools, call))
+        except BaseException as exc:
+            self._finished.put(exc)
+
+    def _first_late(self) -> ToolResult | None:
+        now = self._clock.monotonic()
+        for call, timeout, deadline in self._running.values():
+            if now >= deadline:
+                text = f"timed out after {timeout:g} s; it may still be running"
+                return ToolResult(call.id, call.name, text, is_error=True)
+        return None

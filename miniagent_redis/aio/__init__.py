@@ -1,0 +1,80 @@
+"""The library for asyncio: the same names, with ``await``.
+
+The very same blocking code runs in threads, so there is one implementation. What may ask Redis or
+a model is awaited. ``agent.thread(id)`` and ``manager.lock(name)`` only make an object, ``submit``
+starts a task, ``stream`` and ``get_messages`` are iterated with ``async for``, and ``serialize``
+and ``deserialize`` stay plain functions, called in a thread.
+
+A cancelled call waits for its thread, so that a turn is either stored or dropped by the time
+CancelledError arrives: at the model's next piece of text, or within 0.05 s while tools run.
+Threads see the task's context variables. Plain callbacks and tools run in threads; ``async def``
+ones run in the event loop of the task whose turn it is, and are cancelled with it. Any number of
+event loops may use one object, one after the other or at once.
+"""
+
+from ..agent import AgentConfig
+from ..config import RedisConfig
+from ..errors import (
+    IncompleteResponse,
+    InvalidInput,
+    LockTimeout,
+    MiniAgentError,
+    ModelError,
+    NotDurable,
+    RateLimited,
+    RecordUnreadable,
+    SchemaTooNew,
+    SessionBusy,
+    SessionExists,
+    SessionNotFound,
+    SessionTooLarge,
+    StoreMisconfigured,
+    StoreUnavailable,
+    ToolError,
+    TurnNotSaved,
+    TurnSuperseded,
+    TurnUncertain,
+)
+from ..models import Event, EventType, Message, ToolCall, ToolResult, TurnResult, Usage
+from .hooks import StreamCallback, ToolRegistry
+from .session import SessionAgent, SessionManager
+from .store import RedisSessionManager, get_redis_manager
+from .thread import SessionThread
+
+__all__ = [
+    "AgentConfig",
+    "Event",
+    "EventType",
+    "IncompleteResponse",
+    "InvalidInput",
+    "LockTimeout",
+    "Message",
+    "MiniAgentError",
+    "ModelError",
+    "NotDurable",
+    "RateLimited",
+    "RecordUnreadable",
+    "RedisConfig",
+    "RedisSessionManager",
+    "SchemaTooNew",
+    "SessionAgent",
+    "SessionBusy",
+    "SessionExists",
+    "SessionManager",
+    "SessionNotFound",
+    "SessionThread",
+    "SessionTooLarge",
+    "StoreMisconfigured",
+    "StoreUnavailable",
+    "StreamCallback",
+    "ToolCall",
+    "ToolError",
+    "ToolRegistry",
+    "ToolResult",
+    "TurnNotSaved",
+    "TurnResult",
+    "TurnSuperseded",
+    "TurnUncertain",
+    "Usage",
+    "get_redis_manager",
+]

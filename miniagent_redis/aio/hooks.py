@@ -1,0 +1,53 @@
+"""Callbacks and tools that may be async functions: they run in the caller's event loop."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine
+from functools import wraps
+from typing import Any, TypeVar
+
+from .._mirror import run_coroutine
+from ..agent import Callback
+from ..agent import StreamCallback as _StreamCallback
+from ..models import Event
+from ..tools import ToolRegistry as _ToolRegistry
+
+T = TypeVar("T")
+
+
+class StreamCallback(_StreamCallback):
+    """Callbacks by event type, called in the order of their registration; async ones are awaited.
+
+    >>> callbacks = StreamCallback()
+    >>> @callbacks.on(EventType.TEXT_DELTA)
+    ... async def show(event: Event) -> None:
+    ...     await websocket.send(event.text)
+
+    The turn goes on when they are done, so events arrive in order and a slow callback slows the
+    turn down. One that raises is logged and counted in ``errors``. Plain functions are called in
+    the turn's thread: use ``async def`` for what touches the event loop.
+    """
+
+    def _adapt(self, function: Callback) -> Callback:
+        return super()._adapt(_awaited(function) if callable(function) else function)
+
+
+class ToolRegistry(_ToolRegistry):
+    """Tools by name; async ones run in the event loop of the task whose turn it is.
+
+    So they can use its clients and connections. Plain functions run in a thread of their own.
+    """
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return run_coroutine(coroutine)
+
+
+def _awaited(function: Callback) -> Callback:
+    @wraps(function)
+    def call(event: Event) -> None:
+        result = function(event)
+        if inspect.iscoroutine(result):
+            run_coroutine(result)
+
+    return call

@@ -1,0 +1,263 @@
+"""RedisSessionManager for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from functools import cached_property, partial
+from typing import Any, Self
+
+import redis.asyncio
+
+from .._mirror import Caller, Pool, Threads, mirrors, mirrors_iterator
+from ..config import RedisConfig
+from ..locks import NamedLock as _Lock
+from ..store.manager import RedisSessionManager as _Store
+from ..store.manager import get_redis_manager as _get_redis_manager
+
+
+class RedisSessionManager:
+    """Sessions, threads, turns, cache, limits, locks and channels in one Redis.
+
+    Connects by itself at the first use, or in ``connect``; ``async with`` connects and
+    disconnects. ``sync`` is the blocking object underneath, for code in threads of its own.
+    Override ``serialize`` and ``deserialize``, as plain functions, to store another format.
+    """
+
+    def __init__(self, config: RedisConfig | None = None, **options: Any) -> None:
+        cls = type(self)
+        own_format = (cls.serialize, cls.deserialize) != (
+            RedisSessionManager.serialize,
+            RedisSessionManager.deserialize,
+        )
+        kind = partial(_OwnFormat, self) if own_format else _Store
+        self._stand_before(kind(config, **options))
+
+    def _stand_before(self, sync: _Store) -> Self:
+        self.sync = sync
+        self.config = sync.config
+        self.clock = sync.clock
+        self._threads = Threads()
+        self._clients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+        return self
+
+    async def disconnect(self) -> None:
+        """Write what is noted for the indexes, close all connections, let the threads end.
+
+        Of the asyncio clients only this event loop's is closed. Twice is fine.
+        """
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose(close_connection_pool=True)  # it was given its pool
+        await Caller().run(self._threads.pool("waits"), self.sync.disconnect)
+        self._threads.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.connect()
+        except asyncio.CancelledError:
+            await self.disconnect()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.disconnect()
+
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """This event loop's redis-py asyncio client, for commands and pipelines of your own.
+
+        It never retries. Connects, and blocks meanwhile, if nothing has connected before.
+        """
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            for other in [one for one in self._clients if one.is_closed()]:
+                del self._clients[other]
+            self._clients[loop] = self.sync.connections.async_client()
+        return self._clients[loop]
+
+    @property
+    def unreadable_records(self) -> int:
+        """How many unreadable records this process has met."""
+        return self.sync.unreadable_records
+
+    @property
+    def failed_expiry_hooks(self) -> int:
+        """How many calls of a hook have raised in this process."""
+        return self.sync.failed_expiry_hooks
+
+    def serialize(self, data: Any) -> bytes:
+        """Turn JSON data (a dict) into the bytes to store. Called in a thread."""
+        return _Store.serialize(self.sync, data)
+
+    def deserialize(self, data: bytes) -> Any:
+        """Turn stored bytes back into data; raise any ValueError if they are not readable."""
+        return _Store.deserialize(self.sync, data)
+
+    def lock(self, resource: str, *, ttl: int = 30, timeout: float = 10.0) -> NamedLock:
+        """Return a lock on any name, for ``async with``: waits up to ``timeout`` seconds.
+
+        It frees itself after ``ttl`` whole seconds. Entering raises LockTimeout.
+        """
+        return NamedLock(self._threads, partial(self.sync.lock, resource, ttl=ttl, timeout=timeout))
+
+    @mirrors(_Store.connect)
+    def connect(self) -> None: ...
+    @mirrors(_Store.health_check)
+    def health_check(self) -> None: ...
+    @mirrors(_Store.health)
+    def health(self) -> None: ...
+
+    # --- sessions -----------------------------------------------------------------------------
+
+    @mirrors(_Store.create_session)
+    def create_session(self) -> None: ...
+    @mirrors(_Store.get_session)
+    def get_session(self) -> None: ...
+    @mirrors(_Store.session_state)
+    def session_state(self) -> None: ...
+    @mirrors(_Store.update_session)
+    def update_session(self) -> None: ...
+    @mirrors(_Store.delete_session)
+    def delete_session(self) -> None: ...
+    @mirrors(_Store.touch_session)
+    def touch_session(self) -> None: ...
+    @mirrors(_Store.extend_session_ttl)
+    def extend_session_ttl(self) -> None: ...
+    @mirrors(_Store.list_sessions)
+    def list_sessions(self) -> None: ...
+    @mirrors(_Store.add_to_indexes)
+    def add_to_indexes(self) -> None: ...
+    @mirrors(_Store.remove_from_indexes)
+    def remove_from_indexes(self) -> None: ...
+    @mirrors(_Store.mark_active)
+    def mark_active(self) -> None: ...
+    @mirrors(_Store.flush_marks)
+    def flush_marks(self) -> None: ...
+    @mirrors(_Store.sweep, on="waits")  # for the hooks
+    def sweep(self) -> None: ...
+
+    # --- threads and turns --------------------------------------------------------------------
+
+    @mirrors(_Store.load_thread)
+    def load_thread(self) -> None: ...
+    @mirrors(_Store.load_rest)
+    def load_rest(self) -> None: ...
+    @mirrors(_Store.load_tail)
+    def load_tail(self) -> None: ...
+    @mirrors(_Store.append_to_thread)
+    def append_to_thread(self) -> None: ...
+    @mirrors(_Store.clear_thread)
+    def clear_thread(self) -> None: ...
+    @mirrors(
+        _Store.begin_turn,
+        on="waits",
+        # One that was taken over waits for whoever takes it over next.
+        undo=lambda store, turn, *_, **__: turn.resumed or store.abort_turn(turn),
+    )
+    def begin_turn(self) -> None: ...
+    @mirrors(_Store.stage_step)
+    def stage_step(self) -> None: ...
+    @mirrors(_Store.renew_lease)
+    def renew_lease(self) -> None: ...
+    @mirrors(_Store.commit_turn, on="waits")  # for Redis, up to commit_timeout
+    def commit_turn(self) -> None: ...
+    @mirrors(_Store.abort_turn)
+    def abort_turn(self) -> None: ...
+    @mirrors(_Store.resolve_turn)
+    def resolve_turn(self) -> None: ...
+
+    # --- cache, limits, locks, channels -------------------------------------------------------
+
+    @mirrors(_Store.cache_get)
+    def cache_get(self) -> None: ...
+    @mirrors(_Store.cache_set)
+    def cache_set(self) -> None: ...
+    @mirrors(_Store.cache_delete)
+    def cache_delete(self) -> None: ...
+    @mirrors(_Store.rate_limit)
+    def rate_limit(self) -> None: ...
+    @mirrors(_Store.check_rate_limit)
+    def check_rate_limit(self) -> None: ...
+    @mirrors(
+        _Store.acquire_lock,
+        on="waits",
+        undo=lambda store, got, resource, **_: got and store.release_lock(resource),
+    )
+    def acquire_lock(self) -> None: ...
+    @mirrors(_Store.release_lock)
+    def release_lock(self) -> None: ...
+    @mirrors(_Store.is_locked)
+    def is_locked(self) -> None: ...
+    @mirrors(_Store.publish)
+    def publish(self) -> None: ...
+    @mirrors(_Store.subscribe)
+    def subscribe(self) -> None: ...
+    @mirrors(_Store.unsubscribe)
+    def unsubscribe(self) -> None: ...
+    @mirrors_iterator(_Store.get_messages, on="waits")
+    def get_messages(self) -> None: ...
+
+
+class _OwnFormat(_Store):
+    """A store whose format is that of a subclass of the one above."""
+
+    def __init__(self, facade: RedisSessionManager, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._facade = facade
+
+    def serialize(self, data: Any) -> bytes:
+        return self._facade.serialize(data)
+
+    def deserialize(self, data: bytes) -> Any:
+        return self._facade.deserialize(data)
+
+
+class NamedLock:
+    """One holder's view of a named lock: for ``async with``, or ``acquire`` and ``release``.
+
+    Given back if the task is cancelled just when it gets it. Not reentrant.
+    """
+
+    def __init__(self, threads: Threads, make: Callable[[], _Lock]) -> None:
+        self._threads = threads
+        self._make = make
+
+    @cached_property
+    def sync(self) -> _Lock:
+        """The blocking lock underneath. Made in a thread, because it may have to connect."""
+        return self._make()
+
+    async def __aenter__(self) -> Self:
+        await self._enter()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.release()
+
+    @mirrors(_Lock.__enter__, on="waits", undo=lambda lock, _: lock.release())
+    def _enter(self) -> None: ...
+    @mirrors(_Lock.acquire, on="waits", undo=lambda lock, got, *_, **__: got and lock.release())
+    def acquire(self) -> None: ...
+    @mirrors(_Lock.release)
+    def release(self) -> None: ...
+    @mirrors(_Lock.extend)
+    def extend(self) -> None: ...
+    @mirrors(_Lock.is_held)
+    def is_held(self) -> None: ...
+
+
+_facades: dict[_Store, RedisSessionManager] = {}
+
+
+async def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionManager:
+    """Return this process's connected manager for ``config`` (default: from the environment).
+
+    The same one for the same settings. Raises StoreUnavailable or StoreMisconfigured.
+    """
+    with closing(Pool("miniagent-redis-aio-connect", 1)) as pool:
+        store = await Caller().run(pool, partial(_get_redis_manager, config))
+    if store not in _facades:
+        _facades[store] = RedisSessionManager.__new__(RedisSessionManager)._stand_before(store)
+    return _facades[store]

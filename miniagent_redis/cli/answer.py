@@ -1,0 +1,61 @@
+"""An answer as it arrives: its text on stdout, the tool calls on a line each on stderr."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..models import Event, EventType
+from .terminal import Terminal
+from .text import SafeStream
+from .transcript import tool_line
+
+
+class Answer:
+    """Shows the events of one turn. ``is_complete`` is whether the turn came to its end."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.turn_id: str | None = None
+        self.is_complete = False
+        self._terminal = terminal
+        self._text = SafeStream()
+        self._in_line = False
+        self._calls: dict[str, dict[str, Any]] = {}
+
+    def show(self, event: Event) -> None:
+        """Print what there is to see of the event."""
+        self.turn_id = event.turn_id
+        data = event.data
+        match event.type:
+            case EventType.TEXT_DELTA:
+                self._write(self._text.feed(event.text))
+            case EventType.TOOL_CALL:
+                self._calls[data["id"]] = data["arguments"]
+            case EventType.TOOL_RESULT:
+                self.end()
+                self._terminal.note(
+                    tool_line(
+                        data["name"],
+                        self._calls.get(data["id"], {}),
+                        data["content"],
+                        is_error=data["is_error"],
+                    )
+                )
+            case EventType.AGENT_RESPONSE:
+                self.is_complete = True
+                self.end()
+            case _:
+                pass
+
+    def end(self) -> bool:
+        """End the line of text that has begun; return whether there was one."""
+        self._write(self._text.rest())
+        has_begun = self._in_line
+        if has_begun:
+            self._write("\n")
+        return has_begun
+
+    def _write(self, text: str) -> None:
+        if text:
+            # First, because Ctrl-C may come as soon as the text is to be seen.
+            self._in_line = not text.endswith("\n")
+            self._terminal.write(text)

@@ -1,0 +1,67 @@
+"""How a chat begins: connects, says where things are, and hands over to the loop."""
+
+from __future__ import annotations
+
+import click
+
+from ..agent import AgentConfig
+from ..config import RedisConfig
+from ..errors import InvalidInput
+from ..llm import resolve_model
+from ..session import SessionAgent, SessionManager
+from .line_input import is_interactive, open_reader
+from .lookup import LAST
+from .repl import Chat
+from .terminal import open_terminal
+
+
+def open_chat(
+    session: str | None,
+    *,
+    go_on: bool,
+    user: str,
+    model: str,
+    system: str,
+    config: RedisConfig,
+    ttl: float | None,
+) -> bool:
+    """Chat until the lines end; return whether it succeeded, which at a terminal it always does.
+
+    In the session meant by ``session``, or the one used last (``go_on``), which get the ``ttl``
+    if there is one, else in a new one.
+    """
+    terminal = open_terminal()
+    try:
+        agent_config = AgentConfig(model=resolve_model(model), system_prompt=system)
+    except InvalidInput as exc:
+        # Its own hint is for programmers.
+        problem = f"{exc.problem} ({exc.cause})" if exc.cause else exc.problem
+        raise click.BadParameter(problem, param_hint="'--model'") from None
+    with SessionAgent(agent_config, redis_config=config) as agent:
+        manager = SessionManager(agent)
+        chat = Chat(manager, user, terminal, ttl=ttl, is_interactive=is_interactive())
+        terminal.note(_whereabouts(agent))
+        where = chat.begin()
+        if go_on and not manager.list_sessions(user, 1):
+            terminal.note("There is no session to go on with yet.")
+        elif go_on or session is not None:
+            where = chat.resume(LAST if go_on else str(session))
+        terminal.note(f"{where}, model {model}. Type help for commands.")
+        if chat.is_interactive:
+            terminal.plain("")
+        chat.run(open_reader())
+    return chat.is_interactive or not chat.has_failed
+
+
+def _whereabouts(agent: SessionAgent) -> str:
+    address = agent.store.config.address
+    if address.kind == "memory":
+        return "Conversations are kept in memory, and gone when this program ends."
+    if address.kind == "embedded":
+        # Asked, not computed: this is where the server really writes.
+        folder = agent.store.client.config_get("dir")["dir"]
+        return (
+            f"Conversations are kept in {folder} (embedded server).\n"
+            "Set REDIS_URL=redis://host:6379 to use a Redis of your own."
+        )
+    return f"Conversations are kept in Redis at {address}."

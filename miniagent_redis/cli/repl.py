@@ -1,0 +1,198 @@
+"""The chat itself: reads a line, does what it says, and goes on whatever comes of it."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import closing, suppress
+
+from ..errors import MiniAgentError
+from ..models import isoformat
+from ..session import SessionManager
+from .answer import Answer
+from .commands import HELP, Command, Hint, Say, parse
+from .line_input import Reader
+from .lookup import find_session
+from .problems import show_problem
+from .signals import one_interrupt
+from .terminal import Terminal
+from .text import ago, number, short_id, span
+from .transcript import load_history, show_history, show_sessions
+
+_LISTED = 20
+
+
+class Chat:
+    """One person's chat. A new session is created with the first message, not before.
+
+    ``ttl`` in seconds is given to the sessions that are resumed; None leaves them theirs.
+    ``is_interactive`` is whether a person types: then Ctrl-C stops only what is being done.
+    ``has_failed`` is whether anything that was asked for failed.
+    """
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        user: str,
+        terminal: Terminal,
+        *,
+        ttl: float | None = None,
+        is_interactive: bool,
+    ) -> None:
+        self.is_interactive = is_interactive
+        self.has_failed = False
+        self._manager = manager
+        self._user = user
+        self._terminal = terminal
+        self._ttl = ttl
+        self.begin()
+
+    def begin(self) -> str:
+        """Prepare a new session; return what to say of it."""
+        self.session_id = str(uuid.uuid4())
+        self.is_created = False
+        kept = span(self._manager.store.config.session_ttl)
+        return f"Session {short_id(self.session_id)} (new, kept for {kept} after its last use)"
+
+    def resume(self, wanted: str) -> str:
+        """Go on with the session that is meant; return what to say of it.
+
+        Raises MiniAgentError if there is none.
+        """
+        current = self.session_id if self.is_created else None
+        found = find_session(self._manager, self._user, wanted, current=current)
+        store = self._manager.store
+        state = store.session_state(found, user_id=self._user)
+        if self._ttl is None:
+            store.touch_session(found, user_id=self._user)
+        else:
+            store.extend_session_ttl(found, self._ttl, user_id=self._user)
+        self.session_id, self.is_created = found, True
+        used = ago(isoformat(state.last_activity))
+        return f"Session {short_id(found)} ({number(state.message_count, 'message')}, used {used})"
+
+    def run(self, reader: Reader) -> None:
+        """Do what the lines say until they end or one says quit."""
+        while True:
+            try:
+                if not self._do_next(reader):
+                    break
+            except KeyboardInterrupt:
+                if not self.is_interactive:
+                    raise
+                self._terminal.note("Ctrl-D or quit leaves.")
+        if self.is_created and self.is_interactive:
+            self._terminal.note("Start the chat with --continue to go on with this conversation.")
+
+    def _do_next(self, reader: Reader) -> bool:
+        """Read a line and do what it says; return whether the chat goes on."""
+        line = reader.read()
+        typed = Command("quit") if line is None else parse(line)
+        if typed is None:
+            return True
+        if isinstance(typed, Command) and typed.name in ("quit", "exit"):
+            return False
+        try:
+            self._do(typed, reader)
+        except MiniAgentError as exc:
+            self.has_failed = True
+            show_problem(self._terminal, exc)
+        if self.is_interactive:
+            self._terminal.plain("")
+        return True
+
+    def _do(self, typed: Say | Command | Hint, reader: Reader) -> None:
+        match typed:
+            case Say(text):
+                self._say(text)
+            case Hint(text):
+                self.has_failed = True
+                self._terminal.plain(text)
+            case Command("new"):
+                self._terminal.note(self.begin() + ".")
+            case Command("list"):
+                self._list()
+            case Command("resume", wanted):
+                self._terminal.note(self.resume(wanted) + ".")
+            case Command("history"):
+                self._history()
+            case Command("clear"):
+                self._clear()
+            case Command("help"):
+                self._terminal.plain("\n".join(filter(None, (HELP, reader.tip))))
+            case _:
+                raise AssertionError(typed)
+
+    # --- commands -----------------------------------------------------------------------------
+
+    def _list(self) -> None:
+        sessions = self._manager.list_sessions(self._user, _LISTED)
+        if not sessions:
+            self._terminal.note("There are no sessions yet: one begins with your first message.")
+            return
+        show_sessions(self._terminal, self._manager, self._user, sessions, current=self.session_id)
+        if sessions.cursor and self._manager.list_sessions(self._user, 1, sessions.cursor):
+            self._terminal.note("These are the latest; resume finds the older ones too.")
+
+    def _history(self) -> None:
+        if self.is_created:
+            show_history(
+                self._terminal,
+                load_history(self._terminal, self._manager, self._user, self.session_id),
+            )
+        else:
+            self._terminal.note("Nothing has been said in this session yet.")
+
+    def _clear(self) -> None:
+        if self.is_created and self._manager.clear_history(self.session_id, user_id=self._user):
+            self._terminal.note("What was said in this session is forgotten.")
+        else:
+            self._terminal.note("There is nothing to forget in this session.")
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        """Send the message and print the answer. Ctrl-C drops both, without leaving the chat."""
+        is_first = not self.is_created
+        if is_first:
+            self._manager.create_or_resume_session(self._user, self.session_id)
+            self.is_created = True
+        answer = Answer(self._terminal)
+        with one_interrupt() as interrupt:
+            try:
+                self._stream(text, answer)
+            except (KeyboardInterrupt, Exception):
+                if not interrupt.has_come:
+                    raise
+                self._tell_stopped(answer)
+                if not self.is_interactive:
+                    raise KeyboardInterrupt from None
+            finally:
+                answer.end()
+                if is_first and not answer.is_complete:
+                    self._drop_if_empty()
+
+    def _stream(self, text: str, answer: Answer) -> None:
+        turn = self._manager.agent.stream(self.session_id, text, user_id=self._user)
+        with closing(turn) as events:
+            for event in events:
+                answer.show(event)
+
+    def _drop_if_empty(self) -> None:
+        """Leave no session behind whose only message failed."""
+        with suppress(MiniAgentError):
+            if not self._manager.get_history(self.session_id, 1, user_id=self._user):
+                self.is_created = False
+                self._manager.end_session(self.session_id, user_id=self._user)
+
+    def _tell_stopped(self, answer: Answer) -> None:
+        """Say what became of a stopped turn: Ctrl-C may have come a moment too late."""
+        resolve = self._manager.store.resolve_turn
+        turn_id = answer.turn_id
+        saved = turn_id and resolve(self.session_id, turn_id, user_id=self._user) == "committed"
+        if not answer.end():
+            self._terminal.plain("")  # the terminal shows ^C where the answer would be
+        self._terminal.note(
+            "Stopped, but the answer was saved already."
+            if saved
+            else "Stopped. Your message and this answer are not kept."
+        )

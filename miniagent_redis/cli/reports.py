@@ -1,0 +1,57 @@
+"""Sessions from the outside, for people and scripts: listed, shown, ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..config import RedisConfig
+from ..session import SessionAgent, SessionManager
+from .lookup import find_session
+from .terminal import open_terminal
+from .text import short_id
+from .transcript import load_history, show_history, show_sessions
+
+
+@contextmanager
+def _open(config: RedisConfig) -> Iterator[SessionManager]:
+    with SessionAgent(redis_config=config) as agent:
+        yield SessionManager(agent)
+
+
+def report_sessions(config: RedisConfig, user: str, limit: int, *, as_json: bool) -> None:
+    """Print up to ``limit`` sessions of the user, the most recently used first."""
+    terminal = open_terminal()
+    with _open(config) as manager:
+        page = manager.list_sessions(user, limit)
+        if as_json:
+            terminal.result(json.dumps(page, indent=2))
+            return
+        if page:
+            show_sessions(terminal, manager, user, page)
+        else:
+            terminal.note(f"{user} has no sessions yet.")
+        if page.cursor and manager.list_sessions(user, 1, page.cursor):
+            terminal.note("There are more: raise --limit.")
+
+
+def report_history(config: RedisConfig, user: str, wanted: str, *, as_json: bool) -> None:
+    """Print what was said in the session that is meant."""
+    terminal = open_terminal()
+    with _open(config) as manager:
+        messages = load_history(terminal, manager, user, find_session(manager, user, wanted))
+        if as_json:
+            terminal.result(json.dumps(messages, indent=2))
+        elif messages:
+            show_history(terminal, messages)
+        else:
+            terminal.note("Nothing is stored of what was said in this session.")
+
+
+def end_session(config: RedisConfig, user: str, wanted: str) -> None:
+    """Remove the session that is meant."""
+    with _open(config) as manager:
+        found = find_session(manager, user, wanted)
+        manager.end_session(found, user_id=user)
+        open_terminal().plain(f"Session {short_id(found)} is removed.")

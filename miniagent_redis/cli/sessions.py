@@ -1,0 +1,56 @@
+"""The commands ``list``, ``history`` and ``end``: their options.
+
+What they do is in reports.py, imported when one is run, so that --help does not wait for it.
+"""
+
+from __future__ import annotations
+
+import click
+
+from .options import debug_option, redis_config, url_option, user_option
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command("list", short_help="List sessions.")
+@user_option
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="Show this many at the most.",
+)
+@_json_option
+@url_option
+@debug_option
+def list_sessions(user: str, limit: int, as_json: bool, url: str | None) -> None:
+    """List sessions, the most recently used first."""
+    from .reports import report_sessions
+
+    report_sessions(redis_config(url), user, limit, as_json=as_json)
+
+
+@click.command(short_help="Show what was said in a session.")
+@click.argument("session")
+@user_option
+@_json_option
+@url_option
+@debug_option
+def history(session: str, user: str, as_json: bool, url: str | None) -> None:
+    """Show what was said in SESSION: its id, the start of it, or "last"."""
+    from .reports import report_history
+
+    report_history(redis_config(url), user, session, as_json=as_json)
+
+
+@click.command(short_help="Remove a session.")
+@click.argument("session")
+@user_option
+@url_option
+@debug_option
+def end(session: str, user: str, url: str | None) -> None:
+    """Remove SESSION with all that was said in it: its id, the start of it, or "last"."""
+    from .reports import end_session
+
+    end_session(redis_config(url), user, session)

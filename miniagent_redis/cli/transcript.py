@@ -1,0 +1,114 @@
+"""How what was said looks: tool calls on a line each, whole conversations, lists of sessions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..errors import SchemaTooNew, SessionNotFound
+from ..session import SessionManager
+from .terminal import Terminal
+from .text import ago, number, one_line, short_id
+
+_LONGEST_ARGUMENT = 60  # characters
+_LONGEST_RESULT = 80
+_LONGEST_TITLE = 60
+_FIRST = 3  # messages among which the first of the user is looked for
+_READERS = 8
+
+
+def tool_line(
+    name: str, arguments: Mapping[str, Any], content: str, *, is_error: bool = False
+) -> str:
+    """Return ``· calculator(expression="2+2") → 4``, shortened."""
+    given = ", ".join(f"{key}={_value(value)}" for key, value in arguments.items())
+    outcome = one_line(content, _LONGEST_RESULT) or "(nothing)"
+    mark = "failed: " if is_error else ""
+    return f"· {one_line(name, _LONGEST_ARGUMENT)}({given}) → {mark}{outcome}"
+
+
+def load_history(
+    terminal: Terminal, manager: SessionManager, user: str, session_id: str
+) -> list[dict[str, Any]]:
+    """Return all messages of the session, and say if some could not be read."""
+    store = manager.store
+    before = store.unreadable_records
+    messages = manager.get_history(session_id, user_id=user)
+    if missing := store.unreadable_records - before:
+        terminal.plain(f"{number(missing, 'message')} could not be read and is left out here.")
+    return messages
+
+
+def show_history(terminal: Terminal, messages: Iterable[Mapping[str, Any]]) -> None:
+    """Print a conversation as it looked: what the user said behind a ">"."""
+    calls: dict[str, Mapping[str, Any]] = {}
+    first = True
+    for message in messages:
+        text = content_text(message["content"]).rstrip("\n")
+        role = message["role"]
+        for call in message.get("tool_calls", ()):
+            calls[call["id"]] = call["arguments"]
+        if role == "tool":
+            terminal.result(
+                tool_line(
+                    message.get("name") or "tool",
+                    calls.get(message.get("tool_call_id", ""), {}),
+                    text,
+                    is_error=bool(message.get("metadata", {}).get("is_error")),
+                )
+            )
+        elif role == "user":
+            terminal.result(("" if first else "\n") + "> " + text.replace("\n", "\n  "))
+        elif text:
+            terminal.result(f"({role}) {text}" if role == "system" else text)
+        first = False
+
+
+def show_sessions(
+    terminal: Terminal,
+    manager: SessionManager,
+    user: str,
+    sessions: Sequence[Mapping[str, Any]],
+    *,
+    current: str | None = None,
+) -> None:
+    """Print a table of sessions, each with how it began."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        titles = list(readers.map(lambda each: _title(manager, user, each["session_id"]), sessions))
+    rows = [
+        (
+            short_id(each["session_id"]),
+            ago(each["last_activity"]) + (" (this one)" if each["session_id"] == current else ""),
+            f"{each['message_count']:,}",
+            title,
+        )
+        for each, title in zip(sessions, titles, strict=True)
+    ]
+    terminal.table(("SESSION", "LAST USED", "MESSAGES", "BEGINS WITH"), rows)
+
+
+def _title(manager: SessionManager, user: str, session_id: str) -> str:
+    try:
+        messages = manager.get_history(session_id, _FIRST, before=_FIRST, user_id=user)
+    except SessionNotFound:
+        return "(ended)"
+    except SchemaTooNew:
+        return "(written by a newer version)"
+    said = (content_text(each["content"]) for each in messages if each["role"] == "user")
+    return one_line(next(said, ""), _LONGEST_TITLE)
+
+
+def content_text(content: str | list[dict[str, Any]]) -> str:
+    """Return the readable part of a message's content, with what is not text named."""
+    if isinstance(content, str):
+        return content
+    return "".join(
+        str(part["text"]) if "text" in part else f"[{part.get('type', 'something')}]"
+        for part in content
+    )
+
+
+def _value(value: object) -> str:
+    return one_line(json.dumps(value, ensure_ascii=False), _LONGEST_ARGUMENT)

@@ -1,0 +1,239 @@
+"""Connections to Redis in profiles, and one way to send a command.
+
+Leaves out what the commands mean (store/), how scripts are loaded (scripts.py) and what faults mean
+(faults.py). redis-py's exceptions end here: everybody above sees the errors of errors.py, and
+``ReplyLost``.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis import exceptions as rx
+from redis.client import PubSub
+
+from .clients import Clients
+from .clock import Clock, SystemClock
+from .config import RedisConfig
+from .errors import MiniAgentError, StoreUnavailable
+from .faults import Faults, NoScript, Refused, ReplyLost, reason
+from .health import Availability
+from .wire import HeldConnections, HeldPool, pack
+
+T = TypeVar("T")
+CALL_TIMEOUT = 0.8
+"""Seconds for which an operation is repeated while Redis does not answer; one try may add its own
+socket timeout."""
+_BLOCK_MARGIN = 5.0
+
+
+class Connections:
+    """All connections of one store. Opened by ``open``, closed by ``close``; safe for threads.
+
+    A forked child gets connections of its own: redis-py's pools notice the fork.
+    """
+
+    def __init__(self, config: RedisConfig, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.address = config.address
+        self._faults = Faults(self.address, config.max_connections)
+        self._clients = Clients(config)
+        self.availability = Availability(str(self.address), self.clock)
+        self._own: redis.Redis | None = None
+        self._held = HeldConnections()
+        self._client: redis.Redis | None = None
+        self._opening = threading.Lock()
+
+    def translating(self) -> AbstractContextManager[None]:
+        """Turn redis-py's exceptions inside a ``with`` block into ours."""
+        return self._faults.translating()
+
+    def unavailable(self, cause: str) -> StoreUnavailable:
+        """Build the error for a server that cannot be reached."""
+        return self._faults.unavailable(cause)
+
+    @property
+    def is_memory(self) -> bool:
+        return self.address.kind == "memory"
+
+    @property
+    def is_open(self) -> bool:
+        return self._own is not None
+
+    def open(self) -> None:
+        """Connect and ask for a PING; answers within a second. Does nothing when already open.
+
+        Raises StoreUnavailable when nobody answers, StoreMisconfigured when we are refused.
+        """
+        with self._opening:
+            if self._own is not None:
+                return
+            self._clients.open()
+            own = self._make()
+            try:
+                with self.translating():
+                    own.ping()
+            except BaseException:
+                _close(own)
+                self._clients.close()
+                raise
+            pool = own.connection_pool
+            self._held = (
+                pool.held
+                if isinstance(pool, HeldPool)
+                else HeldConnections(pool, self.config.max_connections)
+            )
+            self._own = own
+
+    def close(self) -> None:
+        """Close every connection and leave the embedded server. Closing twice is fine."""
+        with self._opening:
+            self._held.close()
+            for client in (self._own, self._client):
+                if client is not None:
+                    _close(client)
+            self._own = self._client = None
+            self._clients.close()
+
+    def _make(self) -> redis.Redis:
+        return self._clients.make(
+            max_connections=self.config.max_connections, socket_timeout=self.config.socket_timeout
+        )
+
+    @property
+    def client(self) -> redis.Redis:
+        """A redis-py client for commands of others, with a pool of its own; it never retries."""
+        if self._client is None:
+            self.open()
+            with self._opening:
+                self._client = self._client or self._make()
+        return self._client
+
+    def listener(self, block: float) -> PubSub:
+        """Return a pub/sub connection for waits of up to ``block`` seconds; close it after use."""
+        self.open()
+        client: Any = self._clients.make(socket_timeout=block + _BLOCK_MARGIN)
+        listener: PubSub = client.pubsub()
+        return listener
+
+    def async_client(self) -> redis.asyncio.Redis:
+        """Return a new redis-py asyncio client of the same address; the caller closes it."""
+        self.open()
+        return self._clients.make_async(
+            max_connections=self.config.max_connections, socket_timeout=self.config.socket_timeout
+        )
+
+    # --- sending -------------------------------------------------------------------------
+
+    def call(self, *args: Any) -> Any:
+        """Send one command that may safely be repeated; return its reply."""
+        return self.call_many([args])[0]
+
+    def call_many(self, commands: Sequence[Sequence[Any]]) -> Any:
+        """Send commands that may safely be repeated, in one round trip; return their replies.
+
+        Not atomic. Repeated for CALL_TIMEOUT seconds while the server is away. Raises
+        StoreUnavailable, StoreMisconfigured or ReplyLost.
+        """
+        return self.persist(lambda: self.exchange(commands))
+
+    def exchange(self, commands: Sequence[Sequence[Any]], nonce: bytes | None = None) -> list[Any]:
+        """Send commands once over one connection and read every reply.
+
+        With ``nonce``, each reply must be a list that starts with it. A connection on which
+        anything else happened, a Ctrl-C included, is disconnected before it goes back to the
+        pool: an unread reply would be handed to the next caller.
+        """
+        if self._own is None:
+            self.open()
+        held = self._held
+        try:
+            connection = held.take()
+        except (rx.RedisError, OSError) as exc:
+            raise self._faults.before_sending(exc) from exc
+        healthy = False
+        try:
+            connection.send_packed_command([pack(commands)], check_health=False)
+            replies = [self._read(connection) for _ in commands]
+            healthy = nonce is None or all(
+                isinstance(reply, Exception) or (isinstance(reply, list) and reply[:1] == [nonce])
+                for reply in replies
+            )
+        except (rx.BusyLoadingError, rx.AuthenticationError) as exc:
+            # These are answers, though redis-py counts them among a connection's faults.
+            raise self._faults.refusal(exc) from exc
+        except (rx.RedisError, OSError) as exc:
+            raise ReplyLost(reason(exc)) from exc
+        finally:
+            held.give(connection, in_order=healthy)
+        if not healthy:
+            raise ReplyLost("the connection held another caller's reply")
+        for reply in replies:
+            if isinstance(reply, rx.ResponseError):
+                raise self._faults.refusal(reply) from reply
+        return replies
+
+    @staticmethod
+    def _read(connection: Any) -> Any:
+        try:
+            return connection.read_response()
+        except rx.ResponseError as exc:
+            return exc  # an answer like any other: the connection is in order
+
+    def probe(self) -> None:
+        """Try a PING once, also when Redis is known to be down. Raises as ``call`` does."""
+        self.persist(lambda: self.exchange([("PING",)]), insist=0)
+
+    def persist(self, attempt: Callable[[], T], insist: float | None = None) -> T:
+        """Repeat ``attempt`` until it succeeds, is refused for good, or its time has passed.
+
+        The attempt must be one that does no harm when it is executed twice. Once a reply was
+        lost the outcome stays uncertain until a reply arrives, so ReplyLost is what is raised
+        then, whatever the later tries met. The time is CALL_TIMEOUT, and while Redis is known to
+        be down there is one try at the most; or ``insist`` seconds in any case.
+        """
+        is_hopeless = insist is None and self.availability.is_down
+        if is_hopeless:
+            self.availability.check_in()
+        deadline = time.monotonic() + (CALL_TIMEOUT if insist is None else insist)
+        pause = 0.01
+        lost: ReplyLost | None = None
+        while True:
+            began = time.monotonic()
+            try:
+                result = attempt()
+            except ReplyLost as exc:
+                lost = exc
+                last: MiniAgentError = self.unavailable(str(exc))
+                is_outage, is_last = True, not self.config.retry_on_timeout
+            except Refused as exc:
+                last = exc.error
+                is_outage, is_last = exc.is_outage, False
+                with suppress(MiniAgentError):  # it is tried again, like the operation
+                    self._clients.revive()
+            else:
+                self.availability.answered()
+                return result
+            now = time.monotonic()
+            if is_last or is_hopeless or now + pause > deadline:
+                if is_outage:
+                    self.availability.failed(last, now - began)
+                raise lost or last
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 0.25)
+
+
+def _close(client: redis.Redis) -> None:
+    client.close()
+    client.connection_pool.disconnect()
+
+
+__all__ = ["Connections", "NoScript", "ReplyLost"]

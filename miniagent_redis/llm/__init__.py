@@ -1,0 +1,34 @@
+"""Models: what one is (base.py), how replies are put together (fold.py), and those built in."""
+
+from ..models import ToolCall, Usage
+from .base import Finish, Model, ModelEvent, ModelRequest, TextDelta, ToolSpec
+from .demo import DemoModel
+from .fold import Reply, ask, fold, folding
+from .function import FunctionModel, ModelFunction
+from .resolve import ENTRY_POINTS, resolve_model
+from .scripted import ScriptedModel
+from .text import estimate_input, estimate_tokens, words
+
+__all__ = [
+    "ENTRY_POINTS",
+    "DemoModel",
+    "Finish",
+    "FunctionModel",
+    "Model",
+    "ModelEvent",
+    "ModelFunction",
+    "ModelRequest",
+    "Reply",
+    "ScriptedModel",
+    "TextDelta",
+    "ToolCall",
+    "ToolSpec",
+    "Usage",
+    "ask",
+    "estimate_input",
+    "estimate_tokens",
+    "fold",
+    "folding",
+    "resolve_model",
+    "words",
+]

@@ -1,0 +1,75 @@
+"""What a model is: one method that streams events, and the data that goes in and comes out.
+
+A model answers by a stream of TextDelta, ToolCall and Usage events in any order and number, and
+then one Finish, which is mandatory and last: without it nobody could tell an answer from the
+beginning of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from ..models import Message, ToolCall, Usage
+
+
+@frozen
+class ToolSpec:
+    """A tool as a model is told of it. ``parameters`` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@frozen
+class ModelRequest:
+    """One question to a model.
+
+    ``messages`` are a valid conversation, oldest first: each tool call is followed by its result.
+    ``params`` holds ``temperature`` and ``max_tokens`` where they were set. ``timeout`` is in
+    seconds, for each wait on the network. ``session_id`` and ``user_id`` say on whose behalf.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    system: str | None = None
+    params: dict[str, Any] = field(factory=dict)
+    timeout: float | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+
+
+@frozen
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@frozen
+class Finish:
+    """The end of the answer.
+
+    ``reason`` is ``stop``, ``tool_calls``, ``length`` (``max_tokens`` was reached) or the
+    vendor's own word.
+    """
+
+    reason: str = "stop"
+
+
+ModelEvent = TextDelta | ToolCall | Usage | Finish
+
+
+class Model(Protocol):
+    """Anything that answers. One instance serves many threads at once."""
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        """Answer piece by piece; a generator is closed when nobody wants the rest.
+
+        Any exception means that the answer failed; those that are no MiniAgentError reach the
+        caller as ModelError. Several Usage events add up.
+        """
+        ...

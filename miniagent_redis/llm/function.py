@@ -1,0 +1,64 @@
+"""A plain function as a model: takes messages as dicts, gives text or an iterator of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from inspect import iscoroutinefunction
+from typing import Any
+
+from ..errors import InvalidInput, ModelError
+from .base import Finish, ModelEvent, ModelRequest, TextDelta
+
+ModelFunction = Callable[[list[dict[str, Any]]], str | Iterable[str]]
+
+
+class FunctionModel:
+    """Answer by calling ``function(messages)``.
+
+    ``messages`` are dicts with ``role`` (system, user or assistant) and ``content``, oldest
+    first, the system prompt before them. Tool calls of earlier turns are left out: a function
+    that knows nothing of tools has no use for them. The text it returns is the answer; an
+    iterator of text is streamed as it comes.
+    """
+
+    def __init__(self, function: ModelFunction) -> None:
+        if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+            raise InvalidInput(
+                "the model is an async function",
+                hint="give a plain function: it runs in a worker thread and may block",
+            )
+        self.function = function
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        answer = self.function(_plain_messages(request))
+        for piece in (answer,) if isinstance(answer, str) else _iterate(answer):
+            yield TextDelta(_text(piece))
+        yield Finish()
+
+
+def _plain_messages(request: ModelRequest) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    return system + [
+        {"role": message.role, "content": message.content}
+        for message in request.messages
+        if message.role != "tool" and (message.content or not message.tool_calls)
+    ]
+
+
+def _iterate(answer: object) -> Iterable[object]:
+    if isinstance(answer, Iterable) and not isinstance(answer, (bytes, dict)):
+        return answer
+    raise _wrong(answer)
+
+
+def _text(piece: object) -> str:
+    if isinstance(piece, str):
+        return piece
+    raise _wrong(piece)
+
+
+def _wrong(found: object) -> ModelError:
+    return ModelError(
+        f"the model function gave {type(found).__name__}",
+        hint="return the answer as str, or an iterator of str",
+    )

@@ -1,0 +1,72 @@
+"""From what a configuration calls a model to the model: a name, a Model, or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from ..errors import InvalidInput, MiniAgentError, ModelError
+from .base import Model
+from .demo import DemoModel
+from .function import FunctionModel, ModelFunction
+
+ENTRY_POINTS = "miniagent_redis.models"
+"""Other packages offer models here: a function from what follows the name's colon to a Model."""
+
+_OWN: dict[str, Callable[[str], Model]] = {"demo": lambda rest: DemoModel()}
+
+
+def resolve_model(model: str | Model | ModelFunction) -> Model:
+    """Return the model that is meant.
+
+    A name is ``demo``, or that of an entry point in the group ``miniagent_redis.models``, alone
+    or followed by a colon and what its function is called with (else an empty text). Raises
+    InvalidInput for a name that nobody knows, ModelError if the model cannot be set up.
+    """
+    if isinstance(model, str):
+        return _by_name(model)
+    if isinstance(model, type):
+        raise InvalidInput(
+            f"the model is the class {model.__name__}", hint="give an instance of it"
+        )
+    if hasattr(model, "stream"):
+        return cast(Model, model)
+    if callable(model):
+        return FunctionModel(model)
+    raise InvalidInput(
+        f"{model!r:.100} is no model",
+        hint="give a name, an object with stream(request), or a function from messages to text",
+    )
+
+
+def _by_name(text: str) -> Model:
+    name, _, rest = text.partition(":")
+    if name in _OWN:
+        return _OWN[name](rest)
+    offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if name not in offered:
+        raise InvalidInput(
+            f"there is no model {text!r}",
+            cause="known here: " + ", ".join(sorted({*_OWN, *offered})),
+            hint="install the package that offers it, or give a Model or a function instead",
+        )
+    return _set_up(offered[name], rest)
+
+
+def _set_up(entry: EntryPoint, rest: str) -> Model:
+    try:
+        model = entry.load()(rest)
+    except MiniAgentError:
+        raise
+    except Exception as exc:
+        raise ModelError(
+            f"the model {entry.name!r} cannot be set up",
+            cause=f"{entry.value} raised {type(exc).__name__}: {exc}",
+        ) from exc
+    if not hasattr(model, "stream"):
+        raise ModelError(
+            f"the model {entry.name!r} cannot be set up",
+            cause=f"{entry.value} gave {type(model).__name__}, which has no stream method",
+        )
+    return cast(Model, model)

@@ -1,0 +1,50 @@
+#!lua
+-- include: _open _session
+-- Open a turn with the user's message, or take over one whose lease has ended.
+-- ARGV  5 turn id  6 holder  7 lease in ms  8 'interrupt' or ''  9 largest thread in bytes
+--       10 known epoch  11 known count  12 most messages to return
+--       13 '1' if the turn id is the caller's own and may have been used before  14 message
+-- Returns  nonce 'ok' turn version epoch count start messages staged
+--            another turn than the one asked for, and its staged steps: an abandoned one
+--          nonce 'busy' ms left of the lease  |  nonce 'done' version, it was committed before
+--          nonce 'toolarge' bytes  |  those of _open and _session
+local turn, new, staged = ARGV[5], not open_turn, {}
+if open_turn and not (open_turn == turn and holder == ARGV[6]) then
+  if lease <= now then
+    staged = redis.call('LRANGE', KEYS[3], 0, -1)
+    new = #staged == 0 -- lost: there is nothing to go on with
+    turn = new and turn or open_turn
+  elseif ARGV[8] == 'interrupt' then
+    new = true
+  else
+    return {nonce, 'busy', lease - now}
+  end
+end
+if new then
+  local done = ARGV[13] == '1' and recall(turn)
+  if done then
+    return {nonce, 'done', done}
+  end
+  if bytes + #ARGV[14] > tonumber(ARGV[9]) then
+    return {nonce, 'toolarge', bytes + #ARGV[14]}
+  end
+  if open_turn then
+    close_turn()
+  end
+  redis.call('RPUSH', KEYS[3], ARGV[14])
+  emit('turn_started', turn, ARGV[14])
+end
+local lease_end = now + tonumber(ARGV[7])
+redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', lease_end)
+if deadline < lease_end then
+  slide() -- it must not expire under the turn
+else
+  redis.call('PEXPIREAT', KEYS[3], deadline + grace)
+end
+local start = tonumber(ARGV[11])
+if ARGV[10] ~= head[4] or start > count then
+  start = 0
+end
+local messages = start < count
+  and redis.call('LRANGE', KEYS[2], start, start + tonumber(ARGV[12]) - 1) or {}
+return {nonce, 'ok', turn, version, epoch, count, start, messages, staged}

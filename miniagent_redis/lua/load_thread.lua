@@ -1,0 +1,16 @@
+#!lua flags=no-writes
+-- include: _open _session
+-- Read a piece of the thread: forward from a position, or backward from one.
+-- ARGV  5 known epoch, or ''  6 start, or '' to read backward  7 end, or '' for the whole thread
+--       8 most messages to return
+-- Returns  nonce 'ok' version epoch count start messages  |  those of _open and _session
+local start, stop, most = tonumber(ARGV[6]), tonumber(ARGV[7]) or count, tonumber(ARGV[8])
+stop = math.min(stop, count)
+if not start then
+  start = math.max(stop - most, 0)
+elseif ARGV[5] ~= '' and ARGV[5] ~= head[4] then
+  start = 0
+end
+stop = math.min(stop, start + most)
+local messages = stop > start and redis.call('LRANGE', KEYS[2], start, stop - 1) or {}
+return {nonce, 'ok', version, epoch, count, start, messages}

@@ -1,0 +1,11 @@
+#!lua flags=no-writes
+-- include: _open _session
+-- Tell what became of a turn or another operation.
+-- ARGV  5 turn or operation id
+-- Returns  nonce 'ok' 'committed' version  |  nonce 'ok' 'open'  |  nonce 'ok' 'unknown'
+--          those of _open and _session
+local done = recall(ARGV[5])
+if done then
+  return {nonce, 'ok', 'committed', done}
+end
+return {nonce, 'ok', open_turn == ARGV[5] and 'open' or 'unknown'}

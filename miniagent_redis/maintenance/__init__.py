@@ -1,0 +1,1 @@
+"""What happens in the background: one thread that runs small jobs at their time."""

@@ -1,0 +1,53 @@
+"""What happened, for callbacks, iterators and watchers on other instances."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from attrs import field, frozen
+
+
+class EventType(StrEnum):
+    """The kinds of event, by what ``Event.data`` holds.
+
+    In the order in which a turn emits them; the last ones concern no turn.
+    """
+
+    TURN_STARTED = "turn_started"
+    """``message``: the user's message as a dict; ``resumed``: whether an abandoned turn goes on."""
+    TEXT_DELTA = "text_delta"
+    """``text``: the next piece of the answer."""
+    TOOL_CALL = "tool_call"
+    """``id``, ``name``, ``arguments``."""
+    TOOL_RESULT = "tool_result"
+    """``id``, ``name``, ``content``, ``is_error``."""
+    AGENT_RESPONSE = "agent_response"
+    """``text``: the whole answer, already stored; ``version``: of the session."""
+    TURN_FAILED = "turn_failed"
+    """``error``: class name; ``message``: what went wrong. Nothing of the turn was stored."""
+    MESSAGE_ADDED = "message_added"
+    """``message``: a message added outside a turn, as a dict."""
+    HISTORY_CLEARED = "history_cleared"
+    SESSION_CREATED = "session_created"
+    SESSION_ENDED = "session_ended"
+    SESSION_EXPIRED = "session_expired"
+    """It ended by time, and nothing of it is left."""
+    HEALTH_CHANGED = "health_changed"
+    """``state``: "healthy" or "down"; ``error``: why. Of the agent; ``session_id`` is empty."""
+
+
+@frozen
+class Event:
+    """One thing that happened on a session. ``at`` is in seconds since the epoch."""
+
+    type: EventType
+    session_id: str
+    turn_id: str | None = None
+    data: dict[str, Any] = field(factory=dict)
+    at: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The ``text`` of a TEXT_DELTA or AGENT_RESPONSE, else an empty string."""
+        return str(self.data.get("text", ""))

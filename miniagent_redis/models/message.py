@@ -1,0 +1,101 @@
+"""A message of a thread, the tool calls in it, and what it cost. Encoding is in codec.py."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+
+
+def new_id() -> str:
+    """Return a fresh random id: 32 hexadecimal digits, 128 bits."""
+    return os.urandom(16).hex()
+
+
+def isoformat(seconds: float) -> str:
+    """Render seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+@frozen
+class ToolCall:
+    """The model's wish to run a tool. ``arguments`` is the JSON object it passes."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = field(factory=dict)
+    extra: dict[str, Any] = field(factory=dict)
+    """Fields written by other versions; they survive a round trip."""
+
+
+@frozen
+class Usage:
+    """Tokens of one or several model calls; ``cached_tokens`` are part of ``input_tokens``."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@frozen
+class Message:
+    """One entry of a thread.
+
+    ``content`` is text, or a list of content parts (JSON objects with a ``type``) for models that
+    take images and the like. ``tool_calls`` belong to assistant messages, ``tool_call_id`` and
+    ``name`` to tool messages. ``created_at`` is in seconds since the epoch.
+    """
+
+    role: Role
+    content: str | list[dict[str, Any]] = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+    id: str = field(factory=new_id)
+    turn_id: str | None = None
+    created_at: float = 0.0
+    metadata: dict[str, Any] = field(factory=dict)
+    extra: dict[str, Any] = field(factory=dict)
+    """Fields written by other versions; they survive a round trip."""
+
+    @property
+    def text(self) -> str:
+        """The readable part of the content."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(str(part["text"]) for part in self.content if "text" in part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the message as plain data: ``role`` and ``content`` always, the rest if set."""
+        out: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            out["tool_calls"] = [
+                {"id": call.id, "name": call.name, "arguments": call.arguments}
+                for call in self.tool_calls
+            ]
+        if self.tool_call_id is not None:
+            out["tool_call_id"] = self.tool_call_id
+        if self.name is not None:
+            out["name"] = self.name
+        out["id"] = self.id
+        out["turn_id"] = self.turn_id
+        out["created_at"] = isoformat(self.created_at)
+        if self.metadata:
+            out["metadata"] = self.metadata
+        return out

@@ -1,0 +1,122 @@
+"""SessionManager: the simple face of it all. Create or resume a session, chat, look back, end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from ..codec import Json
+from ..errors import SessionExists, SessionNotFound
+from ..models import Event, Message, Page, TurnResult
+from .agent import SessionAgent
+
+
+class SessionManager:
+    """Sessions of one agent, by id. Safe for threads.
+
+    Every method takes an optional ``user_id``: with it, a session of somebody else is not found.
+    """
+
+    def __init__(self, agent: SessionAgent) -> None:
+        self.agent = agent
+        self.store = agent.store
+
+    def create_or_resume_session(
+        self,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        *,
+        data: Json | None = None,
+        ttl: float | None = None,
+    ) -> str:
+        """Return the id of a session to chat in: the one named, or a new one.
+
+        A session that is there is renewed and keeps its data; ``data`` and ``ttl`` (seconds, by
+        default the configured one) are for a new one. Raises SessionNotFound if the id is
+        somebody else's, InvalidInput for an unusable id.
+        """
+        if session_id is not None:
+            try:
+                self.store.touch_session(session_id, user_id=user_id)
+                return session_id
+            except SessionNotFound:
+                pass
+        new_id = session_id or str(uuid.uuid4())
+        try:
+            self.store.create_session(
+                new_id, data, ttl, user_id=user_id, agent_name=self.agent.config.name
+            )
+        except SessionExists:
+            # Someone else's, or created by another instance just now.
+            self.store.touch_session(new_id, user_id=user_id)
+        return new_id
+
+    def chat(self, session_id: str, message: str | Message, *, user_id: str | None = None) -> str:
+        """Send a message and return the answer; both are stored by then. Blocks.
+
+        Errors as in ``stream``.
+        """
+        return self.run(session_id, message, user_id=user_id).text
+
+    def run(
+        self, session_id: str, message: str | Message, *, user_id: str | None = None
+    ) -> TurnResult:
+        """Like ``chat``, returning the answer with its steps, usage and version."""
+        return self.agent.run(session_id, message, user_id=user_id)
+
+    def stream(
+        self, session_id: str, message: str | Message, *, user_id: str | None = None
+    ) -> Iterator[Event]:
+        """Send a message and yield what happens, text piece by piece, AGENT_RESPONSE last.
+
+        The turn begins at the first ``next``. Stopping early drops it: the thread stays as it
+        was. Raises SessionNotFound, SessionBusy, SessionTooLarge, TurnSuperseded, TurnNotSaved,
+        TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
+        """
+        return self.agent.stream(session_id, message, user_id=user_id)
+
+    def get_history(
+        self,
+        session_id: str,
+        limit: int | None = None,
+        before: int | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return messages as dicts, oldest first: all, or the last ``limit`` before ``before``.
+
+        Each has ``index`` (its position), ``role``, ``content``, ``id``, ``turn_id``,
+        ``created_at`` (ISO 8601, UTC) and, where set, ``tool_calls``, ``tool_call_id``, ``name``,
+        ``metadata``. For the page before, pass the first one's index as ``before``.
+        """
+        if limit is None and before is None:
+            found = self.store.load_thread(session_id, user_id=user_id)
+        else:
+            most = max(before or 1, 1) if limit is None else limit
+            found = self.store.load_tail(session_id, most, before=before, user_id=user_id)
+        return [
+            {"index": index, **message.to_dict()}
+            for index, message in zip(found.indexes, found.messages, strict=True)
+        ]
+
+    def list_sessions(
+        self, user_id: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[dict[str, Any]]:
+        """List sessions, the most recently used first, as dicts; a page at a time.
+
+        Each has ``session_id user_id agent_name created_at last_activity expires_at
+        message_count turns open_turn``. Pass the page's ``cursor`` for the next one.
+        """
+        return self.store.list_sessions(user_id, limit, cursor)
+
+    def clear_history(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """Remove the session's messages and keep the session; return whether there were any."""
+        removed = self.store.clear_thread(session_id, user_id=user_id)
+        self.agent.forget(session_id)
+        return removed > 0
+
+    def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """Remove the session with all that belongs to it; return whether it was there."""
+        self.agent.forget(session_id)
+        return self.store.delete_session(session_id, user_id=user_id)

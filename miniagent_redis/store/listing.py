@@ -1,0 +1,163 @@
+"""Listing sessions, page by page, from the indexes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from itertools import chain
+from typing import Any
+
+from ..errors import InvalidInput, MiniAgentError
+from ..keys import SHARDS, check_session_id, check_user_id
+from ..models import Page, isoformat
+from .base import check_position, log
+from .index import FRESH_MS, Index
+
+_MOST_TIED = 1000
+"""A cursor comes from outside and must not make one reply large."""
+_FIELDS = (
+    "user", "agent", "created_at", "last_activity", "deadline", "message_count", "turns", "turn",
+)  # fmt: skip
+_Entry = tuple[float, str]
+
+
+class Listing(Index):
+    """Which sessions there are."""
+
+    def list_sessions(
+        self, user_id: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[dict[str, Any]]:
+        """List sessions that are alive, the most recently used first.
+
+        ``user_id`` restricts the list to that user's. Each entry has ``session_id user_id
+        agent_name created_at last_activity expires_at`` (ISO 8601, UTC) ``message_count turns
+        open_turn``. The page's ``cursor`` is for the next page, None at the end. Takes two round
+        trips when all entries are alive, whatever the number of sessions; never scans the keyspace.
+        """
+        if check_position(limit, "limit", 1) > 1000:
+            raise InvalidInput(f"limit must be from 1 to 1000, not {limit!r}")
+        owner = None if user_id is None else check_user_id(user_id)
+        if user_id is None:
+            indexes = [self.keys.sessions(shard) for shard in range(SHARDS)]
+        else:
+            indexes = [self.keys.user_sessions(user_id)]
+        self.flush_marks()
+        at = _decode_cursor(cursor)
+        page: Page[dict[str, Any]] = Page()
+        while len(page) < limit:
+            wanted = limit - len(page)
+            entries = self._entries(indexes, at, wanted)
+            page.extend(self._alive(entries, owner))
+            if entries:
+                at = _after(entries, at)
+            if len(entries) < wanted:
+                return page
+        page.cursor = _encode_cursor(at)
+        return page
+
+    def _entries(
+        self, indexes: list[str], at: tuple[float, str, int] | None, limit: int
+    ) -> list[_Entry]:
+        """Return the next (score, session id), highest first, merged over the indexes."""
+        top, last, tied = at or (float("inf"), "", 0)
+        ceiling = "+inf" if at is None else repr(top)
+        # Of those tied with the last one seen, an index may hold all `tied` again.
+        most = limit + tied
+        while True:
+            replies = self._call_many(
+                [
+                    ("ZRANGE", key, ceiling, "-inf", "BYSCORE", "REV",
+                     "LIMIT", 0, most, "WITHSCORES")
+                    for key in indexes
+                ]
+            )  # fmt: skip
+            found = [_pairs(reply) for reply in replies]
+            fresh = [[e for e in entries if at is None or e < (top, last)] for entries in found]
+            # An index is told to its end, or far enough: not if sessions of that very millisecond
+            # were added since and fill the reply.
+            if all(
+                len(new) >= limit or len(entries) < most
+                for new, entries in zip(fresh, found, strict=True)
+            ):
+                break
+            most *= 2
+        return sorted(chain.from_iterable(fresh), reverse=True)[:limit]
+
+    def _alive(self, entries: list[_Entry], owner: bytes | None) -> list[dict[str, Any]]:
+        commands: list[tuple[Any, ...]] = []
+        for _, session_id in entries:
+            commands.append(("EXISTS", self.keys.session(session_id)))
+            commands.append(("HMGET", self.keys.metadata(session_id), *_FIELDS))
+        replies = self._call_many(commands)
+        now = self.clock.server_now_ms() or 0
+        listed: list[dict[str, Any]] = []
+        for entry, exists, values in zip(entries, replies[::2], replies[1::2], strict=True):
+            session_id = entry[1]
+            user, agent, created, used, deadline, count, turns, turn = values
+            if deadline is None or (owner is not None and user != owner):
+                # Nothing is there, or someone else has the id: what a refused creation left.
+                self._prune_if_old(entry, owner)
+                continue
+            if not exists or int(deadline) <= now:
+                continue
+            listed.append(
+                {
+                    "session_id": session_id,
+                    "user_id": user.decode("utf-8", "surrogatepass") or None,
+                    "agent_name": agent.decode("utf-8", "surrogatepass"),
+                    "message_count": int(count),
+                    "turns": int(turns),
+                    "created_at": isoformat(int(created) / 1000),
+                    "last_activity": isoformat(int(used) / 1000),
+                    "expires_at": isoformat(int(deadline) / 1000),
+                    "open_turn": turn.decode() if turn else None,
+                }
+            )
+        return listed
+
+    def _prune_if_old(self, entry: _Entry, owner: bytes | None) -> None:
+        score, session_id = entry
+        if score > self.clock.time() * 1000 - FRESH_MS:
+            return
+        if owner is None:
+            key = self.keys.sessions(self.keys.shard(session_id))
+        else:
+            key = self.keys.user_sessions(owner.decode("utf-8", "surrogatepass"))
+        try:
+            self._prune_entry(key, session_id, repr(score))
+        except MiniAgentError as exc:
+            log.warning("the index %s could not be pruned: %s", key, exc)
+
+
+def _pairs(reply: list[Any]) -> list[_Entry]:
+    """Read WITHSCORES, which is a flat list in RESP2 and a list of pairs in RESP3."""
+    if reply and isinstance(reply[0], list):
+        return [(float(score), member.decode()) for member, score in reply]
+    return [(float(s), m.decode()) for m, s in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def _after(entries: list[_Entry], at: tuple[float, str, int] | None) -> tuple[float, str, int]:
+    score, last = entries[-1]
+    tied = sum(1 for entry in entries if entry[0] == score)
+    if at is not None and at[0] == score:
+        tied += at[2]
+    return score, last, min(tied, _MOST_TIED)
+
+
+def _encode_cursor(at: tuple[float, str, int] | None) -> str:
+    return base64.urlsafe_b64encode(json.dumps(at).encode()).decode()
+
+
+def _decode_cursor(cursor: str | None) -> tuple[float, str, int] | None:
+    if cursor is None:
+        return None
+    try:
+        score, last, tied = json.loads(base64.urlsafe_b64decode(cursor))
+        if not math.isfinite(score):
+            raise ValueError("not a time")
+        return float(score), check_session_id(last), min(check_position(tied, "tied"), _MOST_TIED)
+    except (ValueError, TypeError) as exc:
+        raise InvalidInput(
+            "the cursor is not one that list_sessions gave", cause=str(exc)[:100]
+        ) from exc

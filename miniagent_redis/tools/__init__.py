@@ -1,0 +1,7 @@
+"""Tools: functions with a schema that a model may call, and how a call is run."""
+
+from .builtin import calculator
+from .call import call_tool, result_text
+from .registry import Tool, ToolRegistry
+
+__all__ = ["Tool", "ToolRegistry", "calculator", "call_tool", "result_text"]

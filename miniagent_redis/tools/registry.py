@@ -1,0 +1,164 @@
+"""The tools an agent may use: plain functions, registered by a decorator."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import re
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from inspect import isasyncgenfunction, isgeneratorfunction
+from typing import Any, TypeVar, overload
+
+from attrs import field, frozen
+
+from ..errors import InvalidInput
+from .shapes import Json
+from .signature import Signature, read_signature
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take
+
+
+@frozen
+class Tool:
+    """A function that the model may call.
+
+    ``parameters`` is the JSON schema of its arguments. A tool that is not ``idempotent`` is not
+    run again when a turn is resumed and nobody knows whether it ran. ``timeout`` is in seconds;
+    None stands for the agent's ``tool_timeout``.
+    """
+
+    name: str
+    description: str
+    parameters: Json
+    function: Callable[..., Any]
+    idempotent: bool = True
+    timeout: float | None = None
+    signature: Signature = field(kw_only=True, repr=False)
+
+    def __call__(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the function with JSON arguments; raises ToolError if they do not fit."""
+        return self.signature.call(self.function, arguments)
+
+
+class ToolRegistry:
+    """Tools by name, in the order of their registration.
+
+    >>> tools = ToolRegistry()
+    >>> @tools.tool
+    ... def add(a: int, b: int) -> int:
+    ...     '''Add two numbers.'''
+    ...     return a + b
+    >>> "add" in tools
+    True
+
+    A tool's description and the schema of its arguments come from its signature and docstring.
+    Async functions are fine too.
+    """
+
+    def __init__(self) -> None:
+        self._tools: dict[str, Tool] = {}
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+    @overload
+    def tool(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        idempotent: bool = True,
+        timeout: float | None = None,
+    ) -> Callable[[F], F]: ...
+    def tool(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+        """Register the decorated function and leave it as it is; options as for ``add``.
+
+        Works with and without parentheses.
+        """
+
+        def register(decorated: F) -> F:
+            self.add(decorated, **options)
+            return decorated
+
+        return register if function is None else register(function)
+
+    def add(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        idempotent: bool = True,
+        timeout: float | None = None,
+    ) -> Tool:
+        """Register a function.
+
+        ``name`` and ``description`` default to the function's name and docstring. Set
+        ``idempotent=False`` if running it twice does harm; ``timeout`` is in seconds. Raises
+        InvalidInput for a name that is taken or that models do not accept, and for parameters
+        that have no type or one that a model cannot send.
+        """
+        if not callable(function):
+            raise InvalidInput(f"{function!r:.100} is no function, so it cannot be a tool")
+        name = name or str(getattr(function, "__name__", type(function).__name__))
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                f"a tool cannot be named {name!r:.100}",
+                cause="models take up to 64 of the characters A-Z a-z 0-9 _ -",
+                hint="give another one: name=…",
+            )
+        if name in self._tools:
+            raise InvalidInput(
+                f"there is already a tool {name!r}", hint="give the other one a name: name=…"
+            )
+        if timeout is not None and not timeout > 0:
+            raise InvalidInput(f"tool {name!r}: timeout must be above zero, not {timeout!r}")
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise InvalidInput(f"tool {name!r} is a generator", hint="return a list instead")
+        signature = read_signature(function, name)
+        tool = Tool(
+            name,
+            signature.description if description is None else description,
+            signature.schema,
+            function,
+            idempotent,
+            timeout,
+            signature=signature,
+        )
+        self._tools[name] = tool
+        return tool
+
+    def get(self, name: str) -> Tool | None:
+        """Return the tool of that name, or None."""
+        return self._tools.get(name)
+
+    def specs(self) -> list[Json]:
+        """Return what a model is told of each tool: ``name``, ``description``, ``parameters``."""
+        return [
+            {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+            for tool in self
+        ]
+
+    def copy(self) -> ToolRegistry:
+        """Return another registry with the same tools."""
+        twin = copy.copy(self)
+        twin._tools = dict(self._tools)
+        return twin
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run an async tool to its end, in a loop of its own; override it to use another loop.
+
+        Called in the tool's worker thread, which it blocks.
+        """
+        return asyncio.run(coroutine)
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(list(self._tools.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def __len__(self) -> int:
+        return len(self._tools)

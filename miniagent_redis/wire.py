@@ -1,0 +1,138 @@
+"""The bytes to Redis: commands packed, and connections held at hand between calls.
+
+Taking a connection out of redis-py's pool and putting it back costs a fifth of a turn; the one
+used last needs no more than a look at its socket.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from redis import exceptions as rx
+
+POOL_WAIT = 0.5
+"""Seconds to wait for a free connection before they are reported as exhausted."""
+# A waiting thread looks instead of being told: a Condition that is interrupted while it is entered
+# stays locked.
+_LOOK_AGAIN = 0.001
+_LENGTHS = [b"$%d\r\n" % length for length in range(128)]
+
+
+def pack(commands: Sequence[Sequence[Any]]) -> bytes:
+    """Write commands in RESP. https://redis.io/docs/latest/develop/reference/protocol-spec/."""
+    parts: list[bytes] = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for item in command:
+            raw = item if isinstance(item, bytes) else str(item).encode()
+            size = len(raw)
+            parts += (_LENGTHS[size] if size < 128 else b"$%d\r\n" % size, raw, b"\r\n")
+    return b"".join(parts)
+
+
+class HeldConnections:
+    """Up to ``most`` connections, the idle ones on a stack. Safe for threads.
+
+    They are counted by weak references: one that a signal handler's exception, thrown between any
+    two lines, left with nobody is collected and no longer counts. A pool of redis-py's would be
+    one connection short for good. A forked child starts with none.
+    """
+
+    def __init__(self, pool: Any = None, most: int = 0) -> None:
+        self._pool = pool
+        self._most = most
+        self._forget()
+
+    def _forget(self) -> None:
+        self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._idle: list[Any] = []
+        self._making = threading.Lock()
+        self._pid = os.getpid()
+
+    def take(self) -> Any:
+        """Return a connection in order for one exchange; give it back whatever happens.
+
+        Raises redis-py's ConnectionError, also when all are in use and none came back in time.
+        """
+        if self._pid != os.getpid():
+            self._forget()  # those belong to the parent
+        deadline = time.monotonic() + POOL_WAIT
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                if (connection := self._make(time.monotonic() > deadline)) is not None:
+                    return connection
+                time.sleep(_LOOK_AGAIN)
+                continue
+            try:
+                if not connection.can_read(timeout=0):
+                    return connection
+            except (rx.RedisError, OSError):
+                pass
+            # Something unread, or closed by the server: it must not be used as it is.
+            self.give(connection, in_order=False)
+
+    def _make(self, last_try: bool) -> Any:
+        """Return a new connection, or None if there are enough; that is an error in the end."""
+        if last_try and len(self._alive) >= self._most:
+            gc.collect()  # some may be in circles of references
+        with self._making:
+            if len(self._alive) < self._most:
+                connection = self._pool.connection_class(**self._pool.connection_kwargs)
+                self._alive.add(connection)
+            elif last_try:
+                raise rx.ConnectionError("No connection available.")
+            else:
+                return None
+        try:
+            connection.connect()
+        except BaseException:
+            self.give(connection, in_order=False)
+            raise
+        return connection
+
+    def give(self, connection: Any, *, in_order: bool) -> None:
+        """Take a connection back; one that is not in order is disconnected and forgotten."""
+        if in_order:
+            self._idle.append(connection)
+        else:
+            connection.disconnect()
+            self._alive.discard(connection)
+
+    def close(self) -> None:
+        """Disconnect all of them."""
+        self._idle.clear()
+        for connection in list(self._alive):
+            connection.disconnect()
+
+
+class HeldPool(redis.ConnectionPool):
+    """Held connections for redis-py's client.
+
+    Its own pools hand a connection on with the unread reply of the call that was interrupted, lose
+    one at times, and the blocking one may stay locked.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.held = HeldConnections(self, self.max_connections)
+
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        return self.held.take()
+
+    def release(self, connection: Any) -> None:
+        # It is called while the exception that ended the command is on its way, if there is one.
+        fault = sys.exception()
+        self.held.give(connection, in_order=fault is None or isinstance(fault, rx.ResponseError))
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        self.held.close()

@@ -1,0 +1,187 @@
+"""The loop of a turn, step by step: what it wants done, and what it makes of the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from miniagent_redis.agent import AgentConfig
+from miniagent_redis.agent.steps import (
+    Action,
+    AskModel,
+    AwaitTool,
+    Outcome,
+    Stage,
+    StartTools,
+    TurnLoop,
+    usage_of,
+)
+from miniagent_redis.clock import ManualClock
+from miniagent_redis.errors import ModelError
+from miniagent_redis.llm import Reply, ToolSpec
+from miniagent_redis.models import Message, ToolCall, ToolResult, Usage
+from miniagent_redis.tools import ToolRegistry
+
+USER = Message("user", "What is it?")
+A, B = ToolCall("a", "look"), ToolCall("b", "pay")
+LOOK, PAY = ToolResult("a", "look", "seen"), ToolResult("b", "pay", "failed", is_error=True)
+
+
+def tools() -> ToolRegistry:
+    registry = ToolRegistry()
+    registry.add(lambda: 1, name="look", description="Look")
+    registry.add(lambda: 1, name="pay", description="Pay", idempotent=False)
+    return registry
+
+
+def start(
+    staged: Sequence[Message] = (USER,), history: Sequence[Message] = (), **config: Any
+) -> Generator[Action, Outcome, Message]:
+    return TurnLoop(
+        config=AgentConfig(**config),
+        tools=tools(),
+        clock=ManualClock(100.0),
+        turn_id="t",
+        session_id="s",
+        user_id="u",
+    ).run(history, staged)
+
+
+def answer_of(loop: Generator[Action, Outcome, Message], reply: Reply) -> Message:
+    with pytest.raises(StopIteration) as end:
+        loop.send(reply)
+    answer = end.value.value
+    assert isinstance(answer, Message)
+    return answer
+
+
+def staged_by(action: Action) -> Message:
+    assert isinstance(action, Stage)
+    (message,) = action.messages
+    return message
+
+
+def test_without_tools_the_model_is_asked_once_and_its_answer_returned() -> None:
+    history = [Message("user", "Hi"), Message("assistant", "Hello")]
+    loop = start(history=history, system_prompt="Be kind", temperature=0.5, model_timeout=9)
+    asked = next(loop)
+    assert isinstance(asked, AskModel)
+    request = asked.request
+    assert request.messages == (*history, USER)
+    assert request.system == "Be kind"
+    assert request.params == {"temperature": 0.5}
+    assert (request.timeout, request.session_id, request.user_id) == (9, "s", "u")
+    assert request.tools[0] == ToolSpec("look", "Look", tools().specs()[0]["parameters"])
+
+    answer = answer_of(loop, Reply("It is tea", usage=Usage(5, 3, 1)))
+    assert (answer.role, answer.text) == ("assistant", "It is tea")
+    assert (answer.turn_id, answer.created_at) == ("t", 100.0)
+    assert answer.metadata == {"usage": {"input_tokens": 5, "output_tokens": 3, "cached_tokens": 1}}
+    assert usage_of([answer, USER, answer]) == Usage(10, 6, 2)
+
+
+def test_a_reply_with_calls_is_staged_before_they_start_and_results_as_they_finish() -> None:
+    loop = start()
+    next(loop)
+    reply = staged_by(loop.send(Reply("Let me see", (A, B))))
+    assert (reply.text, reply.tool_calls) == ("Let me see", (A, B))
+    assert next(loop) == StartTools((A, B))
+
+    assert next(loop) == AwaitTool()
+    pay = staged_by(loop.send(PAY))
+    assert (pay.role, pay.text, pay.name, pay.tool_call_id) == ("tool", "failed", "pay", "b")
+    assert (pay.turn_id, pay.created_at, pay.metadata) == ("t", 100.0, {"is_error": True})
+
+    assert next(loop) == AwaitTool()
+    look = staged_by(loop.send(LOOK))
+    assert look.metadata == {}
+
+    asked = next(loop)
+    assert isinstance(asked, AskModel)
+    assert asked.request.messages == (USER, reply, look, pay), "results are in the calls' order"
+    assert answer_of(loop, Reply("Done")).text == "Done"
+
+
+def test_a_resumed_turn_uses_staged_results_and_runs_the_other_calls() -> None:
+    other = ToolCall("c", "look")
+    reply = Message("assistant", tool_calls=(A, other))
+    kept = Message("tool", "seen before", tool_call_id="a", name="look")
+    loop = start([USER, reply, kept])
+    assert next(loop) == StartTools((other,))
+    assert next(loop) == AwaitTool()
+    fresh = staged_by(loop.send(ToolResult("c", "look", "seen now")))
+    asked = next(loop)
+    assert isinstance(asked, AskModel)
+    assert asked.request.messages == (USER, reply, kept, fresh)
+
+
+def test_a_resumed_turn_with_all_results_asks_the_model_at_once() -> None:
+    reply = Message("assistant", tool_calls=(A,))
+    kept = Message("tool", "seen", tool_call_id="a", name="look")
+    assert isinstance(next(start([USER, reply, kept])), AskModel)
+
+
+def test_what_may_do_harm_twice_is_not_run_again_when_a_turn_is_resumed() -> None:
+    loop = start([USER, Message("assistant", tool_calls=(A, B))])
+    lost = staged_by(next(loop))
+    assert (lost.tool_call_id, lost.metadata) == ("b", {"is_error": True})
+    assert "outcome unknown: the process stopped while it ran" in lost.text
+    assert next(loop) == StartTools((A,))
+
+
+def test_a_tool_that_is_gone_when_a_turn_is_resumed_is_left_to_the_caller_of_tools() -> None:
+    gone = ToolCall("g", "gone")
+    assert next(start([USER, Message("assistant", tool_calls=(gone,))])) == StartTools((gone,))
+
+
+def test_too_many_steps_end_the_turn_before_more_tools_are_run() -> None:
+    loop = start(max_steps=2)
+    next(loop)
+    loop.send(Reply("", (A,)))
+    assert next(loop) == StartTools((A,))
+    next(loop)
+    loop.send(LOOK)
+    next(loop)
+    with pytest.raises(ModelError, match="did not come to an answer within 2 steps"):
+        loop.send(Reply("", (A,)))
+
+
+def test_steps_before_a_resume_count() -> None:
+    kept = Message("tool", "seen", tool_call_id="a", name="look")
+    loop = start([USER, Message("assistant", tool_calls=(A,)), kept], max_steps=2)
+    next(loop)
+    with pytest.raises(ModelError, match="within 2 steps"):
+        loop.send(Reply("", (A,)))
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_answer_is_an_error(text: str) -> None:
+    loop = start()
+    next(loop)
+    with pytest.raises(ModelError, match=r"empty answer.*'length'"):
+        loop.send(Reply(text, finish_reason="length"))
+
+
+def test_an_answer_that_was_cut_says_so_in_its_metadata() -> None:
+    loop = start()
+    next(loop)
+    assert answer_of(loop, Reply("Once", finish_reason="length")).metadata == {
+        "finish_reason": "length"
+    }
+
+
+@pytest.mark.parametrize("arguments", ["text", {"x": float("nan")}, {"x": b""}, None])
+def test_arguments_that_cannot_be_stored_are_the_models_error(arguments: Any) -> None:
+    loop = start()
+    next(loop)
+    with pytest.raises(ModelError, match="called 'look' with arguments that are no JSON object"):
+        loop.send(Reply("", (ToolCall("a", "look", arguments),)))
+
+
+def test_an_unreadable_record_in_the_history_does_not_reach_the_model() -> None:
+    orphan = Message("tool", "seen", tool_call_id="x", name="look")
+    asked = next(start(history=[orphan]))
+    assert isinstance(asked, AskModel)
+    assert asked.request.messages == (USER,)

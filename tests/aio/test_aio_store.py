@@ -1,0 +1,339 @@
+"""The store for asyncio, in memory and on a real server: locks, messages, clients, formats."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+from servers import RedisServer
+
+from miniagent_redis.aio import (
+    InvalidInput,
+    LockTimeout,
+    Message,
+    RedisConfig,
+    RedisSessionManager,
+    SessionThread,
+    StoreUnavailable,
+    get_redis_manager,
+)
+
+LIMIT = 20  # seconds: generous, for waits that a right program ends at once
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(main, LIMIT))
+
+
+def test_sessions_are_created_read_changed_and_removed(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            assert await manager.create_session("s", {"a": 1})
+            assert await manager.update_session("s", {"a": 2})
+            assert await manager.get_session("s") == {"a": 2}
+            assert [entry["session_id"] for entry in await manager.list_sessions()] == ["s"]
+            assert await manager.delete_session("s")
+            assert await manager.get_session("s") is None
+
+    run(main())
+
+
+def test_an_outage_raises_the_same_error() -> None:
+    async def main() -> None:
+        manager = RedisSessionManager(RedisConfig(url="unix:///nowhere/at/all"))
+        with pytest.raises(StoreUnavailable):
+            await manager.connect()
+        assert not await manager.health_check()
+        await manager.disconnect()
+
+    run(main())
+
+
+def test_a_lock_keeps_other_tasks_out(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            inside = 0
+
+            async def enter() -> None:
+                nonlocal inside
+                async with manager.lock("door", timeout=LIMIT):
+                    inside += 1
+                    assert inside == 1
+                    assert await manager.is_locked("door")
+                    inside -= 1
+
+            await asyncio.gather(*(enter() for _ in range(5)))
+            assert not await manager.is_locked("door")
+
+    run(main())
+
+
+def test_a_lock_that_stays_taken_is_an_error_in_with_and_false_in_acquire(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            async with manager.lock("door"):
+                with pytest.raises(LockTimeout):
+                    async with manager.lock("door", timeout=0):
+                        pass
+                other = manager.lock("door")
+                assert not await other.acquire(timeout=0)
+            assert await other.acquire()
+            assert await other.extend()
+            assert await other.is_held()
+            assert await other.release()
+            assert not await other.release()
+
+    run(main())
+
+
+def test_a_lock_with_an_impossible_ttl_is_refused_on_entry() -> None:
+    async def main() -> None:
+        manager = RedisSessionManager(RedisConfig(url="memory://"))
+        with pytest.raises(InvalidInput):
+            async with manager.lock("door", ttl=0):
+                pass
+        await manager.disconnect()
+
+    run(main())
+
+
+def test_who_gives_up_waiting_for_a_lock_does_not_get_it_later(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            async with manager.lock("door"):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await manager.acquire_lock("door", timeout=LIMIT)
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1), manager.lock("door", timeout=LIMIT):
+                        pass
+            assert not await manager.is_locked("door")
+            assert not await manager.release_lock("door")
+
+    run(main())
+
+
+def test_many_who_wait_for_a_lock_do_not_hold_up_the_one_who_has_it(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            async with manager.lock("door"):
+                waiting = [
+                    asyncio.create_task(manager.lock("door").acquire(LIMIT)) for _ in range(40)
+                ]
+                assert all(await asyncio.gather(*(manager.health_check() for _ in range(20))))
+                for task in waiting:
+                    task.cancel()
+                await asyncio.wait(waiting)
+                assert all(task.cancelled() for task in waiting)
+            assert not await manager.is_locked("door")
+
+    run(main())
+
+
+def test_messages_arrive_by_async_for(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            await manager.subscribe(["news"])
+            for number in range(3):
+                await manager.publish("news", {"number": number})
+            seen = []
+            async for message in manager.get_messages():
+                seen.append(message)
+                if len(seen) == 3:
+                    break
+            assert seen == [{"channel": "news", "data": {"number": n}} for n in range(3)]
+
+    run(main())
+
+
+def test_a_quiet_listener_can_be_cancelled_and_misses_nothing_later(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            await manager.subscribe(["news"])
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(manager.get_messages())
+            await manager.publish("news", "hello")
+            assert (await anext(manager.get_messages()))["data"] == "hello"
+
+    run(main())
+
+
+def test_a_listener_ends_with_the_subscription(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            await manager.subscribe(["news"])
+            heard = asyncio.Event()
+
+            async def listen() -> None:
+                async for _ in manager.get_messages():
+                    heard.set()
+
+            listener = asyncio.create_task(listen())
+            await manager.publish("news", "hello")
+            await heard.wait()
+            await manager.unsubscribe()
+            await listener
+
+    run(main())
+
+
+def test_listening_without_a_subscription_is_an_error() -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url="memory://")) as manager:
+            with pytest.raises(InvalidInput):
+                await anext(manager.get_messages())
+
+    run(main())
+
+
+def test_the_client_is_an_asyncio_client_for_pipelines(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            assert manager.client is manager.client
+            async with manager.client.pipeline() as pipe:
+                pipe.set("key1", "value1")
+                pipe.get("key1")
+                assert await pipe.execute() == [True, b"value1"]
+
+    run(main())
+
+
+def test_each_event_loop_has_a_client_of_its_own(store_url: str) -> None:
+    manager = RedisSessionManager(RedisConfig(url=store_url))
+
+    async def main() -> int:
+        await manager.client.set("key", "value")
+        client = manager.client
+        await manager.disconnect()
+        return id(client)
+
+    run(main())
+    run(main())
+
+
+def test_a_cancelled_begin_leaves_no_turn_behind(redis_server: RedisServer, redis_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=redis_url)) as manager:
+            await manager.create_session("s")
+            redis_server.pause()
+            try:
+                begin = asyncio.create_task(manager.begin_turn("s", "Hello!"))
+                await asyncio.wait([begin], timeout=0.05)
+                begin.cancel()
+                await asyncio.sleep(0)
+            finally:
+                redis_server.resume()
+            with pytest.raises(asyncio.CancelledError):
+                await begin
+            assert (await manager.session_state("s")).open_turn is None
+            turn = await manager.begin_turn("s", "Hello again!", on_busy="reject")
+            await manager.commit_turn(turn, [Message("assistant", "Hi.")])
+
+    run(main())
+
+
+def test_who_gives_up_waiting_for_a_turn_to_end_begins_none(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            await manager.create_session("s")
+            turn = await manager.begin_turn("s", "one")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await manager.begin_turn("s", "two", busy_timeout=LIMIT)
+            await manager.abort_turn(turn)
+            assert (await manager.session_state("s")).open_turn is None
+
+    run(main())
+
+
+def test_a_subclass_stores_in_its_own_format(store_url: str) -> None:
+    class Pickling(RedisSessionManager):
+        def serialize(self, data: Any) -> bytes:
+            return b"P" + pickle.dumps(data)
+
+        def deserialize(self, data: bytes) -> Any:
+            return pickle.loads(data[1:])
+
+    async def main() -> None:
+        async with Pickling(RedisConfig(url=store_url)) as manager:
+            await manager.create_session("s", {"a": 1})
+            stored: Any = await manager.client.get("session:{s}")
+            assert stored.startswith(b"P")
+            assert await manager.get_session("s") == {"a": 1}
+
+    run(main())
+
+
+def test_a_subclass_may_add_to_the_usual_format(store_url: str) -> None:
+    class Reversing(RedisSessionManager):
+        def serialize(self, data: Any) -> bytes:
+            return super().serialize(data)[::-1]
+
+        def deserialize(self, data: bytes) -> Any:
+            return super().deserialize(data[::-1])
+
+    async def main() -> None:
+        async with Reversing(RedisConfig(url=store_url)) as manager:
+            await manager.create_session("s", {"a": 1})
+            assert await manager.get_session("s") == {"a": 1}
+
+    run(main())
+
+
+def test_the_same_settings_give_the_same_manager() -> None:
+    config = RedisConfig(url="memory://shared-by-a-test-of-aio")
+
+    async def main() -> RedisSessionManager:
+        manager = await get_redis_manager(config)
+        assert await get_redis_manager(config) is manager
+        assert await manager.health_check()
+        await manager.disconnect()
+        return manager
+
+    assert run(main()) is run(main())
+
+
+@pytest.fixture
+def thread_store(store_url: str) -> RedisSessionManager:
+    return RedisSessionManager(RedisConfig(url=store_url))
+
+
+def test_a_thread_is_loaded_and_then_shows_its_messages(thread_store: RedisSessionManager) -> None:
+    async def main() -> None:
+        async with thread_store as store:
+            await store.create_session("s")
+            await store.append_to_thread("s", [Message("user", "one"), Message("user", "two")])
+            thread = SessionThread(store, "s")
+            with pytest.raises(InvalidInput, match=r"await thread\.load"):
+                len(thread)
+            assert [message.text for message in (await thread.load()).messages] == ["one", "two"]
+            await store.append_to_thread("s", Message("user", "three"))
+            assert len(await thread.load()) == 2
+            assert len(await thread.refresh()) == 3
+
+    run(main())
+
+
+def test_a_thread_saves_what_is_added_and_forgets_what_is_cleared(
+    thread_store: RedisSessionManager,
+) -> None:
+    async def texts(thread: AsyncIterator[Message]) -> list[str]:
+        return [message.text async for message in thread]
+
+    async def main() -> None:
+        async with thread_store as store:
+            await store.create_session("s")
+            thread = SessionThread(store, "s")
+            await thread.add_message("user", "one")
+            assert await texts(aiter(thread)) == ["one"]
+            await thread.add_message("user", "two")
+            assert await texts(aiter(SessionThread(store, "s"))) == ["one", "two"]
+            assert await thread.clear() == 2
+            assert await texts(aiter(thread)) == []
+            assert list(thread.unreadable) == []
+
+    run(main())

@@ -1,0 +1,143 @@
+"""The commands for scripts: list, history, end; exit codes, help, and what they cost to start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import version
+
+import pytest
+from programs import COMMAND, Home
+
+from miniagent_redis import SessionManager
+from miniagent_redis.cli import main
+
+Call = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def talks(manager: SessionManager) -> list[str]:
+    """Return the ids of two sessions of ada, the latest first; there is one of bo, too."""
+    for user, name in (("ada", "older"), ("bo", "other"), ("ada", "newer")):
+        manager.create_or_resume_session(user, name)
+        manager.chat(name, f"I am {user.title()}.\nWhat is 6 * 7?")
+        manager.store.flush_marks()
+    return ["newer", "older"]
+
+
+@pytest.fixture
+def call(
+    redis_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Call:
+    """Return a function that calls the command line, checks its exit code and returns its words."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("LOGNAME", "ada")
+
+    def call_it(*arguments: str, code: int = 0) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = capsys.readouterr()
+        assert ended.value.code == code, err
+        return out, err
+
+    return call_it
+
+
+def test_list_shows_the_latest_first(call: Call, talks: list[str]) -> None:
+    out, err = call("list")
+    assert err == ""
+    assert out == (
+        "SESSION  LAST USED  MESSAGES  BEGINS WITH\n"
+        "newer    just now   4         I am Ada. What is 6 * 7?\n"
+        "older    just now   4         I am Ada. What is 6 * 7?\n"
+    )
+    out, err = call("list", "--limit", "1")
+    assert len(out.splitlines()) == 2
+    assert err == "There are more: raise --limit.\n"
+    assert call("list", "--user", "nobody") == ("", "nobody has no sessions yet.\n")
+
+
+def test_list_and_history_give_json_to_machines(
+    call: Call, talks: list[str], manager: SessionManager
+) -> None:
+    assert json.loads(call("list", "--json")[0]) == manager.list_sessions("ada")
+    assert json.loads(call("list", "--json", "--user", "nobody")[0]) == []
+    assert json.loads(call("history", "older", "--json")[0]) == manager.get_history("older")
+
+
+def test_history_shows_what_was_said(call: Call, talks: list[str]) -> None:
+    said = (
+        "> I am Ada.\n  What is 6 * 7?\n"
+        '· calculator(expression="6 * 7") → 42\n'
+        "6 * 7 = 42\n"
+    )  # fmt: skip
+    assert call("history", "old") == (said, "")
+    assert "Error: no session of ada is 'other'" in call("history", "other", code=1)[1]
+    assert call("history", "other", "--user", "bo")[0].startswith("> I am Bo.")
+
+
+def test_history_tells_of_messages_that_cannot_be_read(
+    call: Call, talks: list[str], manager: SessionManager
+) -> None:
+    manager.store.client.lset("thread:{newer}", 0, "{")
+    out, err = call("history", "newer")
+    assert out.endswith("6 * 7 = 42\n")
+    assert err == "1 message could not be read and is left out here.\n"
+
+
+def test_end_removes_a_session(call: Call, talks: list[str], manager: SessionManager) -> None:
+    assert call("end", "last") == ("", "Session newer is removed.\n")
+    assert "Error: no session of ada is 'other'" in call("end", "other", code=1)[1]
+    assert sorted(each["session_id"] for each in manager.list_sessions()) == ["older", "other"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["frob"], "No such command 'frob'"),
+        (["chat", "--frob"], "--frob"),
+        (["chat", "--ttl", "soon"], "'soon' is no time"),
+        (["chat", "--ttl", "0"], "'0' is no time"),
+        (["chat", "--model", "nobody"], "there is no model 'nobody' (known here: "),
+        (["chat", "--url", "ftp://host"], "'ftp://host' is not a Redis URL"),
+        (["chat", "--continue", "last"], "either SESSION or --continue"),
+        (["list", "--user", ""], "'--user'"),
+    ],
+)
+def test_wrong_usage_has_an_exit_code_of_its_own(
+    call: Call, arguments: list[str], complaint: str
+) -> None:
+    out, err = call(*arguments, code=2)
+    assert complaint in err
+    assert out == ""
+
+
+def test_a_traceback_is_shown_only_with_debug(home: Home) -> None:
+    assert "Traceback" not in home.run("history", "x", code=1).stderr
+    for arguments in (["--debug", "history", "x"], ["history", "x", "--debug"]):
+        done = home.run(*arguments, code=1)
+        assert "Traceback" in done.stderr
+        assert "Error: no session of ada is 'x'" in done.stderr
+
+
+def test_a_closed_pipe_is_no_error(home: Home, talks: list[str]) -> None:
+    process = home.start("list")
+    assert process.stdout
+    process.stdout.close()
+    _, err = process.communicate()
+    assert (err, process.returncode) == ("", 141)
+
+
+def test_help_tells_the_exit_codes_and_version_the_version(home: Home) -> None:
+    done = home.run("--help")
+    assert "130  stopped with Ctrl-C" in done.stdout
+    assert home.run("--version").stdout == f"miniagent-redis {version('miniagent-redis')}\n"
+    assert "default: 30d]" in " ".join(home.run("chat", "--help").stdout.split())
+
+
+def test_the_command_line_is_light_until_it_is_needed() -> None:
+    heavy = {"asyncio", "cattrs", "platformdirs", "prompt_toolkit", "readline", "redis", "rich"}
+    code = f"import sys, miniagent_redis.cli; print(*sys.modules.keys() & {heavy})"
+    done = subprocess.run([COMMAND[0], "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

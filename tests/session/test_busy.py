@@ -1,0 +1,202 @@
+"""Several hands on one session: waiting, rejecting, interrupting, taking over, processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from miniagent_redis import (
+    AgentConfig,
+    Message,
+    RedisConfig,
+    SessionAgent,
+    SessionBusy,
+    SessionManager,
+    ToolCall,
+    ToolRegistry,
+    TurnSuperseded,
+)
+from miniagent_redis.clock import ManualClock
+from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, ScriptedModel, TextDelta
+
+Open = Callable[..., SessionManager]
+LIMIT = 20  # seconds that nothing here should take
+
+
+class SlowModel:
+    """Says when it began to answer and ends its answer when it is told to."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        yield TextDelta("slow ")
+        self.began.set()
+        assert self.go_on.wait(LIMIT)
+        yield TextDelta("answer")
+        yield Finish("stop")
+
+
+def test_a_second_message_waits_for_the_running_turn(open_manager: Open) -> None:
+    model = SlowModel()
+    first, second = open_manager(model), open_manager(lambda messages: str(len(messages)))
+    session_id = first.create_or_resume_session()
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(first.chat, session_id, "1?")
+        assert model.began.wait(LIMIT)
+        waiting = pool.submit(second.chat, session_id, "2?")
+        model.go_on.set()
+        assert running.result(LIMIT) == "slow answer"
+        assert waiting.result(LIMIT) == "3"  # it saw the first turn
+    assert [m["content"] for m in first.get_history(session_id)] == [
+        "1?",
+        "slow answer",
+        "2?",
+        "3",
+    ]
+
+
+@pytest.mark.parametrize("settings", [{"on_busy": "reject"}, {"busy_timeout": 0.05}])
+def test_a_message_that_may_not_wait_is_refused(
+    open_manager: Open, settings: dict[str, Any]
+) -> None:
+    model = SlowModel()
+    first, second = open_manager(model), open_manager("demo", **settings)
+    session_id = first.create_or_resume_session()
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(first.chat, session_id, "1?")
+        assert model.began.wait(LIMIT)
+        with pytest.raises(SessionBusy) as caught:
+            second.chat(session_id, "2?")
+        assert 0 < caught.value.lease_remaining <= 30
+        model.go_on.set()
+        assert running.result(LIMIT) == "slow answer"
+    assert len(first.get_history(session_id)) == 2
+
+
+@pytest.mark.parametrize("same_instance", [True, False])
+def test_an_interrupting_message_replaces_the_running_turn(
+    open_manager: Open, same_instance: bool
+) -> None:
+    slow = SlowModel()
+    replies = iter([slow, ScriptedModel(["quick"])])
+    first_model = _Either(lambda: next(replies)) if same_instance else slow
+    first = open_manager(first_model, on_busy="interrupt")
+    second = first if same_instance else open_manager(ScriptedModel(["quick"]), on_busy="interrupt")
+    session_id = first.create_or_resume_session()
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(first.chat, session_id, "1?")
+        assert slow.began.wait(LIMIT)
+        assert second.chat(session_id, "2?") == "quick"
+        slow.go_on.set()
+        with pytest.raises(TurnSuperseded):
+            running.result(LIMIT)
+    assert [m["content"] for m in second.get_history(session_id)] == ["2?", "quick"]
+
+
+class _Either:
+    """Asks another model each time."""
+
+    def __init__(self, choose: Callable[[], Any]) -> None:
+        self.choose = choose
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        stream: Iterator[ModelEvent] = self.choose().stream(request)
+        return stream
+
+
+def test_an_abandoned_turn_is_finished_before_the_next_one(store_url: str) -> None:
+    clock = ManualClock()
+    runs: list[str] = []
+    tools = ToolRegistry()
+
+    @tools.tool
+    def lookup(city: str) -> str:
+        """Look a city up."""
+        runs.append(city)
+        return f"{city} is fine"
+
+    def open_it(model: Any) -> SessionAgent:
+        return SessionAgent(
+            AgentConfig(model=model), tools, redis_config=RedisConfig(url=store_url), clock=clock
+        ).initialize()
+
+    dying = open_it("demo")
+    session_id = SessionManager(dying).create_or_resume_session()
+    turn = dying.store.begin_turn(session_id, "Compare Oslo and Rome")
+    calls = (ToolCall("a", "lookup", {"city": "Oslo"}), ToolCall("b", "lookup", {"city": "Rome"}))
+    turn = dying.store.stage_step(turn, [Message("assistant", "", calls)])
+    result = Message("tool", "Oslo is fine", tool_call_id="a", name="lookup")
+    dying.store.stage_step(turn, [result])
+    # Here its process dies. Until the lease ends nobody may go on.
+    model = ScriptedModel(["Both are fine.", "You are welcome."])
+    agent = open_it(model)
+    with pytest.raises(SessionBusy):
+        agent.store.begin_turn(session_id, "Thanks", on_busy="reject")
+    clock.advance(31)
+    assert agent.run(session_id, "Thanks").text == "You are welcome."
+    assert runs == ["Rome"]  # the result for Oslo was staged
+    texts = [m["content"] for m in SessionManager(agent).get_history(session_id)]
+    assert texts == [
+        "Compare Oslo and Rome",
+        "",
+        "Oslo is fine",
+        "Rome is fine",
+        "Both are fine.",
+        "Thanks",
+        "You are welcome.",
+    ]
+    with pytest.raises(TurnSuperseded):
+        dying.store.commit_turn(turn, [result, Message("tool", "?", tool_call_id="b")])
+    agent.shutdown()
+    dying.shutdown()
+
+
+PROGRAM = """
+import sys
+from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+
+url, session_id, name, turns = sys.argv[1:]
+config = AgentConfig(model=lambda messages: "re: " + messages[-1]["content"], busy_timeout=60)
+with SessionAgent(config, redis_config=RedisConfig(url=url)) as agent:
+    manager = SessionManager(agent)
+    for number in range(int(turns)):
+        assert manager.chat(session_id, f"{name}-{number}") == f"re: {name}-{number}"
+"""
+
+
+def test_turns_of_several_processes_are_all_there_whole_and_in_order(redis_url: str) -> None:
+    processes, turns = 4, 12
+    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
+        manager = SessionManager(agent)
+        session_id = manager.create_or_resume_session()
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, redis_url, session_id, name, str(turns)]
+            )
+            for name in "abcd"[:processes]
+        ]
+        assert [process.wait(60) for process in running] == [0] * processes
+        texts = [m["content"] for m in manager.get_history(session_id)]
+    assert len(texts) == 2 * processes * turns
+    assert texts[1::2] == [f"re: {question}" for question in texts[::2]]
+    for name in "abcd"[:processes]:
+        mine = [text for text in texts[::2] if text.startswith(name)]
+        assert mine == [f"{name}-{number}" for number in range(turns)]
+
+
+def test_many_threads_may_chat_in_many_sessions(open_manager: Open) -> None:
+    manager = open_manager(lambda messages: f"{len(messages)}")
+    sessions = [manager.create_or_resume_session() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            list(pool.map(lambda session_id: manager.chat(session_id, "?"), sessions))
+    for session_id in sessions:
+        assert manager.get_history(session_id)[-1]["content"] == "9"

@@ -1,0 +1,96 @@
+"""How a program may end: forgetting to shut down, forking, being told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from miniagent_redis import RedisConfig, SessionAgent, SessionManager
+
+LIMIT = 30
+
+FORGETFUL = """
+import sys
+from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+
+agent = SessionAgent(AgentConfig(name="Forgetful"), redis_config=RedisConfig(url=sys.argv[1]))
+agent.initialize()
+manager = SessionManager(agent)
+older = manager.create_or_resume_session(user_id="ada")
+newer = manager.create_or_resume_session(user_id="ada")
+future = agent.submit(older, "Hello!")
+print(older, newer)
+"""
+
+
+def test_a_forgotten_agent_warns_and_loses_nothing(redis_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORGETFUL, redis_url],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert done.returncode == 0
+    assert "'Forgetful' was never shut down" in done.stderr
+    older, newer = done.stdout.split()
+    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
+        manager = SessionManager(agent)
+        assert [m["role"] for m in manager.get_history(older)] == ["user", "assistant"]
+        # What it had noted for the index was written too.
+        key = agent.store.keys.user_sessions("ada")
+        assert agent.store.client.zrevrange(key, 0, -1) == [older.encode(), newer.encode()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_chats_on_connections_of_its_own(redis_url: str) -> None:
+    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
+        manager = SessionManager(agent)
+        session_id = manager.create_or_resume_session()
+        manager.chat(session_id, "My name is Ada.")
+        children = []
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                try:
+                    ok = "Ada" in manager.chat(session_id, "What is my name?")
+                    ok = ok and agent.background.is_running
+                    os._exit(0 if ok else 1)
+                except BaseException:
+                    os._exit(2)
+            children.append(child)
+        assert "Ada" in manager.chat(session_id, "What is my name?")
+        ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert ended == [0, 0, 0]
+        texts = [m["content"] for m in manager.get_history(session_id)]
+        assert len(texts) == 2 * 5
+        assert texts[3::2] == ["Your name is Ada."] * 4
+
+
+STOPPED = """
+import signal, sys, threading
+from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+with SessionAgent(redis_config=RedisConfig(url=sys.argv[1])) as agent:
+    manager = SessionManager(agent)
+    session_id = manager.create_or_resume_session()
+    manager.chat(session_id, "My name is Ada.")
+    print(session_id, flush=True)
+    threading.Event().wait(60)
+"""
+
+
+def test_a_program_that_is_told_to_end_ends_in_order(redis_url: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED, redis_url], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        session_id = program.stdout.readline().strip()
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(LIMIT) == 143
+    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
+        assert len(SessionManager(agent).get_history(session_id)) == 2

@@ -1,0 +1,75 @@
+"""Fixtures of the store's suite: stores on both backends, with a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import redis
+from lossy_proxy import LossyProxy
+from servers import RedisServer
+from talk import OpenStore
+
+from miniagent_redis.clock import ManualClock
+from miniagent_redis.config import RedisConfig
+from miniagent_redis.store.manager import RedisSessionManager
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def open_store(store_url: str, clock: ManualClock) -> Iterator[OpenStore]:
+    """Yield a function that opens another store on the same data, with settings of its own."""
+    with ExitStack() as stack:
+
+        def open_it(
+            kind: type[RedisSessionManager] = RedisSessionManager, **settings: object
+        ) -> RedisSessionManager:
+            config = RedisConfig(url=store_url, **settings)  # type: ignore[arg-type]
+            return stack.enter_context(kind(config, clock=clock))
+
+        yield open_it
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> RedisSessionManager:
+    return open_store()
+
+
+@pytest.fixture
+def client(store: RedisSessionManager) -> redis.Redis:
+    """Return the plain client, to look behind the store and to damage what is there."""
+    return store.client
+
+
+@pytest.fixture
+def real_store(redis_url: str) -> Iterator[RedisSessionManager]:
+    """Yield a store on the shared real server, by the real clock."""
+    with RedisSessionManager(RedisConfig(url=redis_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[LossyProxy]:
+    """Yield a proxy in front of the shared real server, emptied."""
+    with LossyProxy(redis_server.socket) as opened:
+        yield opened
+
+
+@pytest.fixture
+def lossy_store(proxy: LossyProxy) -> Iterator[RedisSessionManager]:
+    """Yield a store that reaches the real server through ``proxy``, its scripts already loaded."""
+    with RedisSessionManager(RedisConfig(url=proxy.url)) as opened:
+        proxy.load_scripts()
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[RedisSessionManager]:
+    """Yield a store in memory for many examples, which each begin with ``flushdb``."""
+    with RedisSessionManager(RedisConfig(url="memory://")) as opened:
+        yield opened

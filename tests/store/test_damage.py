@@ -1,0 +1,229 @@
+"""Damaged data: told, kept as it is, and never in the way of the rest."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import redis
+from every_call import CALLS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from talk import said
+from wire import dump
+
+from miniagent_redis.errors import SchemaTooNew, StoreMisconfigured
+from miniagent_redis.models import Message
+from miniagent_redis.store.manager import RedisSessionManager
+
+Store = RedisSessionManager
+KEYS = ["session:{s}", "thread:{s}", "turn:{s}", "metadata:{s}", "ops:{s}", "events:{s}"]
+
+
+def put(client: redis.Redis, key: str, kind: str) -> None:
+    client.delete(key)
+    if kind == "string":
+        client.set(key, "x")
+    elif kind == "list":
+        client.rpush(key, "x")
+    elif kind == "hash":
+        client.hset(key, "a", "x")
+    elif kind == "set":
+        client.sadd(key, "x")
+    elif kind == "zset":
+        client.zadd(key, {"x": 1})
+    else:
+        client.xadd(key, {"a": "x"})
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_foreign_type_at_any_key_is_told_and_nothing_changes(
+    store: Store, client: redis.Redis, key: str
+) -> None:
+    store.create_session("s", user_id="ada")
+    store.commit_turn(store.begin_turn("s", "one"), [said("1")])
+    turn = store.begin_turn("s", "two")
+    own = client.type(key).decode()  # type: ignore[union-attr]
+    for kind in {"string", "list", "hash", "set", "zset", "stream"} - {own}:
+        put(client, key, kind)
+        before = dump(client)
+        for call in CALLS.values():
+            with pytest.raises(StoreMisconfigured) as caught:
+                call(store, "s", None)
+            assert f"the key {key} holds a {kind}" in str(caught.value)
+            assert "namespace" in caught.value.hint
+        for finish in (
+            lambda: store.stage_step(turn, [said("x")]),
+            lambda: store.commit_turn(turn, [said("x")]),
+            lambda: store.abort_turn(turn),
+        ):
+            with pytest.raises(StoreMisconfigured):
+                finish()
+        assert dump(client) == before
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_foreign_type_is_not_overwritten_by_a_new_session(
+    store: Store, client: redis.Redis, key: str
+) -> None:
+    put(client, key, "set")
+    with pytest.raises(StoreMisconfigured, match="holds a set"):
+        store.create_session("s")
+    assert client.smembers(key) == {b"x"}
+    assert [k for k in dump(client) if "{s}" in k] == [key]
+
+
+@pytest.mark.parametrize("key", ["sessions:{0}", "user:{ada}:sessions", "deadlines:{11}"])
+def test_a_foreign_type_at_an_index_loses_no_message(
+    store: Store, client: redis.Redis, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.create_session("s", user_id="ada")
+    if key == "sessions:{0}":
+        key = store.keys.sessions(store.keys.shard("s"))
+    assert client.exists(key)
+    put(client, key, "string")
+    with caplog.at_level(logging.WARNING, "miniagent_redis"):
+        for n in range(3):
+            store.clock.advance(10)  # type: ignore[attr-defined]
+            version = store.commit_turn(store.begin_turn("s", "x"), [said(str(n))])
+            assert store.session_state("s").version == version
+    assert "indexes" in caplog.text
+    if "deadlines" not in key:
+        with pytest.raises(StoreMisconfigured):
+            store.list_sessions("ada" if "user" in key else None)
+    # The session can be ended all the same.
+    assert store.delete_session("s")
+    assert store.get_session("s") is None
+
+
+def test_a_foreign_type_at_the_other_keys(store: Store, client: redis.Redis) -> None:
+    put(client, "cache:k", "list")
+    put(client, "rate_limit:{k}", "list")
+    put(client, "lock:{k}", "list")
+    for call in (
+        lambda: store.cache_get("k"),
+        lambda: store.rate_limit("k"),
+        lambda: store.acquire_lock("k"),
+    ):
+        with pytest.raises(StoreMisconfigured) as caught:
+            call()
+        assert "password" not in str(caught.value)
+    assert client.lrange("cache:k", 0, -1) == client.lrange("rate_limit:{k}", 0, -1) == [b"x"]
+
+
+# --- records ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def thread(store: Store) -> list[bytes]:
+    store.create_session("s")
+    store.append_to_thread("s", [Message("user", f"message {n}") for n in range(5)])
+    records: Any = store.client.lrange("thread:{s}", 0, -1)
+    return records
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x00",
+        b"plain text",
+        b"[]",
+        b"null",
+        b'{"v":1,"role":"user","content":"no checksum"}',
+        b'{"v":1,"role":"user","content":"wrong","crc":"00000000"}',
+        b"\xff\xfe\xfd" * 1000,
+    ],
+    ids=lambda raw: repr(raw)[:30],
+)
+@pytest.mark.parametrize("position", [0, 2, 4])
+def test_an_unreadable_record_is_set_aside_counted_logged_and_kept(
+    store: Store,
+    client: redis.Redis,
+    thread: list[bytes],
+    raw: bytes,
+    position: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client.lset("thread:{s}", position, raw)  # type: ignore[arg-type]
+    with caplog.at_level(logging.WARNING, "miniagent_redis"):
+        found = store.load_thread("s")
+    assert [m.text for m in found.messages] == [f"message {n}" for n in range(5) if n != position]
+    assert found.indexes == tuple(n for n in range(5) if n != position)
+    assert found.count == 5
+    (bad,) = found.unreadable
+    assert (bad.index, bad.raw) == (position, raw)
+    assert bad.reason
+    assert store.unreadable_records == 1
+    assert f"record {position} of thread:s" in caplog.text
+    store.commit_turn(store.begin_turn("s", "on we go"), [said("yes")])
+    assert client.lindex("thread:{s}", position) == raw
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.integers(0, 4), st.data())
+def test_whatever_happens_to_one_record_the_others_are_read(
+    memory: Store, position: int, data: st.DataObject
+) -> None:
+    memory.client.flushdb()
+    memory.create_session("s")
+    messages = [Message("user", f"message {n}", id=str(n), created_at=1.0) for n in range(5)]
+    memory.append_to_thread("s", messages)
+    record: Any = memory.client.lindex("thread:{s}", position)
+    cut = data.draw(st.integers(0, len(record) - 1))
+    damaged: Any = data.draw(
+        st.sampled_from(
+            [
+                record[:cut],
+                record[cut + 1 :],
+                record[:cut] + bytes([record[cut] ^ data.draw(st.integers(1, 255))])
+                + record[cut + 1 :],
+                record[:cut] + data.draw(st.binary(min_size=1, max_size=5)) + record[cut:],
+                record + record,
+                record[cut:] + record[:cut] if cut else b"",
+            ]
+        )
+    )  # fmt: skip
+    memory.client.lset("thread:{s}", position, damaged)
+    found = memory.load_thread("s")
+    assert [m.text for m in found.messages] == [f"message {n}" for n in range(5) if n != position]
+    assert [(r.index, r.raw) for r in found.unreadable] == [(position, damaged)]
+
+
+def test_a_thread_of_nothing_but_junk_is_read_as_such(store: Store, client: redis.Redis) -> None:
+    store.create_session("s")
+    store.append_to_thread("s", [Message("user", "x")] * 3)
+    for n in range(3):
+        client.lset("thread:{s}", n, b"junk")  # type: ignore[arg-type]
+    found = store.load_thread("s")
+    assert (found.messages, len(found.unreadable)) == ((), 3)
+    assert store.clear_thread("s") == 3
+
+
+def test_a_message_of_a_newer_version_is_refused_and_kept(
+    store: Store, client: redis.Redis, thread: list[bytes]
+) -> None:
+    newer = store.serialize({"v": 2, "role": "oracle", "shape": [1]})
+    client.lset("thread:{s}", 2, newer)  # type: ignore[arg-type]
+    before = dump(client)
+    for load in (
+        lambda: store.load_thread("s"),
+        lambda: store.load_tail("s", 3),
+    ):
+        with pytest.raises(SchemaTooNew, match="upgrade") as caught:
+            load()
+        assert (caught.value.found, caught.value.supported) == (2, 1)
+    assert dump(client) == before
+    assert [m.text for m in store.load_thread("s", start=3).messages] == ["message 3", "message 4"]
+
+
+def test_unknown_fields_of_stored_messages_are_there_for_those_who_know_them(
+    store: Store, client: redis.Redis, thread: list[bytes]
+) -> None:
+    record = store.serialize({"v": 1, "role": "user", "content": "x", "mood": {"n": 2**70}})
+    client.lset("thread:{s}", 1, record)  # type: ignore[arg-type]
+    message = store.load_thread("s").messages[1]
+    assert message.extra == {"mood": {"n": 2**70}}
+    store.append_to_thread("s", message)
+    assert store.load_thread("s").messages[5].extra == message.extra

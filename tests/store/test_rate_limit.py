@@ -1,0 +1,148 @@
+"""Rate limits: the sliding window counter, told truly to the millisecond."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from talk import OpenStore
+from wire import dump
+
+from miniagent_redis.clock import ManualClock
+from miniagent_redis.errors import InvalidInput
+from miniagent_redis.store.manager import RedisSessionManager
+
+Store = RedisSessionManager
+
+
+class Model:
+    """The sliding window counter in plain Python, on whole milliseconds."""
+
+    def __init__(self, limit: int, window: int) -> None:
+        self.limit, self.window = limit, window
+        self.counts: dict[int, int] = {}
+
+    def allows(self, now: int, cost: int) -> bool:
+        number = now // self.window
+        passed = now % self.window
+        before = self.counts.get(number - 1, 0) * (self.window - passed)
+        used = before // self.window + self.counts.get(number, 0)
+        if used + cost > self.limit:
+            return False
+        self.counts[number] = self.counts.get(number, 0) + cost
+        return True
+
+
+def test_requests_within_the_limit_pass_and_tell_what_is_left(store: Store) -> None:
+    left = [store.check_rate_limit("k", 3, 60).remaining for _ in range(3)]
+    assert left == [2, 1, 0]
+    status = store.check_rate_limit("k", 3, 60)
+    assert not status.allowed
+    assert 0 < status.retry_after <= 120
+    assert store.rate_limit("other", 3, 60)
+
+
+def test_a_refused_request_is_not_counted(
+    store: Store, client: redis.Redis, clock: ManualClock
+) -> None:
+    for _ in range(3):
+        store.rate_limit("k", 3, 60)
+    before = dump(client)
+    for _ in range(10):
+        assert not store.rate_limit("k", 3, 60)
+    assert dump(client) == before
+    clock.advance(120)
+    assert [store.rate_limit("k", 3, 60) for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_a_limit_is_shared_by_all_instances(store: Store, open_store: OpenStore) -> None:
+    other = open_store()
+    assert [s.rate_limit("k", 3) for s in (store, other, store, other)] == [True] * 3 + [False]
+
+
+def test_a_key_lives_two_windows(store: Store, client: redis.Redis) -> None:
+    store.rate_limit("k", 3, 10)
+    assert 15_000 < client.pttl("rate_limit:{k}") <= 20_000  # type: ignore[operator]
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    limit=st.integers(1, 20),
+    # Not of a few ms: the server forgets the key by its own clock, which does not stand still.
+    window=st.sampled_from([5000, 7001, 60_000]),
+    requests=st.lists(
+        st.tuples(st.integers(0, 25), st.integers(1, 4)), min_size=1, max_size=40
+    ),
+)  # fmt: skip
+def test_requests_pass_as_in_the_model_and_after_the_wait_that_was_told(
+    memory: Store, limit: int, window: int, requests: list[tuple[int, int]]
+) -> None:
+    memory.client.flushdb()
+    start = 1_900_000_000_000
+    clock = ManualClock(start / 1000)
+    memory.clock = clock
+    model = Model(limit, window)
+    now = start
+    for pause, cost in requests:
+        cost = min(cost, limit)
+        now += pause * max(1, window // 10)
+        clock._now = now / 1000
+        status = memory.check_rate_limit("k", limit, window / 1000, cost=cost)
+        assert status.allowed == model.allows(now, cost)
+        if status.allowed:
+            assert status.retry_after == 0
+            continue
+        wait = round(status.retry_after * 1000)
+        assert 1 <= wait <= 2 * window
+        if wait > 1:
+            clock._now = (now + wait - 1) / 1000
+            assert not memory.check_rate_limit("k", limit, window / 1000, cost=cost).allowed
+        now += wait
+        clock._now = now / 1000
+        assert memory.check_rate_limit("k", limit, window / 1000, cost=cost).allowed
+        assert model.allows(now, cost)
+
+
+def test_both_backends_count_alike(store: Store, clock: ManualClock) -> None:
+    model = Model(5, 1000)
+    for step in range(60):
+        clock.advance([0, 0.05, 0.173, 0.4][step % 4])
+        now = round(clock.time() * 1000)
+        assert store.rate_limit("k", 5, 1) == model.allows(now, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_requests": 0}, "limit"),
+        ({"max_requests": -1}, "limit"),
+        ({"max_requests": 1.5}, "whole numbers"),
+        ({"max_requests": "5"}, "whole numbers"),
+        ({"max_requests": None}, "whole numbers"),
+        ({"max_requests": math.nan}, "whole numbers"),
+        ({"max_requests": True}, "whole numbers"),
+        ({"cost": 0}, "cost"),
+        ({"cost": 11}, "cost"),
+        ({"cost": 1.5}, "whole numbers"),
+        ({"window": 0}, "window"),
+        ({"window": -5}, "window"),
+        ({"window": math.nan}, "window"),
+        ({"window": "60"}, "window"),
+    ],
+    ids=str,
+)
+def test_a_limit_that_makes_no_sense_is_refused(
+    store: Store, client: redis.Redis, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        store.check_rate_limit("k", **options)
+    assert dump(client) == {}
+
+
+def test_the_servers_clock_counts_where_no_other_is_given(real_store: Store) -> None:
+    assert [real_store.rate_limit("k", 2, 3600) for _ in range(3)] == [True, True, False]
+    assert 0 < real_store.check_rate_limit("k", 2, 3600).retry_after <= 7200

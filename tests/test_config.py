@@ -1,0 +1,239 @@
+"""RedisConfig: every URL form, every environment variable, and what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from typing import Any
+
+import pytest
+from attrs import fields
+
+from miniagent_redis.config import RedisConfig
+from miniagent_redis.errors import InvalidInput
+from miniagent_redis.redis_url import Address, parse_url
+
+URLS: list[tuple[str, Address]] = [
+    ("redis://", Address("redis", (("localhost", 6379),))),
+    ("redis://example.org", Address("redis", (("example.org", 6379),))),
+    ("redis://example.org:7000/3", Address("redis", (("example.org", 7000),), 3)),
+    ("redis://example.org/?db=4", Address("redis", (("example.org", 6379),), 4)),
+    ("redis://:pw@h", Address("redis", (("h", 6379),), password="pw")),
+    ("redis://ada:pw@h:1", Address("redis", (("h", 1),), username="ada", password="pw")),
+    ("redis://a%40b:p%3A%2F%23%3F%40w@h", Address("redis", (("h", 6379),), username="a@b",
+                                                   password="p:/#?@w")),
+    ("redis://u:p@w@h", Address("redis", (("h", 6379),), username="u", password="p@w")),
+    ("redis://[::1]:6380/1", Address("redis", (("::1", 6380),), 1)),
+    ("redis://[fe80::1]", Address("redis", (("fe80::1", 6379),))),
+    ("rediss://h:6390", Address("rediss", (("h", 6390),))),
+    ("unix:///run/redis.sock", Address("unix", path="/run/redis.sock")),
+    ("unix:///run/redis.sock?db=2", Address("unix", db=2, path="/run/redis.sock")),
+    ("unix://u:pw@/run/a%20b.sock", Address("unix", path="/run/a b.sock", username="u",
+                                            password="pw")),
+    ("redis+sentinel://s1,s2:26380/mymaster", Address(
+        "redis+sentinel", (("s1", 26379), ("s2", 26380)), service="mymaster")),
+    ("redis+sentinel://:pw@s1/main/2", Address(
+        "redis+sentinel", (("s1", 26379),), 2, service="main", password="pw")),
+    ("redis+sentinel://[::1]:1,[::2]/m", Address(
+        "redis+sentinel", (("::1", 1), ("::2", 26379)), service="m")),
+    ("redis+cluster://n1:7000,n2:7001", Address("redis+cluster", (("n1", 7000), ("n2", 7001)))),
+    ("redis+cluster://n1", Address("redis+cluster", (("n1", 6379),))),
+    ("embedded://", Address("embedded")),
+    ("embedded:///var/lib/chat", Address("embedded", path="/var/lib/chat")),
+    ("memory://", Address("memory")),
+    ("memory://name", Address("memory", path="name")),
+]  # fmt: skip
+
+BAD_URLS = [
+    "", "redis", "redis:/h", "http://h", "REDIS://h", "redis://h:port", "redis://h:70000",
+    "redis://h:0", "redis://h:-1", "redis://h/abc", "redis://h/1/2", "redis://h/-1",
+    "redis://h?db=x", "redis://h?timeout=5", "redis://h1,h2", "rediss://h1,h2", "redis://[::1",
+    "redis://h#fragment", "unix://", "unix://relative/path", "unix:///", "redis+sentinel://h",
+    "redis+sentinel://h/m/x", "redis+cluster://h/1", "redis+cluster://h?db=1", "memcached://h",
+    "redis://h1,,h2", "redis+cluster://h1,,h2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("url", "address"), URLS, ids=[url for url, _ in URLS])
+def test_every_url_form_is_understood(url: str, address: Address) -> None:
+    assert parse_url(url) == address
+    assert RedisConfig(url=url).address == address
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_bad_url_is_refused_at_once_with_the_reason(url: str) -> None:
+    with pytest.raises(InvalidInput, match="not a Redis URL") as caught:
+        RedisConfig(url=url)
+    assert caught.value.cause
+
+
+@pytest.mark.parametrize("url", [5, b"redis://h", ["redis://h"]])
+def test_a_url_must_be_text(url: object) -> None:
+    with pytest.raises(InvalidInput):
+        RedisConfig(url=url)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hunter2@h:port",
+        "redis://:hunter2@h?no=1",
+        "redis://:hunter2@h1,h2",
+        "rediss://user:hunter2@h/x",
+        "unix://:hunter2@relative",
+        "redis+cluster://:hunter2@h/3",
+        "nonsense://u:hunter2@h",
+        # Not percent-encoded, as people paste them.
+        "redis://user:hun#hunter2@h:6379/0",
+        "redis://user:hunter2#x@h:6379/0",
+        "redis://user:hunter2/x@h:6379/0",
+        "redis://user:hunter2?x@h:6379/0",
+    ],
+)
+def test_no_error_about_a_url_shows_its_password(url: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        RedisConfig(url=url)
+    assert "hunter2" not in "".join(traceback.format_exception_only(caught.value))
+    assert "hunter2" not in repr(caught.value)
+    assert caught.value.__cause__ is None or "hunter2" not in repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RedisConfig(password="hunter2", username="ada"),
+        RedisConfig(url="redis://ada:hunter2@h:1/2"),
+        RedisConfig(url="unix://ada:hunter2@/s"),
+        RedisConfig(url="redis://h", password="hunter2"),
+    ],
+    ids=["fields", "url", "unix", "both"],
+)
+def test_neither_config_nor_address_shows_the_password(config: RedisConfig) -> None:
+    assert config.address.password == "hunter2"
+    for shown in (repr(config), str(config), repr(config.address), str(config.address)):
+        assert "hunter2" not in shown
+
+
+def test_user_and_password_fill_in_what_the_url_lacks() -> None:
+    config = RedisConfig(url="redis://h", username="ada", password="pw")
+    assert (config.address.username, config.address.password) == ("ada", "pw")
+    config = RedisConfig(url="redis://bob:other@h", username="ada", password="pw")
+    assert (config.address.username, config.address.password) == ("bob", "other")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://u:p@h:1/2", "redis://h:1/2"),
+        ("redis://[::1]:5", "redis://[::1]:5"),
+        ("unix:///s?db=3", "unix:///s?db=3"),
+        ("redis+sentinel://a,b:5/m/1", "redis+sentinel://a:26379,b:5/m/1"),
+        ("embedded://", "embedded://"),
+    ],
+)
+def test_an_address_names_itself_for_people(url: str, shown: str) -> None:
+    assert str(parse_url(url)) == shown
+
+
+def test_without_a_url_the_fields_are_the_address() -> None:
+    assert RedisConfig().address == Address("redis", (("localhost", 6379),))
+    config = RedisConfig(host="h", port=1, db=2, username="u", password="p", ssl=True)
+    assert config.address == Address("rediss", (("h", 1),), 2, username="u", password="p")
+
+
+@pytest.mark.parametrize(
+    ("env", "address"),
+    [
+        ({}, "embedded://"),
+        ({"REDIS_URL": ""}, "embedded://"),
+        ({"REDIS_URL": "redis://h/1"}, "redis://h:6379/1"),
+        ({"REDIS_HOST": "h"}, "redis://h:6379"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": "1", "REDIS_DB": "2"}, "redis://h:1/2"),
+        ({"REDIS_HOST": "h", "REDIS_SSL": "yes"}, "rediss://h:6379"),
+        ({"REDIS_URL": "redis://a", "REDIS_HOST": "b"}, "redis://a:6379"),
+        ({"REDIS_PORT": "1"}, "embedded://"),
+        ({"HOME": "/root", "REDIS_PASSWORD": "x"}, "embedded://"),
+    ],
+)
+def test_the_environment_names_the_server(env: dict[str, str], address: str) -> None:
+    assert str(RedisConfig.from_env(env).address) == address
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "value"),
+    [
+        ({"REDIS_USERNAME": "ada"}, "username", "ada"),
+        ({"REDIS_PASSWORD": "p w"}, "password", "p w"),
+        ({"REDIS_PASSWORD": ""}, "password", ""),
+        ({"REDIS_SSL": "TRUE"}, "ssl", True),
+        ({"REDIS_SSL": "0"}, "ssl", False),
+        ({"REDIS_SSL": "Off"}, "ssl", False),
+        ({"REDIS_SSL_CHECK_HOSTNAME": "no"}, "ssl_check_hostname", False),
+        ({"REDIS_SSL_CA_CERTS": "/ca"}, "ssl_ca_certs", "/ca"),
+        ({"MINIAGENT_SESSION_TTL": "0.5"}, "session_ttl", 0.5),
+        ({"MINIAGENT_SESSION_TTL": ""}, "session_ttl", 3600),
+        ({"MINIAGENT_SESSION_MAX_AGE": "86400"}, "session_max_age", 86400.0),
+        ({"MINIAGENT_MAX_SESSION_SIZE": "1000"}, "max_session_size", 1000),
+        ({"MINIAGENT_MAX_CONNECTIONS": " 7 "}, "max_connections", 7),
+        ({"MINIAGENT_RETRY_ON_TIMEOUT": "off"}, "retry_on_timeout", False),
+        ({"MINIAGENT_NAMESPACE": "acme"}, "namespace", "acme"),
+        ({"MINIAGENT_LEASE_TTL": "10"}, "lease_ttl", 10.0),
+    ],
+)
+def test_the_environment_sets(env: dict[str, str], name: str, value: object) -> None:
+    found = getattr(RedisConfig.from_env(env), name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"REDIS_PORT": "abc"}, "REDIS_PORT"),
+        ({"REDIS_PORT": "1.5"}, "REDIS_PORT"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": "70000"}, "port"),
+        ({"REDIS_SSL": "maybe"}, "REDIS_SSL"),
+        ({"MINIAGENT_SESSION_TTL": "long"}, "MINIAGENT_SESSION_TTL"),
+        ({"MINIAGENT_SESSION_TTL": "-1"}, "session_ttl"),
+        ({"MINIAGENT_SESSION_TTL": "nan"}, "session_ttl"),
+        ({"MINIAGENT_MAX_SESSION_SIZE": "1MB"}, "MINIAGENT_MAX_SESSION_SIZE"),
+        ({"REDIS_URL": "localhost:6379"}, "not a Redis URL"),
+    ],
+)
+def test_a_bad_variable_is_named(env: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        RedisConfig.from_env(env)
+
+
+def test_arguments_win_over_the_environment() -> None:
+    env = {"REDIS_URL": "redis://env", "MINIAGENT_SESSION_TTL": "5"}
+    assert RedisConfig.from_env(env, session_ttl=9).session_ttl == 9
+    assert str(RedisConfig.from_env(env, url="memory://x").address) == "memory://x"
+    assert str(RedisConfig.from_env(env, host="arg").address) == "redis://arg:6379"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name in (
+            "session_ttl", "session_max_age", "max_session_size", "lease_ttl", "commit_timeout",
+            "socket_timeout", "socket_connect_timeout", "max_connections", "health_check_interval",
+        )
+        for value in (0, -1, math.nan, math.inf, "5", True, b"5")
+    ]
+    + [
+        ("max_connections", 1.5), ("max_session_size", 10.5), ("port", 0), ("port", 65536),
+        ("port", "6379"), ("port", True), ("db", -1), ("db", 1.0), ("host", ""), ("host", None),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_by_name_before_anything_connects(name: str, value: object) -> None:
+    settings: dict[str, Any] = {name: value}
+    with pytest.raises(InvalidInput, match=name):
+        RedisConfig(**settings)
+
+
+def test_every_setting_has_its_own_variable_and_a_description() -> None:
+    variables = [attribute.metadata["env"] for attribute in fields(RedisConfig)]
+    assert len(set(variables)) == len(variables)
+    assert all(attribute.metadata["help"] for attribute in fields(RedisConfig))

@@ -1,0 +1,134 @@
+"""Everything the documentation shows is run: README.md, docs/*.md and examples/*.py.
+
+The ``python`` blocks of one file run in order, as one program. A comment on the line before a
+block changes that; readers of the rendered page do not see it:
+
+    <!-- own program -->            a python block that shares nothing with the others
+    <!-- not run: why -->           a python block that is shown only
+    <!-- run -->                    a console block: each line "$ command" is run by bash, and must
+                                    print what follows it, where "..." stands for any text
+
+Each page and each example has an empty store, at REDIS_URL, and an empty home folder.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("README.md"), *sorted(ROOT.glob("docs/**/*.md"))]
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+BLOCK = re.compile(
+    r"(?:^ *<!-- (?P<mark>[^\n]*?) -->\n)?"
+    r"^(?P<indent> *)```(?P<language>python|console)[^\n]*\n(?P<body>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
+)
+LIMIT = 60  # seconds for one program or command
+
+
+def blocks(text: str, language: str) -> Iterator[tuple[str, int, str]]:
+    """Yield mark, line number and text of each block in ``language``."""
+    for found in BLOCK.finditer(text):
+        if found["language"] == language:
+            body = re.sub(f"^{found['indent']}", "", found["body"], flags=re.MULTILINE)
+            yield found["mark"] or "", text.count("\n", 0, found.start("body")), body
+
+
+def programs(text: str) -> list[str]:
+    """Return the Python programs in a page, their code on the lines where the page has it."""
+    shared = ""
+    alone = []
+    for mark, line, body in blocks(text, "python"):
+        if mark == "own program":
+            alone.append("\n" * line + body)
+        elif not mark.startswith("not run: "):
+            shared += "\n" * (line - shared.count("\n")) + body
+    return [program for program in (shared, *alone) if program]
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Return the command lines in a page that are to be run, each with its expected output."""
+    marked = "".join(body for mark, _, body in blocks(text, "console") if mark == "run")
+    parts = re.split(r"^\$ (.*)\n", marked, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def run(command: list[str], folder: Path, redis_url: str) -> str:
+    """Run the command in ``folder``, check that it succeeds, and return what it printed."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    place = {"HOME": str(folder), "PATH": path, "REDIS_URL": redis_url}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **place},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_documentation_runs(page: Path, tmp_path: Path, redis_url: str) -> None:
+    file = tmp_path / page.name
+    for program in programs(page.read_text(encoding="utf-8")):
+        file.write_text(program, encoding="utf-8")
+        run([sys.executable, str(file)], tmp_path, redis_url)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_documentation_print_what_it_says(
+    page: Path, tmp_path: Path, redis_url: str
+) -> None:
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    for command, expected in commands(page.read_text(encoding="utf-8")):
+        printed = run(["bash", "-c", command], tmp_path, redis_url)
+        same = doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS)
+        assert same, f"$ {command}\n{printed}\n{page.name} says\n{expected}"
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_an_example_runs(file: Path, tmp_path: Path, redis_url: str) -> None:
+    run([sys.executable, str(file)], tmp_path, redis_url)
+
+
+def test_blocks_of_a_page_are_one_program_unless_marked() -> None:
+    page = """
+```python
+x = 1
+```
+<!-- not run: needs a key -->
+```python
+call_a_model()
+```
+   ```python
+   print(x)
+   ```
+<!-- own program -->
+```python
+print("alone")
+```
+<!-- run -->
+```console
+$ echo one; echo two
+one
+...
+$ true
+```
+"""
+    together, alone = programs(page)
+    assert together.splitlines()[2] == "x = 1"
+    assert together.splitlines()[9] == "print(x)"
+    assert alone.splitlines()[13] == 'print("alone")'
+    assert "call_a_model" not in together + alone
+    assert commands(page) == [("echo one; echo two", "one\n...\n"), ("true", "")]

