@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from fault_report import faults, pytest_terminal_summary
 from servers import RedisServer, find_server
+
+__all__ = ["faults", "pytest_terminal_summary"]
 
 _numbers = itertools.count()
 
