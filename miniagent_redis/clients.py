@@ -19,6 +19,7 @@ from redis.retry import Retry
 from . import embedded
 from .config import RedisConfig
 from .errors import StoreMisconfigured
+from .forking import anew_in_child
 from .wire import POOL_WAIT, HeldPool
 
 _REVIVAL = 2.0
@@ -34,6 +35,10 @@ class Clients:
         self._server: embedded.EmbeddedServer | None = None
         self._memory: Any = None
         self._options: dict[str, Any] = {}
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
         self._changing = threading.Lock()  # over the server
 
     def open(self) -> None:
@@ -129,7 +134,6 @@ class Clients:
 
 
 _memories: dict[str, Any] = {}
-_memory_lock = threading.Lock()
 
 
 def _memory(name: str) -> Any:
@@ -144,5 +148,4 @@ def _memory(name: str) -> Any:
         ) from exc
     if not name:
         return fakeredis.FakeServer()
-    with _memory_lock:
-        return _memories.setdefault(name, fakeredis.FakeServer())
+    return _memories.setdefault(name, fakeredis.FakeServer())

@@ -172,7 +172,8 @@ def _keep_unknown_fields(cls: type[Any]) -> None:
         unknown = data.keys() - known
         if not unknown:
             return structure(data, kind)
-        return structure({**data, "extra": {name: data[name] for name in unknown}}, kind)
+        extra = {name: item for name, item in data.items() if name in unknown}
+        return structure({**data, "extra": extra}, kind)
 
     def to_json(value: Any) -> Json:
         unknown = {name: item for name, item in value.extra.items() if name not in known}
@@ -233,7 +234,21 @@ def message_from_data(data: Json) -> Message:
     try:
         return converter.structure(data, Message)
     except Exception as exc:  # cattrs raises many kinds, each as good as another here
+        must_fail_again(lambda: converter.structure(data, Message), exc)
         raise Unreadable(f"it is not a message: {exc!r}") from exc
+
+
+def must_fail_again(decode_it: Callable[[], object], error: Exception) -> None:
+    """Raise ``error`` if decoding succeeds now: then the record is not to blame.
+
+    It was thrown in by a signal handler, as job runners do at a time limit; a record that is
+    unreadable is so each time.
+    """
+    try:
+        decode_it()
+    except Exception:
+        return
+    raise error
 
 
 def upcast(data: Json, what: str) -> Json:

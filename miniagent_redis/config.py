@@ -106,6 +106,9 @@ class RedisConfig:
         "keep trying to save a finished turn for this long",
         validator=_positive,
     )
+    spool_dir: str | None = _setting(
+        None, "MINIAGENT_SPOOL_DIR", "folder for finished turns that could not be saved"
+    )
     health_check_interval: float = _setting(
         30.0,
         "MINIAGENT_HEALTH_CHECK_INTERVAL",

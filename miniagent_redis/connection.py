@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 import redis
@@ -24,13 +24,16 @@ from .clock import Clock, SystemClock
 from .config import RedisConfig
 from .errors import MiniAgentError, StoreUnavailable
 from .faults import Faults, NoScript, Refused, ReplyLost, reason
+from .forking import anew_in_child
 from .health import Availability
-from .wire import HeldConnections, HeldPool, pack
+from .wire import HeldConnections, HeldPool, Waiting, pack
 
 T = TypeVar("T")
 CALL_TIMEOUT = 0.8
 """Seconds for which an operation is repeated while Redis does not answer; one try may add its own
 socket timeout."""
+_OVERRUN = 0.5
+"""Seconds by which the last try may end after the time for which an operation is repeated."""
 _BLOCK_MARGIN = 5.0
 
 
@@ -50,6 +53,10 @@ class Connections:
         self._own: redis.Redis | None = None
         self._held = HeldConnections()
         self._client: redis.Redis | None = None
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
         self._opening = threading.Lock()
 
     def translating(self) -> AbstractContextManager[None]:
@@ -122,7 +129,21 @@ class Connections:
         self.open()
         client: Any = self._clients.make(socket_timeout=block + _BLOCK_MARGIN)
         listener: PubSub = client.pubsub()
+        flag: Any = _Flag()
+        listener.subscribed_event = flag
         return listener
+
+    @contextmanager
+    def waiting(self, block: float) -> Iterator[Waiting]:
+        """Yield a connection of its own for commands that block up to ``block`` seconds."""
+        self.open()
+        client = self._clients.make(socket_timeout=block + self.config.socket_timeout)
+        waiting = Waiting(client.connection_pool, self.translating)
+        try:
+            yield waiting
+        finally:
+            waiting.drop()
+            _close(client)
 
     def async_client(self) -> redis.asyncio.Redis:
         """Return a new redis-py asyncio client of the same address; the caller closes it."""
@@ -143,7 +164,8 @@ class Connections:
         Not atomic. Repeated for CALL_TIMEOUT seconds while the server is away. Raises
         StoreUnavailable, StoreMisconfigured or ReplyLost.
         """
-        return self.persist(lambda: self.exchange(commands))
+        writes = commands[0][0] in ("SET", "ZADD")
+        return self.persist(lambda: self.exchange(commands), writes=writes)
 
     def exchange(self, commands: Sequence[Sequence[Any]], nonce: bytes | None = None) -> list[Any]:
         """Send commands once over one connection and read every reply.
@@ -189,16 +211,24 @@ class Connections:
             return exc  # an answer like any other: the connection is in order
 
     def probe(self) -> None:
-        """Try a PING once, also when Redis is known to be down. Raises as ``call`` does."""
-        self.persist(lambda: self.exchange([("PING",)]), insist=0)
+        """Try a PING once, also when Redis is known to be down. Raises as ``call`` does.
 
-    def persist(self, attempt: Callable[[], T], insist: float | None = None) -> T:
+        Where it refuses writes, a script instead, which it refuses as well, and which writes none.
+        """
+        writes = self.availability.refuses_writes
+        command = ("EVAL", "#!lua\nreturn 1", 0) if writes else ("PING",)
+        self.persist(lambda: self.exchange([command]), insist=0, writes=writes)
+
+    def persist(
+        self, attempt: Callable[[], T], insist: float | None = None, *, writes: bool = False
+    ) -> T:
         """Repeat ``attempt`` until it succeeds, is refused for good, or its time has passed.
 
         The attempt must be one that does no harm when it is executed twice. Once a reply was
         lost the outcome stays uncertain until a reply arrives, so ReplyLost is what is raised
         then, whatever the later tries met. The time is CALL_TIMEOUT, and while Redis is known to
-        be down there is one try at the most; or ``insist`` seconds in any case.
+        be down there is one try at the most; or ``insist`` seconds in any case. ``writes`` is
+        whether the attempt is one that a server without memory, or a replica, refuses.
         """
         is_hopeless = insist is None and self.availability.is_down
         if is_hopeless:
@@ -214,21 +244,52 @@ class Connections:
                 lost = exc
                 last: MiniAgentError = self.unavailable(str(exc))
                 is_outage, is_last = True, not self.config.retry_on_timeout
+                refuses_writes = False
             except Refused as exc:
                 last = exc.error
                 is_outage, is_last = exc.is_outage, False
+                refuses_writes = exc.refuses_writes
                 with suppress(MiniAgentError):  # it is tried again, like the operation
                     self._clients.revive()
+            except MiniAgentError:
+                if lost:  # this try was refused for good; an earlier one may have been executed
+                    raise lost from None
+                raise
             else:
-                self.availability.answered()
+                self.availability.answered(wrote=writes)
                 return result
             now = time.monotonic()
-            if is_last or is_hopeless or now + pause > deadline:
+            next_end = now + pause + (now - began)
+            if is_last or is_hopeless or now + pause > deadline or next_end > deadline + _OVERRUN:
                 if is_outage:
-                    self.availability.failed(last, now - began)
+                    self.availability.failed(last, now - began, refuses_writes=refuses_writes)
                 raise lost or last
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.25)
+
+
+class _Flag:
+    """What redis-py needs of an Event, without its Condition.
+
+    That stays locked when a Ctrl-C comes while it is entered, and then the listener's end hangs.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def wait(self, timeout: float) -> bool:
+        if not self._is_set:
+            time.sleep(timeout)
+        return self._is_set
 
 
 def _close(client: redis.Redis) -> None:

@@ -39,7 +39,7 @@ _SETTINGS = (
     *("--port", "0"),
     *("--unixsocketperm", "700"),
     *("--appendonly", "yes"),
-    *("--appendfsync", "everysec"),
+    *("--appendfsync", "always"),
     *("--save", ""),
     *("--maxmemory-policy", "noeviction"),
     *("--dir", "."),

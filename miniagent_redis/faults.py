@@ -16,15 +16,10 @@ from .redis_url import Address
 
 # Refused before execution: the same command may succeed in a moment.
 # redis-py takes the code off the message of those that it has a class for.
-_PASSING = (
-    rx.BusyLoadingError,
-    rx.ReadOnlyError,
-    rx.OutOfMemoryError,
-    rx.ClusterDownError,
-    rx.MasterDownError,
-    rx.TryAgainError,
-)
-_PASSING_CODES = ("BUSY ", "MISCONF", "NOREPLICAS")
+_PASSING = (rx.BusyLoadingError, rx.ClusterDownError, rx.MasterDownError, rx.TryAgainError)
+_PASSING_CODES = ("BUSY ",)
+_NO_WRITES = (rx.ReadOnlyError, rx.OutOfMemoryError)
+_NO_WRITES_CODES = ("MISCONF", "NOREPLICAS")
 _MISCONFIGURED = (rx.AuthenticationError, rx.NoPermissionError)
 
 
@@ -39,13 +34,17 @@ class NoScript(Exception):
 class Refused(Exception):
     """Certainly not executed, and worth another try; carries the error to raise in the end.
 
-    ``is_outage`` is whether the server is to blame, and not the number of our own calls.
+    ``is_outage`` is whether the server is to blame, and not the number of our own calls;
+    ``refuses_writes`` whether it still answers what only reads.
     """
 
-    def __init__(self, error: MiniAgentError, *, is_outage: bool = True) -> None:
+    def __init__(
+        self, error: MiniAgentError, *, is_outage: bool = True, refuses_writes: bool = False
+    ) -> None:
         super().__init__(str(error))
         self.error = error
         self.is_outage = is_outage
+        self.refuses_writes = refuses_writes
 
 
 class Faults:
@@ -96,15 +95,21 @@ class Faults:
                 cause="something else than this library wrote it; it was left as it is",
                 hint="remove or rename that key, or set a namespace of your own",
             )
-        if isinstance(exc, _PASSING) or text.startswith(_PASSING_CODES):
+        refuses_writes = isinstance(exc, _NO_WRITES) or text.startswith(_NO_WRITES_CODES)
+        if refuses_writes or isinstance(exc, _PASSING) or text.startswith(_PASSING_CODES):
             return Refused(
                 StoreUnavailable(
                     f"Redis at {self._address} refuses writes or is not ready",
                     cause=text,
                     hint="see INFO and the server's log; nothing was written",
-                )
+                ),
+                refuses_writes=refuses_writes,
             )
-        return StoreMisconfigured(f"Redis at {self._address} refused the command", cause=text)
+        return StoreMisconfigured(
+            f"Redis at {self._address} refused the command",
+            cause=text,
+            hint="miniagent-redis doctor tells what the server lacks",
+        )
 
     def _misconfigured(self, cause: str) -> StoreMisconfigured:
         return StoreMisconfigured(

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from .clock import Clock
 from .errors import MiniAgentError, StoreUnavailable
+from .forking import anew_in_child
 
 log = logging.getLogger("miniagent_redis")
 SLOW = 0.1
@@ -42,14 +43,24 @@ class Availability:
         self.on_change: list[Callable[[Health], None]] = []
         self._address = address
         self._clock = clock
-        self._lock = threading.Lock()  # over what follows
         self._error: MiniAgentError | None = None
+        self._refuses_writes = False
         self._since = clock.time()
         self._next_try = 0.0
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.Lock()  # over the error and its time
 
     @property
     def is_down(self) -> bool:
         return self._error is not None
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether it is down for writes only: what reads is answered, and shows nothing."""
+        return self.is_down and self._refuses_writes
 
     def current(self, latency: float | None = None) -> Health:
         """Return the state as of the last call."""
@@ -63,13 +74,14 @@ class Availability:
         if error is not None and time.monotonic() < self._next_try:
             raise StoreUnavailable(error.problem, cause=error.cause, hint=error.hint) from error
 
-    def answered(self) -> None:
-        """Note that the server did what was asked."""
-        if self._error is not None:
+    def answered(self, *, wrote: bool) -> None:
+        """Note that the server did what was asked; ``wrote``: what it might refuse to write."""
+        if self._error is not None and (wrote or not self._refuses_writes):
             self._change(None)
 
-    def failed(self, error: MiniAgentError, took: float) -> None:
+    def failed(self, error: MiniAgentError, took: float, *, refuses_writes: bool = False) -> None:
         """Note that the server could not be reached, after ``took`` seconds for the last try."""
+        self._refuses_writes = refuses_writes
         if took > SLOW:
             self._next_try = time.monotonic() + PAUSE
         if self._error is None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from .connection import Connections, NoScript, ReplyLost
 from .errors import StoreMisconfigured
+from .forking import anew_in_child
 
 _INCLUDE = "-- include:"
 _LUA = files("miniagent_redis") / "lua"
@@ -38,6 +39,10 @@ class Scripts:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._loaded: dict[str, tuple[str, str]] = {}
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
         # Names this process and store: with a counter behind it no two calls share a nonce.
         self._prefix = os.urandom(6).hex()
         self._calls = itertools.count()
@@ -66,7 +71,8 @@ class Scripts:
             except NoScript:
                 return self._connections.exchange([("EVAL", text, *tail)], nonce)
 
-        reply = self._connections.persist(attempt, insist)[0]
+        writes = "flags=" not in text.partition("\n")[0]  # neither no-writes nor allow-oom
+        reply = self._connections.persist(attempt, insist, writes=writes)[0]
         status = reply[1].decode()
         if status == "wrongtype":
             raise _wrong_type(reply[2].decode(), reply[3].decode())

@@ -7,22 +7,28 @@ used last needs no more than a look at its socket.
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import redis
 from redis import exceptions as rx
+from redis.connection import PythonRespSerializer
+
+from .forking import anew_in_child
 
 POOL_WAIT = 0.5
 """Seconds to wait for a free connection before they are reported as exhausted."""
 # A waiting thread looks instead of being told: a Condition that is interrupted while it is entered
 # stays locked.
 _LOOK_AGAIN = 0.001
+_COLLECT_PAUSE = 5.0
+"""Seconds between searches for lost connections: each holds up all threads of the process."""
+_PACK_AT_ONCE = 6000  # bytes, as in redis-py
 _LENGTHS = [b"$%d\r\n" % length for length in range(128)]
 
 
@@ -46,24 +52,24 @@ class HeldConnections:
     one connection short for good. A forked child starts with none.
     """
 
+    _next_collection = 0.0
+
     def __init__(self, pool: Any = None, most: int = 0) -> None:
         self._pool = pool
         self._most = most
-        self._forget()
+        self._start_anew()
+        anew_in_child(self._start_anew)
 
-    def _forget(self) -> None:
+    def _start_anew(self) -> None:
         self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
         self._idle: list[Any] = []
         self._making = threading.Lock()
-        self._pid = os.getpid()
 
     def take(self) -> Any:
         """Return a connection in order for one exchange; give it back whatever happens.
 
         Raises redis-py's ConnectionError, also when all are in use and none came back in time.
         """
-        if self._pid != os.getpid():
-            self._forget()  # those belong to the parent
         deadline = time.monotonic() + POOL_WAIT
         while True:
             try:
@@ -84,7 +90,10 @@ class HeldConnections:
     def _make(self, last_try: bool) -> Any:
         """Return a new connection, or None if there are enough; that is an error in the end."""
         if last_try and len(self._alive) >= self._most:
-            gc.collect()  # some may be in circles of references
+            now = time.monotonic()
+            if now >= HeldConnections._next_collection:
+                HeldConnections._next_collection = now + _COLLECT_PAUSE
+                gc.collect()  # some may be in circles of references
         with self._making:
             if len(self._alive) < self._most:
                 connection = self._pool.connection_class(**self._pool.connection_kwargs)
@@ -124,6 +133,10 @@ class HeldPool(redis.ConnectionPool):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        # That of hiredis 3.5 ends the process with a segmentation fault when a Ctrl-C comes while
+        # it writes a number, as each new connection does.
+        packer = PythonRespSerializer(_PACK_AT_ONCE, self.get_encoder().encode)
+        self.connection_kwargs["command_packer"] = packer
         self.held = HeldConnections(self, self.max_connections)
 
     def get_connection(self, *_: Any, **__: Any) -> Any:
@@ -136,3 +149,42 @@ class HeldPool(redis.ConnectionPool):
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         self.held.close()
+
+
+class Waiting:
+    """One connection, made at the first call and after each fault. For one thread.
+
+    Unlike a pool it is not renewed in silence: as long as calls succeed the server is the same. A
+    forked child makes its own.
+    """
+
+    def __init__(self, pool: Any, translating: Callable[[], AbstractContextManager[None]]) -> None:
+        self._pool = pool
+        self._translating = translating
+        self._connection: Any = None
+        anew_in_child(self.drop)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
+    def call(self, *command: Any) -> Any:
+        """Send a command and return its reply; raises StoreUnavailable or StoreMisconfigured."""
+        with self._translating():
+            try:
+                if self._connection is None:
+                    # Not by way of the pool: it counts a dropped one for as long as anything, such
+                    # as an error that was logged, refers to it.
+                    self._connection = self._pool.connection_class(**self._pool.connection_kwargs)
+                    self._connection.connect()
+                self._connection.send_packed_command([pack([command])], check_health=False)
+                return self._connection.read_response()
+            except BaseException:
+                self.drop()
+                raise
+
+    def drop(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()

@@ -159,7 +159,7 @@ def test_two_names_of_a_directory_are_one_server(folder: Path, tmp_path: Path) -
 def test_the_server_keeps_what_it_was_told_and_opens_no_port(folder: Path) -> None:
     wanted = {
         "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendfsync": "always",
         "save": "",
         "port": "0",
         "maxmemory-policy": "noeviction",

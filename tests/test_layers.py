@@ -34,6 +34,7 @@ ROWS = (
     ("config", "codec", "llm", "tools"),
     ("redis_url",),
     ("models", "errors", "clock", "wire", "_mirror"),
+    ("forking",),
 )
 LONGEST = {".py": 300, ".lua": 70}  # lines
 

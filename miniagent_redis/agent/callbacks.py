@@ -9,6 +9,7 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar, overload
 
 from ..errors import InvalidInput
+from ..forking import anew_in_child
 from ..models import Event, EventType
 
 Callback = Callable[[Event], Any]
@@ -30,8 +31,12 @@ class StreamCallback:
 
     def __init__(self) -> None:
         self._callbacks: list[tuple[EventType | None, Callback]] = []  # None: every type
-        self._lock = threading.Lock()  # over errors
         self.errors = 0
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.Lock()  # over errors
 
     @overload
     def on(self, event_type: EventType, function: C, /) -> C: ...

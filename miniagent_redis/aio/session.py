@@ -15,6 +15,7 @@ from ..config import RedisConfig
 from ..models import ExpiredSession
 from ..session import SessionAgent as _Agent
 from ..session import SessionManager as _Manager
+from ..session.agent import SHUTDOWN_TIMEOUT
 from ..store.expiry import ExpiryHook, check_hook
 from ..tools import ToolRegistry as _ToolRegistry
 from .hooks import StreamCallback
@@ -58,7 +59,7 @@ class SessionAgent:
         await self._initialize()
         return self
 
-    async def shutdown(self, timeout: float = 10.0) -> bool:
+    async def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
         """Finish what runs, write what is noted, close all; return whether it was done in time.
 
         In this order: no new turns, running turns (up to ``timeout`` seconds), the background
@@ -112,6 +113,8 @@ class SessionAgent:
     def run(self) -> None: ...
     @mirrors_iterator(_Agent.stream, on="turns")
     def stream(self) -> None: ...
+    @mirrors(_Agent.resume_turn, on="turns")
+    def resume_turn(self) -> None: ...
     @mirrors_task(_Agent.submit, _Agent.run)
     def submit(self) -> None: ...
 
@@ -137,6 +140,10 @@ class SessionManager:
     def run(self) -> None: ...
     @mirrors_iterator(_Manager.stream, on="turns")
     def stream(self) -> None: ...
+    @mirrors(_Manager.resume_turn, on="turns")
+    def resume_turn(self) -> None: ...
+    @mirrors_iterator(_Manager.watch, on="waits")
+    def watch(self) -> None: ...
     @mirrors(_Manager.get_history)
     def get_history(self) -> None: ...
     @mirrors(_Manager.list_sessions)

@@ -157,12 +157,16 @@ class RedisSessionManager:
         undo=lambda store, turn, *_, **__: turn.resumed or store.abort_turn(turn),
     )
     def begin_turn(self) -> None: ...
-    @mirrors(_Store.stage_step)
+    @mirrors(_Store.resume_turn, on="waits")
+    def resume_turn(self) -> None: ...
+    @mirrors(_Store.stage_step, on="waits")  # for Redis, up to commit_timeout
     def stage_step(self) -> None: ...
     @mirrors(_Store.renew_lease)
     def renew_lease(self) -> None: ...
-    @mirrors(_Store.commit_turn, on="waits")  # for Redis, up to commit_timeout
+    @mirrors(_Store.commit_turn, on="waits")
     def commit_turn(self) -> None: ...
+    @mirrors(_Store.replay_turn)
+    def replay_turn(self) -> None: ...
     @mirrors(_Store.abort_turn)
     def abort_turn(self) -> None: ...
     @mirrors(_Store.resolve_turn)
@@ -170,6 +174,10 @@ class RedisSessionManager:
 
     # --- cache, limits, locks, channels -------------------------------------------------------
 
+    @mirrors(_Store.read_events)
+    def read_events(self) -> None: ...
+    @mirrors_iterator(_Store.watch, on="waits")
+    def watch(self) -> None: ...
     @mirrors(_Store.cache_get)
     def cache_get(self) -> None: ...
     @mirrors(_Store.cache_set)
@@ -188,6 +196,8 @@ class RedisSessionManager:
     def acquire_lock(self) -> None: ...
     @mirrors(_Store.release_lock)
     def release_lock(self) -> None: ...
+    @mirrors(_Store.renew_locks)
+    def renew_locks(self) -> None: ...
     @mirrors(_Store.is_locked)
     def is_locked(self) -> None: ...
     @mirrors(_Store.publish)
@@ -228,6 +238,11 @@ class NamedLock:
     def sync(self) -> _Lock:
         """The blocking lock underneath. Made in a thread, because it may have to connect."""
         return self._make()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was taken here and may be someone else's by now. Asks nobody."""
+        return self.sync.is_lost
 
     async def __aenter__(self) -> Self:
         await self._enter()

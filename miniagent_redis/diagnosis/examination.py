@@ -13,10 +13,12 @@ from attrs import frozen
 from ..embedded import default_dir
 from ..errors import MiniAgentError, StoreMisconfigured, StoreUnavailable
 from ..fsck import check as fsck
+from ..maintenance.spool import Spool
 from ..store.manager import RedisSessionManager
 from . import data, server
 from .check import Check, not_checked
 from .rights import rights
+from .spool import spool
 
 _PINGS = 50
 _PING_LIMIT = 1.0  # seconds for all of them
@@ -44,6 +46,8 @@ def diagnose(store: RedisSessionManager, *, repair: bool = False) -> list[Check]
     mode = _mode(_folder(store)) if store.config.address.kind == "embedded" else None
     checks: list[Check] = []
     lost = False
+    if store.config.spool_dir:
+        checks.append(spool(Spool(store.config.spool_dir, store).backlog()))
     for step in _steps(store, mode, repair):
         if lost:
             checks += [not_checked(name) for name in step.names]

@@ -57,7 +57,7 @@ def persistence(info: Info, config: Mapping[str, str] | None) -> Check:
     if level == "always":
         return Check(name, "ok", "always: synced before each reply")
     if level == "everysec":
-        return Check(name, "ok", "everysec: a power cut loses about a second")
+        return Check(name, "ok", "everysec: a crash or a power cut loses up to two seconds")
     detail = f"appendfsync {level}: a power cut loses what the system had not written yet"
     return Check(name, "warn", detail, "CONFIG SET appendfsync everysec, then CONFIG REWRITE")
 

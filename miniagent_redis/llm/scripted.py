@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..errors import InvalidInput, ModelError
+from ..forking import anew_in_child
 from ..models import ToolCall, Usage
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
 from .text import words
@@ -28,8 +29,12 @@ class ScriptedModel:
         if isinstance(replies, str):
             raise InvalidInput("the script is one text", hint="give a list: ScriptedModel([…])")
         self._replies = list(replies)
-        self._lock = threading.Lock()  # over requests, whose number is the place in the script
         self.requests: list[ModelRequest] = []
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.Lock()  # over requests, whose number is the place in the script
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         with self._lock:

@@ -7,6 +7,11 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
+-- A user of Redis 7 may use no channel unless told so, and a script that fails half way keeps what
+-- it wrote. (fakeredis has no ACL.)
+if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', KEYS[6], '') then
+  return redis.error_reply('NOPERM this user may not publish to the channel ' .. KEYS[6])
+end
 local TYPES = {'string', 'list', 'list', 'hash', 'hash', 'stream'}
 local exists = false
 for i = 6, 1, -1 do
@@ -25,10 +30,18 @@ local function expire_at(deadline)
   end
 end
 
--- Appends an event for watchers (some 1,000 are kept) and wakes who waits for the session.
-local function emit(kind, turn, record)
-  redis.call('XADD', KEYS[6], 'MAXLEN', '~', 1000, '*', 'type', kind, 'turn', turn,
-    'record', record)
+-- Appends an event for watchers (some 1,000 are kept) and wakes who waits for the session. Its id
+-- is the time and its number, so that a gap shows. If the clock went back that id is refused, and
+-- '*' gives the last one + 1: the next number too. What fails here must not stop the script.
+local function emit(kind, turn, record, version)
+  local number = redis.pcall('HINCRBY', KEYS[4], 'events', 1)
+  local id = type(number) == 'number' and string.format('%d-%d', now, number) or '*'
+  local added = redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', 1000, id, 'type', kind, 'turn', turn,
+    'version', version, 'record', record)
+  if type(added) == 'table' and id ~= '*' then
+    redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', 1000, '*', 'type', kind, 'turn', turn,
+      'version', version, 'record', record)
+  end
   redis.call('PUBLISH', KEYS[6], kind)
 end
 

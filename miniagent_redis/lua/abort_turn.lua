@@ -7,6 +7,6 @@ if open_turn ~= ARGV[5] or holder ~= ARGV[6] then
   return {nonce, 'ok', 0}
 end
 close_turn()
-emit('turn_failed', ARGV[5], ARGV[7])
+emit('turn_failed', ARGV[5], ARGV[7], version)
 expire_at(deadline)
 return {nonce, 'ok', 1}

@@ -1,13 +1,21 @@
 #!lua
--- include: _open _session
--- Open a turn with the user's message, or take over one whose lease has ended.
+-- include: _open _session _sound
+-- Open a turn with the user's message, or take over one whose lease has ended; without a message
+-- only the latter.
 -- ARGV  5 turn id  6 holder  7 lease in ms  8 'interrupt' or ''  9 largest thread in bytes
 --       10 known epoch  11 known count  12 most messages to return
---       13 '1' if the turn id is the caller's own and may have been used before  14 message
+--       13 '1' if the turn id is the caller's own and may have been used before
+--       14 message, or ''
 -- Returns  nonce 'ok' turn version epoch count start messages staged
 --            another turn than the one asked for, and its staged steps: an abandoned one
 --          nonce 'busy' ms left of the lease  |  nonce 'done' version, it was committed before
---          nonce 'toolarge' bytes  |  those of _open and _session
+--          nonce 'none', there is nothing to take over
+--          nonce 'miscounted' count length, of the thread: some of it is missing, or foreign
+--          nonce 'toolarge' bytes  |  those of _open, _session and _sound
+local length = redis.call('LLEN', KEYS[2])
+if length ~= count then
+  return {nonce, 'miscounted', count, length}
+end
 local turn, new, staged = ARGV[5], not open_turn, {}
 if open_turn and not (open_turn == turn and holder == ARGV[6]) then
   if lease <= now then
@@ -21,6 +29,9 @@ if open_turn and not (open_turn == turn and holder == ARGV[6]) then
   end
 end
 if new then
+  if ARGV[14] == '' then
+    return {nonce, 'none'}
+  end
   local done = ARGV[13] == '1' and recall(turn)
   if done then
     return {nonce, 'done', done}
@@ -32,7 +43,7 @@ if new then
     close_turn()
   end
   redis.call('RPUSH', KEYS[3], ARGV[14])
-  emit('turn_started', turn, ARGV[14])
+  emit('turn_started', turn, ARGV[14], version)
 end
 local lease_end = now + tonumber(ARGV[7])
 redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', lease_end)

@@ -23,6 +23,6 @@ redis.call('HSET', KEYS[4], 'schema', 1, 'user', user, 'agent', ARGV[9], 'versio
   'output_tokens', 0, 'tool_calls', 0, 'created_at', now, 'last_activity', now, 'ttl', ttl,
   'max_end', max_end, 'deadline', deadline)
 remember(ARGV[5], 1, '')
-emit('session_created', '', '')
+emit('session_created', '', '', 1)
 expire_at(deadline)
 return {nonce, 'ok', 1, deadline}

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- include: _open _session
+-- include: _open _session _sound
 -- Read a session's document and its counters.
 -- ARGV  5… names of the metadata fields wanted
--- Returns  nonce 'ok' document values  |  those of _open and _session
+-- Returns  nonce 'ok' document values  |  those of _open, _session and _sound
 return {nonce, 'ok', redis.call('GET', KEYS[1]), redis.call('HMGET', KEYS[4], unpack(ARGV, 5))}

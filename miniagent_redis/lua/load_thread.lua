@@ -1,9 +1,14 @@
 #!lua flags=no-writes
--- include: _open _session
+-- include: _open _session _sound
 -- Read a piece of the thread: forward from a position, or backward from one.
 -- ARGV  5 known epoch, or ''  6 start, or '' to read backward  7 end, or '' for the whole thread
 --       8 most messages to return
--- Returns  nonce 'ok' version epoch count start messages  |  those of _open and _session
+-- Returns  nonce 'ok' version epoch count start messages  |  nonce 'miscounted' count length
+--           those of _open, _session and _sound
+local length = redis.call('LLEN', KEYS[2])
+if length ~= count then
+  return {nonce, 'miscounted', count, length}
+end
 local start, stop, most = tonumber(ARGV[6]), tonumber(ARGV[7]) or count, tonumber(ARGV[8])
 stop = math.min(stop, count)
 if not start then

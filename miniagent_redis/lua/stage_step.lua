@@ -1,10 +1,10 @@
 #!lua
--- include: _open _session
+-- include: _open _session _sound
 -- Stage messages of the open turn and renew its lease.
 -- ARGV  5 turn id  6 holder  7 lease in ms  8 largest thread in bytes
 --       9 how many messages the turn had before these  10… messages
 -- Returns  nonce 'ok' those that were there in place of these: a repetition, nothing is staged
---          nonce 'superseded'  |  nonce 'toolarge' bytes  |  those of _open and _session
+--          nonce 'superseded'  |  nonce 'toolarge' bytes  |  those of _open, _session and _sound
 if open_turn ~= ARGV[5] or holder ~= ARGV[6] then
   return {nonce, 'superseded'}
 end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -105,3 +106,5 @@ class OpenTurn:
     staged: tuple[Message, ...]
     resumed: bool = False
     user_id: str | None = None
+    process_id: int = field(factory=os.getpid)
+    """Whose right it is: a forked child has a copy of the turn and may not write with it."""

@@ -22,7 +22,9 @@ class TurnResult:
     """The outcome of one turn.
 
     ``steps`` are the stored messages after the user's: model replies and tool results, the answer
-    last. ``version`` is the session's after the commit. ``persisted`` is whether Redis has it.
+    last. ``version`` is the session's after the commit. ``persisted`` is whether Redis has it: when
+    False the turn is in the spool, to be stored when Redis is back, and ``version`` is still that
+    from before.
     """
 
     text: str

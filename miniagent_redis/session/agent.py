@@ -7,30 +7,34 @@ import logging
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from typing import Any, TypeVar
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import TypeVar
 
-from ..agent import Agent, AgentConfig, StreamCallback, TurnOutcome
+from ..agent import Agent, AgentConfig, StreamCallback
 from ..clock import Clock, SystemClock
 from ..config import RedisConfig
-from ..errors import InvalidInput, MiniAgentError, TurnSuperseded
+from ..errors import InvalidInput, MiniAgentError
+from ..forking import anew_in_child
 from ..health import Health
 from ..maintenance.jobs import standard_jobs
+from ..maintenance.spool import Spool, SpooledTurn
 from ..maintenance.thread import Background
-from ..models import Event, EventType, Message, OpenTurn, TurnResult
+from ..models import Event, EventType, Message, TurnResult
 from ..store.expiry import ExpiryHook, check_hook
 from ..store.manager import RedisSessionManager
 from ..tools import ToolRegistry
 from .running import RunningTurns
+from .submitted import SubmittedTurns
 from .thread import SessionThread
+from .work import TurnWork
 
 H = TypeVar("H", bound=ExpiryHook)
 
 log = logging.getLogger("miniagent_redis")
 _MOST_THREADS = 256
-_WORKERS = 32
+SHUTDOWN_TIMEOUT = 4.0
+"""Seconds: whoever ends a process mostly gives it five or ten."""
 
 
 class SessionAgent:
@@ -57,42 +61,51 @@ class SessionAgent:
         self.agent = Agent(self.config, tools, clock=self.clock)
         self._expiry_hooks: list[ExpiryHook] = []
         self._turns = RunningTurns(self.store)
-        jobs = standard_jobs(self.store, self._turns.renew_leases, self._expiry_hooks)
+        folder = self.store.config.spool_dir
+        self.spool = Spool(folder, self.store, self._tell_spooled) if folder else None
+        self._work = TurnWork(self.store, self.agent, self._turns, self.callbacks, self.spool)
+        jobs = standard_jobs(self.store, self._turns.renew_leases, self._expiry_hooks, self.spool)
         self.background = Background(jobs, self.clock)
         self.store.connections.availability.on_change.append(self._tell_health)
-        self._threads: OrderedDict[str, SessionThread] = OrderedDict()
-        self._lock = threading.Lock()  # guards the threads and the pool
-        self._pool: ThreadPoolExecutor | None = None
+        self._start_anew()
+        anew_in_child(self._start_anew)
+        self._submitted = SubmittedTurns()
         self._is_open = False
+
+    def _start_anew(self) -> None:
+        self._threads: OrderedDict[str, SessionThread] = OrderedDict()
+        self._lock = threading.Lock()  # guards the threads
 
     # --- life ---------------------------------------------------------------------------------
 
     def initialize(self) -> SessionAgent:
-        """Connect and start the background thread; returns self. Twice is fine.
+        """Connect, store what is spooled, start the background thread; returns self. Twice is fine.
 
-        Raises StoreUnavailable or StoreMisconfigured within about a second.
+        Raises StoreUnavailable or StoreMisconfigured within about a second, InvalidInput for a
+        ``spool_dir`` that cannot be written to.
         """
+        if self.spool is not None:
+            self.spool.open()
         self.store.connect()
+        self._replay_spool()
         self.background.start()
         self._is_open = True
         _open_agents.add(self)
         return self
 
-    def shutdown(self, timeout: float = 10.0) -> bool:
+    def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
         """Finish what runs, write what is noted, close all; return whether it was done in time.
 
         In this order: no new turns, submitted turns (up to ``timeout`` seconds), the background
-        thread, the store. Twice is fine.
+        thread, the spool (what Redis does not take stays on disk), the store. Twice is fine.
         """
         self._is_open = False
         _open_agents.discard(self)
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
         deadline = self.clock.monotonic() + timeout
-        idle = self._turns.wait_until_idle(timeout)
+        idle = self._submitted.finish(timeout)
+        idle &= self._turns.wait_until_idle(max(0.0, deadline - self.clock.monotonic()))
         stopped = self.background.stop(max(0.1, deadline - self.clock.monotonic()))
+        self._replay_spool()
         self.store.disconnect()
         return idle and stopped
 
@@ -143,10 +156,7 @@ class SessionAgent:
     ) -> Future[TurnResult]:
         """Start a turn in the pool; the future has its result or its error."""
         self._must_be_open()
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(_WORKERS, "miniagent-redis-turn")
-        return self._pool.submit(self.run, session_id, message, user_id=user_id)
+        return self._submitted.submit(lambda: _last(self._stream(session_id, message, user_id)))
 
     def run(
         self, session_id: str, message: str | Message, *, user_id: str | None = None
@@ -161,107 +171,54 @@ class SessionAgent:
 
         The last event is AGENT_RESPONSE, and by then the turn is stored. A turn that ends before
         it, because the model failed or the caller stopped iterating, leaves the thread as it was.
-        An abandoned turn of the session is finished first. Raises SessionNotFound, SessionBusy,
-        SessionTooLarge, TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput or
-        StoreUnavailable.
+        An abandoned turn of the session is finished first. If Redis is away at the end of the turn
+        and there is a ``spool_dir``, the turn goes there and ``persisted`` is False. Raises
+        SessionNotFound, SessionBusy, SessionTooLarge, TurnSuperseded, TurnNotSaved, TurnUncertain,
+        ModelError, InvalidInput or StoreUnavailable.
+        """
+        self._must_be_open()
+        return (yield from self._stream(session_id, message, user_id))
+
+    def _stream(
+        self, session_id: str, message: str | Message, user_id: str | None
+    ) -> Generator[Event, None, TurnResult]:
+        thread = self.thread(session_id)
+        while True:
+            turn = self._work.begin(thread, message, user_id)
+            if not turn.resumed:
+                return (yield from self._work.perform(turn, thread))
+            _last(self._work.perform(turn, thread))
+
+    def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
+        """Finish the session's abandoned turn; None if it has none.
+
+        A turn is abandoned when its process died, or lost Redis, and its lease has ended: then its
+        staged steps are used again. While the lease runs this waits or fails as ``on_busy`` says;
+        a running turn is never interrupted. The next ``chat`` does the same by itself. Errors as
+        in ``stream``.
         """
         self._must_be_open()
         thread = self.thread(session_id)
-        while True:
-            turn = self._begin(thread, session_id, message, user_id)
-            if not turn.resumed:
-                return (yield from self._perform(turn, thread))
-            _last(self._perform(turn, thread))
-
-    def _begin(
-        self, thread: SessionThread, session_id: str, message: str | Message, user_id: str | None
-    ) -> OpenTurn:
-        epoch, count = thread.known
-        if self.config.on_busy == "interrupt":
-            self._turns.stop(session_id)
-        turn = self.store.begin_turn(
-            session_id,
-            message,
-            user_id=user_id,
-            epoch=epoch,
-            count=count,
-            on_busy=self.config.on_busy,
-            busy_timeout=self.config.busy_timeout,
-        )
-        thread.absorb(turn.thread)
-        return turn
-
-    def _perform(self, turn: OpenTurn, thread: SessionThread) -> Generator[Event, None, TurnResult]:
-        """Do the work of an open turn and commit it, or abort it with the error that stopped it."""
-        session_id, turn_id = turn.session_id, turn.turn_id
-        with self._turns.running(turn) as running:
-
-            def stage(messages: Sequence[Message]) -> None:
-                running.must_go_on()
-                running.turn = self.store.stage_step(running.turn, messages)
-
-            try:
-                message = turn.staged[0].to_dict()
-                yield self._emit(
-                    EventType.TURN_STARTED, turn, message=message, resumed=turn.resumed
-                )
-                steps = self.agent.stream_turn(
-                    thread.messages,
-                    turn.staged,
-                    turn_id=turn_id,
-                    session_id=session_id,
-                    user_id=turn.user_id,
-                    stage=stage,
-                    stop=running.stop,
-                )
-                outcome = yield from self._told(steps)
-                running.must_go_on()
-                version = self.store.commit_turn(
-                    running.turn,
-                    outcome.messages,
-                    usage=outcome.usage,
-                    tool_calls=outcome.tool_calls,
-                )
-            except BaseException as exc:
-                self._give_up(running.turn, exc)
-                raise
-        thread.committed(turn, [*running.turn.staged, *outcome.messages], version)
-        yield self._emit(EventType.AGENT_RESPONSE, turn, text=outcome.text, version=version)
-        return TurnResult(outcome.text, outcome.usage, outcome.steps, turn_id, version, session_id)
-
-    def _told(
-        self, steps: Generator[Event, None, TurnOutcome]
-    ) -> Generator[Event, None, TurnOutcome]:
-        """Pass the events on, to the callbacks first; end the work when nobody listens any more."""
-        with closing(steps):
-            while True:
-                try:
-                    event = next(steps)
-                except StopIteration as stop:
-                    outcome: TurnOutcome = stop.value
-                    return outcome
-                self.callbacks.emit(event)
-                yield event
-
-    def _give_up(self, turn: OpenTurn, error: BaseException) -> None:
-        """Drop the turn in Redis; if that fails too, its lease runs out by itself."""
-        data: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
-        try:
-            if not isinstance(error, TurnSuperseded):
-                self.store.abort_turn(turn, error)
-        except MiniAgentError as exc:
-            log.warning("turn %s could not be dropped now; its lease will end: %s",
-                        turn.turn_id, exc)  # fmt: skip
-        self._emit(EventType.TURN_FAILED, turn, **data)
-
-    def _emit(self, kind: EventType, turn: OpenTurn, **data: Any) -> Event:
-        event = Event(kind, turn.session_id, turn.turn_id, data, self.clock.time())
-        self.callbacks.emit(event)
-        return event
+        turn = self._work.resume(thread, user_id)
+        return None if turn is None else _last(self._work.perform(turn, thread))
 
     def _tell_health(self, health: Health) -> None:
         data = {"state": health.state, "error": health.error}
         self.callbacks.emit(Event(EventType.HEALTH_CHANGED, "", None, data, self.clock.time()))
+
+    def _replay_spool(self) -> None:
+        if self.spool is not None:
+            try:
+                self.spool.replay()
+            except MiniAgentError as exc:
+                log.warning("the spool has to wait: %s", exc)
+
+    def _tell_spooled(self, spooled: SpooledTurn, end: int | MiniAgentError) -> None:
+        turn = spooled.turn
+        kind, data = EventType.TURN_REPLAYED, {"text": turn.staged[-1].text, "version": end}
+        if isinstance(end, MiniAgentError):
+            kind, data = EventType.TURN_FAILED, {"error": type(end).__name__, "message": str(end)}
+        self.callbacks.emit(Event(kind, turn.session_id, turn.turn_id, data, self.clock.time()))
 
     def _must_be_open(self) -> None:
         if not self._is_open:
@@ -288,4 +245,4 @@ def _shut_down_forgotten() -> None:
     """At the end of the program, finish what nobody shut down."""
     for agent in list(_open_agents):
         log.warning("the agent %r was never shut down; use `with` or shutdown()", agent.config.name)
-        agent.shutdown(5.0)
+        agent.shutdown()

@@ -76,6 +76,31 @@ class SessionManager:
         """
         return self.agent.stream(session_id, message, user_id=user_id)
 
+    def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
+        """Finish a turn whose process died or lost Redis; None if the session has none. Blocks.
+
+        ``list_sessions`` shows such turns as ``open_turn``, and the next ``chat`` finishes them by
+        itself. Errors as in ``stream``.
+        """
+        return self.agent.resume_turn(session_id, user_id=user_id)
+
+    def watch(
+        self,
+        session_id: str,
+        after: str | None = None,
+        timeout: float | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> Iterator[Event]:
+        """Yield what happens on the session, on whichever instance; from the first ``next`` on.
+
+        ``after`` is the ``id`` of the last event seen, "" for the oldest that is kept. Blocks; ends
+        after ``timeout`` seconds without an event, or when the session does. Outages are ridden
+        out; what could not be had is told as a GAP. Raises SessionNotFound, InvalidInput or
+        StoreUnavailable.
+        """
+        return self.store.watch(session_id, after, timeout, user_id=user_id)
+
     def get_history(
         self,
         session_id: str,

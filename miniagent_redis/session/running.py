@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 from attrs import define, field
 
 from ..errors import MiniAgentError, TurnSuperseded
+from ..forking import anew_in_child
 from ..models import OpenTurn
 from ..store.manager import RedisSessionManager
 
@@ -20,15 +23,25 @@ _LOOK_AGAIN = 0.01
 
 @define(eq=False)
 class RunningTurn:
-    """An open turn that somebody works on; ``turn`` grows with its steps."""
+    """An open turn that somebody works on; ``turn`` grows with its steps.
+
+    While it is saved or given up (``is_ending``), its lease may be over at any moment.
+    """
 
     turn: OpenTurn
+    is_ending: bool = False
     stop: threading.Event = field(factory=threading.Event)
     thread_id: int = field(factory=threading.get_ident)
+    _pid: int = field(factory=os.getpid, init=False)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was begun in this process, and not in the one that this is a fork of."""
+        return self._pid == os.getpid()
 
     def must_go_on(self) -> None:
-        """Raise TurnSuperseded if the turn was told to stop."""
-        if self.stop.is_set():
+        """Raise TurnSuperseded if the turn was told to stop, or goes on in the parent process."""
+        if self.stop.is_set() or not self.is_ours:
             raise TurnSuperseded(self.turn.session_id, self.turn.turn_id)
 
 
@@ -37,8 +50,19 @@ class RunningTurns:
 
     def __init__(self, store: RedisSessionManager) -> None:
         self._store = store
-        self._by_session: dict[str, RunningTurn] = {}
-        self._lock = threading.Lock()  # over the dict
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        """Begin with none; a forked child leaves its parent's turns to the parent."""
+        # Weak: a turn that a Ctrl-C left between two lines here must not be renewed for ever.
+        self._by_session: WeakValueDictionary[str, RunningTurn] = WeakValueDictionary()
+        self._lock = threading.Lock()  # over the dictionary
+
+    def _all(self) -> list[RunningTurn]:
+        # Not values(), which is no copy.
+        found = (reference() for reference in self._by_session.valuerefs())
+        return [running for running in found if running is not None]
 
     @contextmanager
     def running(self, turn: OpenTurn) -> Iterator[RunningTurn]:
@@ -60,10 +84,16 @@ class RunningTurns:
 
     def renew_leases(self) -> None:
         """Keep the turns that run here; one that is no longer ours is told to stop."""
-        for running in list(self._by_session.values()):
+        turns = self._all()
+        if turns and self._store.connections.availability.is_down:
+            # Now, and not when the calls that come after a slow failure may try again.
+            self._store.health_check()
+        for running in turns:
             try:
                 self._store.renew_lease(running.turn)
             except MiniAgentError as exc:
+                if running.is_ending and isinstance(exc, TurnSuperseded):
+                    continue  # whoever ends it is told what became of it
                 log.warning("the lease of turn %s was not renewed: %s", running.turn.turn_id, exc)
                 if isinstance(exc, TurnSuperseded):
                     running.stop.set()
@@ -71,7 +101,7 @@ class RunningTurns:
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait for turns of other threads; one of this thread cannot go on while we wait."""
         me, deadline = threading.get_ident(), time.monotonic() + timeout
-        while any(running.thread_id != me for running in list(self._by_session.values())):
+        while any(running.thread_id != me for running in self._all()):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_LOOK_AGAIN)

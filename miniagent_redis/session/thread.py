@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..forking import anew_in_child
 from ..models import Message, OpenTurn, Role, ThreadSlice, UnreadableRecord
 from ..store.manager import RedisSessionManager
 
@@ -23,7 +24,11 @@ class SessionThread:
         self.session_id = session_id
         self.user_id = user_id
         self._store = store
-        self._lock = threading.RLock()
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.RLock()  # over what follows, held while it is loaded
         self._epoch: int | None = None
         self._version = 0
         self._count = 0
@@ -100,9 +105,11 @@ class SessionThread:
                 return self.forget()
             elif found.start < self._count:
                 return None  # another thread of this process was faster with the same news
+            count = found.count
+            # Without a call in between, after which a Ctrl-C might come.
             self._messages += found.messages
             self._unreadable += found.unreadable
-            self._epoch, self._version, self._count = found.epoch, found.version, found.count
+            self._epoch, self._version, self._count = found.epoch, found.version, count
 
     def committed(self, turn: OpenTurn, messages: Sequence[Message], version: int) -> None:
         """Add the messages of a turn that was just committed as ``version``."""
@@ -113,6 +120,6 @@ class SessionThread:
         """Add what we wrote ourselves, if nobody else wrote in between."""
         with self._lock:
             if self._epoch is not None and version == self._version + 1:
+                count = self._count + len(messages)
                 self._messages += messages
-                self._count += len(messages)
-                self._version = version
+                self._count, self._version = count, version

@@ -16,10 +16,18 @@ from ..codec import (
     encode,
     message_from_data,
     message_to_data,
+    must_fail_again,
 )
 from ..config import RedisConfig
 from ..connection import Connections
-from ..errors import InvalidInput, SessionNotFound, SessionTooLarge, StoreUnavailable, TurnUncertain
+from ..errors import (
+    InvalidInput,
+    RecordUnreadable,
+    SessionNotFound,
+    SessionTooLarge,
+    StoreUnavailable,
+    TurnUncertain,
+)
 from ..keys import GRACE_MS, Keys, check_session_id, check_user_id
 from ..models import Message, UnreadableRecord
 from ..scripts import ReplyLost, Scripts
@@ -65,7 +73,10 @@ class StoreBase:
         try:
             data = self.deserialize(raw)
         except Exception as exc:  # a user's own format may fail in any way
-            return exc if isinstance(exc, Unreadable) else Unreadable(repr(exc))
+            if isinstance(exc, Unreadable):
+                return exc
+            must_fail_again(lambda: self.deserialize(raw), exc)
+            return Unreadable(repr(exc))
         return data if isinstance(data, dict) else Unreadable("it is not an object")
 
     def _message_records(self, messages: Sequence[Message]) -> list[bytes]:
@@ -111,8 +122,9 @@ class StoreBase:
     ) -> list[Any]:
         """Run a session script; return its reply from the status on.
 
-        Raises SessionNotFound, SessionTooLarge, TurnUncertain (a write named by ``operation``
-        whose reply was lost), StoreUnavailable or StoreMisconfigured.
+        Raises SessionNotFound, RecordUnreadable (counters that are damaged, or not those of the
+        thread), SessionTooLarge, TurnUncertain (a write named by ``operation`` whose reply was
+        lost), StoreUnavailable or StoreMisconfigured.
         """
         keys = self.keys.of_session(check_session_id(session_id))
         user = b"" if user_id is None else check_user_id(user_id)
@@ -132,6 +144,10 @@ class StoreBase:
             raise SessionNotFound(session_id)
         if reply[0] == "toolarge":
             raise SessionTooLarge(session_id, reply[1], self.config.max_session_size)
+        if reply[0] == "damaged":
+            raise RecordUnreadable(reply[1].decode(), "a number in it is lost, or is none")
+        if reply[0] == "miscounted":
+            raise RecordUnreadable(keys[1], _miscounted(*reply[1:]))
         return reply
 
     def _call(self, *args: Any) -> Any:
@@ -144,6 +160,13 @@ class StoreBase:
             return self.connections.call_many(commands) if commands else []
         except ReplyLost as exc:
             raise self.connections.unavailable(str(exc)) from exc
+
+
+def _miscounted(count: int, length: int) -> str:
+    if length < count:
+        what = f"{count - length} of its {count} messages are gone: evicted by the server"
+        return f"{what}, or removed by another program"
+    return f"{length} messages are in it and {count} were stored: the data was damaged"
 
 
 def check_data(data: object, what: str) -> Json:
@@ -170,10 +193,11 @@ def check_position(value: object, what: str, least: int = 0) -> int:
     return value
 
 
-def check_wait(seconds: object, what: str) -> None:
-    """Raise InvalidInput unless it is a number of seconds; zero and below mean not to wait."""
+def check_wait(seconds: object, what: str) -> float:
+    """Return a number of seconds; zero and below mean not to wait. Raises InvalidInput."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:
         raise InvalidInput(f"{what} must be a number of seconds, not {seconds!r}")
+    return seconds
 
 
 __all__ = [

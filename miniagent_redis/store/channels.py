@@ -10,22 +10,27 @@ from redis.client import PubSub
 
 from .._mirror import raise_if_cancelled
 from ..codec import check_json, dumps, loads
-from ..errors import InvalidInput
+from ..errors import InvalidInput, StoreUnavailable
+from ..forking import anew_in_child
 from .base import StoreBase
+from .patience import Patience
 
 _LOOK_AROUND = 0.25
-_PATIENCE = 8  # looks at a silent server
+_PATIENCE = 4  # looks at a silent server
 
 
 class Channels(StoreBase):
     """Publishing, subscribing and listening. One listener, in one thread, per store object."""
 
-    _pubsub: PubSub | None = None
-    _early: tuple[dict[str, Any], ...] = ()
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._start_listening_anew()
+        anew_in_child(self._start_listening_anew)
+
+    def _start_listening_anew(self) -> None:
         self._reading = threading.Lock()  # held while the listener's connection is in use
+        self._pubsub: PubSub | None = None
+        self._early: tuple[dict[str, Any], ...] = ()
 
     def publish(self, channel: str, message: Any) -> int:
         """Send a JSON value to the channel; return how many subscribers got it."""
@@ -40,13 +45,14 @@ class Channels(StoreBase):
         if not isinstance(channels, (list, tuple)) or not channels:
             raise InvalidInput('subscribe takes a list of channel names, as in ["session_updates"]')
         names = set(map(self._channel, channels))
+        self._call("PING")  # an outage is told as by any other call
         with self.connections.translating(), self._reading:
             if self._pubsub is None:
                 self._pubsub, self._early = self.connections.listener(_LOOK_AROUND), ()
             self._pubsub.subscribe(*names)
             missing, patience = len(names), _PATIENCE
             while missing and patience:
-                got = self._pubsub.get_message(timeout=_LOOK_AROUND)
+                got = self._hear(self._pubsub)
                 if got is None:
                     patience -= 1
                 elif got["type"] == "subscribe":
@@ -60,22 +66,31 @@ class Channels(StoreBase):
         """Yield messages as they come: ``{"channel": name, "data": JSON value or text}``.
 
         Blocks; ends after ``timeout`` seconds without a message, or on ``unsubscribe`` or
-        ``disconnect`` from another thread.
+        ``disconnect`` from another thread. When the connection is lost it subscribes anew and goes
+        on; what was published meanwhile is lost, as Redis keeps none of it (``watch`` misses
+        nothing). Raises StoreUnavailable if an outage takes longer than ``timeout``.
         """
         if self._pubsub is None:
             raise InvalidInput("nothing is subscribed to", hint="call subscribe([…]) first")
         quiet_since = self.clock.monotonic()
+        patience = Patience(self.clock, "listening", timeout)
         while (pubsub := self._pubsub) is not None:
             raise_if_cancelled()
-            with self.connections.translating(), self._reading:
-                got: dict[str, Any] | None
-                if self._early:
-                    got, *rest = self._early
-                    self._early = tuple(rest)
-                elif self._pubsub is pubsub:
-                    got = pubsub.get_message(ignore_subscribe_messages=True, timeout=_LOOK_AROUND)
-                else:
-                    return
+            got: dict[str, Any] | None
+            try:
+                with self.connections.translating(), self._reading:
+                    if self._early:
+                        got, *rest = self._early
+                        self._early = tuple(rest)
+                    elif self._pubsub is pubsub:
+                        got = self._hear(pubsub, ignore_subscribe_messages=True)
+                    else:
+                        return
+            except StoreUnavailable as exc:
+                patience.pause(exc)
+                continue
+            if patience.is_over():
+                quiet_since = self.clock.monotonic()
             now = self.clock.monotonic()
             if got is not None:
                 quiet_since = now
@@ -86,6 +101,19 @@ class Channels(StoreBase):
                 }
             elif timeout is not None and now - quiet_since >= timeout:
                 return
+
+    def _hear(self, pubsub: PubSub, **options: Any) -> dict[str, Any] | None:
+        """Return the next message, or None after a while; subscribed anew after a Ctrl-C.
+
+        What that left half read would be taken for the beginning of the next message.
+        """
+        try:
+            got: dict[str, Any] | None = pubsub.get_message(timeout=_LOOK_AROUND, **options)
+        except BaseException:
+            if (connection := pubsub.connection) is not None:
+                connection.disconnect()
+            raise
+        return got
 
     def unsubscribe(self) -> None:
         """Stop listening. Does nothing when not subscribed."""

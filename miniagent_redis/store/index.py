@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from ..errors import MiniAgentError, StoreMisconfigured, StoreUnavailable
+from ..forking import anew_in_child
 from ..models import isoformat
 from ..scripts import ReplyLost
 from .base import StoreBase, log
@@ -30,6 +32,10 @@ class Index(StoreBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._start_marking_anew()
+        anew_in_child(self._start_marking_anew)
+
+    def _start_marking_anew(self) -> None:
         self._marks: dict[str, tuple[bytes, int, int]] = {}
         self._marks_since = 0.0
         self._marks_lock = threading.Lock()
@@ -121,6 +127,11 @@ class Index(StoreBase):
         Nothing is raised: they are derived data, and what they note is stored already. While
         Redis is away they are kept.
         """
+        with suppress(StoreUnavailable):  # which is logged
+            self._write_marks()
+
+    def _write_marks(self) -> None:
+        """Do what ``flush_marks`` does, and raise StoreUnavailable if Redis is away."""
         with self._marks_lock:
             marks, self._marks = self._marks, {}
         if not marks:
@@ -131,6 +142,7 @@ class Index(StoreBase):
             log.warning("the session indexes could not be updated now: %s", exc)
             with self._marks_lock:
                 self._marks = {**marks, **self._marks}
+            raise
         except StoreMisconfigured as exc:
             log.warning("the session indexes could not be updated: %s", exc)
 

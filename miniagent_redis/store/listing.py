@@ -8,7 +8,7 @@ import math
 from itertools import chain
 from typing import Any
 
-from ..errors import InvalidInput, MiniAgentError
+from ..errors import InvalidInput, MiniAgentError, StoreMisconfigured, StoreUnavailable
 from ..keys import SHARDS, check_session_id, check_user_id
 from ..models import Page, isoformat
 from .base import check_position, log
@@ -19,6 +19,7 @@ _MOST_TIED = 1000
 _FIELDS = (
     "user", "agent", "created_at", "last_activity", "deadline", "message_count", "turns", "turn",
 )  # fmt: skip
+_USABLE = (b"hash", "hash", b"none", "none")
 _Entry = tuple[float, str]
 
 
@@ -42,7 +43,11 @@ class Listing(Index):
             indexes = [self.keys.sessions(shard) for shard in range(SHARDS)]
         else:
             indexes = [self.keys.user_sessions(user_id)]
-        self.flush_marks()
+        try:
+            self._write_marks()
+        except StoreUnavailable:
+            if not self.connections.availability.refuses_writes:
+                raise
         at = _decode_cursor(cursor)
         page: Page[dict[str, Any]] = Page()
         while len(page) < limit:
@@ -89,7 +94,16 @@ class Listing(Index):
         for _, session_id in entries:
             commands.append(("EXISTS", self.keys.session(session_id)))
             commands.append(("HMGET", self.keys.metadata(session_id), *_FIELDS))
-        replies = self._call_many(commands)
+        try:
+            replies = self._call_many(commands)
+        except StoreMisconfigured:
+            kinds = self._call_many([("TYPE", self.keys.metadata(entry[1])) for entry in entries])
+            sound = [e for e, kind in zip(entries, kinds, strict=True) if kind in _USABLE]
+            if len(sound) == len(entries):
+                raise
+            log.warning("%d sessions are not listed: something else is in the place of their "
+                        "metadata", len(entries) - len(sound))  # fmt: skip
+            return self._alive(sound, owner)
         now = self.clock.server_now_ms() or 0
         listed: list[dict[str, Any]] = []
         for entry, exists, values in zip(entries, replies[::2], replies[1::2], strict=True):

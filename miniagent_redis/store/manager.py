@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -11,12 +10,14 @@ from attrs import astuple
 
 from ..config import RedisConfig
 from ..errors import MiniAgentError
+from ..forking import anew_in_child
 from ..health import Health
-from ..locks import NamedLock
+from ..locks import NamedLock, TakenLocks
 from ..scripts import ReplyLost
 from .base import log
 from .cache import Cache
 from .channels import Channels
+from .events import Events
 from .expiry import Expiry
 from .limits import Limits
 from .listing import Listing
@@ -24,7 +25,7 @@ from .sessions import Sessions
 from .turns import Turns
 
 
-class RedisSessionManager(Sessions, Listing, Turns, Expiry, Cache, Limits, Channels):
+class RedisSessionManager(Sessions, Listing, Turns, Expiry, Events, Cache, Limits, Channels):
     """Sessions, threads, turns, cache, limits, locks and channels in one Redis.
 
     Connects by itself at the first use, or in ``connect``. Safe for threads; a forked child gets
@@ -53,7 +54,12 @@ class RedisSessionManager(Sessions, Listing, Turns, Expiry, Cache, Limits, Chann
 
     def __init__(self, config: RedisConfig | None = None, **options: Any) -> None:
         super().__init__(config, **options)
-        self._held: dict[str, NamedLock] = {}
+        self._taken = TakenLocks()
+        self._hold_nothing()
+        anew_in_child(self._hold_nothing)
+
+    def _hold_nothing(self) -> None:
+        self._held: dict[str, NamedLock] = {}  # those of acquire_lock
 
     def __enter__(self) -> RedisSessionManager:
         self.connect()
@@ -91,9 +97,10 @@ class RedisSessionManager(Sessions, Listing, Turns, Expiry, Cache, Limits, Chann
     def lock(self, resource: str, *, ttl: int = 30, timeout: float = 10.0) -> NamedLock:
         """Return a lock on any name, to be used in ``with``: waits up to ``timeout`` seconds.
 
-        It frees itself after ``ttl`` whole seconds. Entering raises LockTimeout.
+        It frees itself after ``ttl`` whole seconds, which start anew for as long as it is held
+        and an agent's background thread runs here. Entering raises LockTimeout.
         """
-        return NamedLock(self.connections, self.keys.lock(resource), ttl, timeout)
+        return NamedLock(self.connections, self.keys.lock(resource), ttl, timeout, self._taken)
 
     def acquire_lock(self, resource: str, *, ttl: int = 30, timeout: float = 0.0) -> bool:
         """Take a lock for this manager until ``release_lock``; return whether it was free."""
@@ -108,13 +115,20 @@ class RedisSessionManager(Sessions, Listing, Turns, Expiry, Cache, Limits, Chann
         lock = self._held.pop(resource, None)
         return lock is not None and lock.release()
 
+    def renew_locks(self) -> None:
+        """Renew the locks held here that have used up a third of their ttl.
+
+        The background thread calls it every second. Raises nothing: what cannot be renewed is
+        logged, and the lock tells by ``is_lost``.
+        """
+        self._taken.renew()
+
     def is_locked(self, resource: str) -> bool:
         """Whether anybody holds the lock now."""
         return self.lock(resource).is_held()
 
 
 _shared: dict[tuple[Any, ...], RedisSessionManager] = {}
-_sharing = threading.Lock()
 
 
 def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionManager:
@@ -123,7 +137,6 @@ def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionManager:
     The same one for the same settings. Raises StoreUnavailable or StoreMisconfigured.
     """
     config = config or RedisConfig.from_env()
-    with _sharing:
-        manager = _shared.setdefault(astuple(config), RedisSessionManager(config))
+    manager = _shared.setdefault(astuple(config), RedisSessionManager(config))
     manager.connect()
     return manager

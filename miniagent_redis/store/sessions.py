@@ -94,6 +94,8 @@ class Sessions(Index):
         """Return the session's document and counters. Raises SessionNotFound, RecordUnreadable."""
         document, values = self._read(session_id, user_id)
         created, used, deadline, *numbers, turn = values
+        if None in values[:-1]:
+            raise RecordUnreadable(self.keys.metadata(session_id), "one of its fields is lost")
         messages, size, turns, input_tokens, output_tokens, tool_calls, version = map(int, numbers)
         return SessionState(
             session_id=session_id,

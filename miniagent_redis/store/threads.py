@@ -7,7 +7,7 @@ from typing import cast
 
 from attrs import evolve
 
-from ..errors import InvalidInput, RecordUnreadable
+from ..errors import InvalidInput
 from ..keys import check_session_id
 from ..models import Message, ThreadSlice, new_id
 from .base import check_position
@@ -33,7 +33,7 @@ class Threads(Index):
 
         Pass the ``epoch`` that ``start`` belongs to: if the history was cleared since, the slice
         begins at 0 of the new one. A turn committed meanwhile may be in it or not, but never in
-        part. Raises SessionNotFound.
+        part. Raises SessionNotFound, or RecordUnreadable when messages were lost.
         """
         check_position(start, "start")
         known = "" if epoch is None else str(epoch)
@@ -90,13 +90,6 @@ class Threads(Index):
     ) -> ThreadSlice:
         reply = self._run("load_thread", session_id, user_id, epoch, start, end, limit)
         _, version, found_epoch, count, at, records = reply
-        stop = count if end == "" else min(int(end), count)
-        if missing := max(0, min(stop, at + limit) - at - len(records)):
-            raise RecordUnreadable(
-                self.keys.of_session(session_id)[1],
-                f"{missing} or more of its {count} messages are gone: evicted by the server, or "
-                "removed by another program",
-            )
         return self._slice(session_id, version, found_epoch, count, at, records)
 
     def _slice(

@@ -1,19 +1,15 @@
-"""Turns: begin, stage, commit, abort. The protocol is in docs/architecture.md."""
+"""Open turns: stage, commit, abort, and what became of them. See docs/architecture.md."""
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Sequence
-from contextlib import closing, suppress
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from attrs import evolve
 
-from .._mirror import raise_if_cancelled
 from ..errors import (
     InvalidInput,
-    MiniAgentError,
-    RecordUnreadable,
     SessionBusy,
     SessionNotFound,
     StoreUnavailable,
@@ -22,137 +18,17 @@ from ..errors import (
     TurnUncertain,
 )
 from ..keys import check_session_id
-from ..models import Message, OpenTurn, Usage, new_id
-from .base import check_position, check_wait, milliseconds
-from .checks import check_message, check_results
-from .threads import PAGE, Threads
+from ..models import Message, OpenTurn, Usage
+from .base import check_position, milliseconds
+from .checks import check_results
+from .openings import Openings
 
-OnBusy = Literal["wait", "reject", "interrupt"]
-ON_BUSY = get_args(OnBusy)
 Resolution = Literal["committed", "open", "unknown"]
 NO_USAGE = Usage()
-_LONGEST_WAIT = 1.0
 
 
-class Turns(Threads):
+class Turns(Openings):
     """The turn protocol. Each call is one script: atomic, one round trip, safe to repeat."""
-
-    def begin_turn(
-        self,
-        session_id: str,
-        message: Message | str,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-        epoch: int | None = None,
-        count: int = 0,
-        on_busy: OnBusy = "wait",
-        busy_timeout: float = 30.0,
-    ) -> OpenTurn:
-        """Open a turn with the user's message and get the messages not known yet.
-
-        ``epoch`` and ``count`` say which part of the thread the caller has. Another running turn
-        is waited for up to ``busy_timeout`` seconds, or makes the call fail at once ("reject"),
-        or is superseded ("interrupt"). A turn whose holder went silent for ``lease_ttl`` is taken
-        over instead: see ``OpenTurn.resumed``. Raises SessionNotFound, SessionBusy,
-        SessionTooLarge, InvalidInput or StoreUnavailable.
-        """
-        check_session_id(session_id)
-        turn = new_id() if turn_id is None else check_session_id(turn_id, "a turn id")
-        check_position(count, "count")
-        if on_busy not in ON_BUSY:
-            raise InvalidInput(f"on_busy is one of {', '.join(ON_BUSY)}, not {on_busy!r}")
-        check_wait(busy_timeout, "busy_timeout")
-        if not isinstance(message, Message):
-            message = Message("user", message)
-        message = self._stamped(message, turn)
-        if message.role != "user":
-            raise InvalidInput(f"a turn begins with a user message, not {message.role!r}")
-        holder = new_id()
-        arguments = (
-            turn,
-            holder,
-            milliseconds(self.config.lease_ttl, "lease_ttl"),
-            "interrupt" if on_busy == "interrupt" else "",
-            self.config.max_session_size,
-            "" if epoch is None else str(epoch),
-            count,
-            PAGE,
-            "" if turn_id is None else "1",
-            self._message_records([message])[0],
-        )
-        try:
-            reply = self._run("begin_turn", session_id, user_id, *arguments, operation=turn)
-            if reply[0] == "busy":
-                wait = busy_timeout if on_busy == "wait" else 0.0
-                reply = self._begin_after_waiting(session_id, user_id, arguments, reply[1], wait)
-        except BaseException as exc:
-            if not isinstance(exc, MiniAgentError):  # a Ctrl-C: it may have begun all the same
-                self._withdraw(session_id, user_id, turn, holder)
-            raise
-        if reply[0] == "done":
-            raise InvalidInput(
-                f"turn {turn} was committed already", hint="use a new turn_id for a new turn"
-            )
-        _, opened, version, found_epoch, total, start, records, staged = reply
-        try:
-            found = self._slice(session_id, version, found_epoch, total, start, records)
-            thread = self.load_rest(found, session_id, user_id)
-        except MiniAgentError:
-            if not staged:  # a new turn, of which nobody will hear
-                self._withdraw(session_id, user_id, turn, holder)
-            raise
-        return OpenTurn(
-            session_id=session_id,
-            turn_id=opened.decode(),
-            holder=holder,
-            thread=thread,
-            staged=self._staged(session_id, staged) or (message,),
-            resumed=bool(staged),
-            user_id=user_id,
-        )
-
-    def _withdraw(self, session_id: str, user_id: str | None, turn: str, holder: str) -> None:
-        with suppress(MiniAgentError):  # its lease ends by itself
-            self._run("abort_turn", session_id, user_id, turn, holder, b"")
-
-    def _staged(self, session_id: str, records: Sequence[bytes]) -> tuple[Message, ...]:
-        steps, _, unreadable = self._messages(records, 0, f"turn:{session_id}")
-        if unreadable:
-            key = self.keys.of_session(session_id)[2]
-            raise RecordUnreadable(key, unreadable[0].reason, unreadable[0].raw)
-        return tuple(steps)
-
-    def _begin_after_waiting(
-        self,
-        session_id: str,
-        user_id: str | None,
-        arguments: tuple[str | bytes | int, ...],
-        lease_left_ms: int,
-        wait: float,
-    ) -> list[Any]:
-        """Try again whenever the session's channel says that something happened."""
-        started = self.clock.monotonic()
-        if wait <= 0:
-            raise SessionBusy(session_id, lease_left_ms / 1000)
-        with closing(self.connections.listener(_LONGEST_WAIT)) as wakes:
-            with self.connections.translating():
-                wakes.subscribe(self.keys.events(session_id))
-                wakes.get_message(timeout=_LONGEST_WAIT)
-            while True:
-                raise_if_cancelled()
-                reply = self._run(
-                    "begin_turn", session_id, user_id, *arguments, operation=str(arguments[0])
-                )
-                if reply[0] != "busy":
-                    return reply
-                left = wait - (self.clock.monotonic() - started)
-                if left <= 0:
-                    raise SessionBusy(session_id, reply[1] / 1000, wait)
-                with self.connections.translating():
-                    wakes.get_message(
-                        timeout=min(left, reply[1] / 1000, _LONGEST_WAIT) * random.uniform(0.9, 1)
-                    )
 
     def stage_step(
         self, turn: OpenTurn, messages: Sequence[Message], *, after: int | None = None
@@ -160,7 +36,8 @@ class Turns(Threads):
         """Keep steps of the open turn and renew its lease; return the turn with them.
 
         ``after`` is how many messages the turn had before these (default: what ``turn`` holds).
-        A repetition with the same messages stages nothing. Raises TurnSuperseded (also when
+        A repetition with the same messages stages nothing. While Redis is away it is repeated for
+        ``commit_timeout`` seconds. Raises TurnSuperseded (also when
         other steps follow ``after`` already), SessionTooLarge, TurnUncertain or StoreUnavailable.
         """
         messages = self._of_turn(turn, messages)
@@ -172,6 +49,8 @@ class Turns(Threads):
             len(turn.staged) if after is None else check_position(after, "after"),
             *self._message_records(messages),
             operation=turn.turn_id,
+            # A mere renewal is worth no wait: the next one is due soon.
+            insist=self.config.commit_timeout if messages else None,
         )
         if reply[0] == "superseded":
             raise TurnSuperseded(turn.session_id, turn.turn_id)
@@ -202,9 +81,7 @@ class Turns(Threads):
         messages = self._of_turn(turn, messages)
         whole = [*turn.staged, *messages]
         check_results(whole)
-        counts = usage.input_tokens, usage.output_tokens, tool_calls
-        if not all(type(n) is int and 0 <= n < 2**53 for n in counts):
-            raise InvalidInput(f"tokens and tool calls are whole numbers from 0, not {counts!r}")
+        counts = _counts(usage, tool_calls)
         records = self._message_records(messages)
         text = messages[-1].text if messages else ""
         try:
@@ -228,6 +105,43 @@ class Turns(Threads):
         self.mark_active(turn.session_id, reply[3], reply[4])
         return int(reply[1])
 
+    def replay_turn(self, turn: OpenTurn, *, usage: Usage = NO_USAGE, tool_calls: int = 0) -> int:
+        """Store a whole turn, all its messages in ``turn.staged``, after its commit had failed.
+
+        Goes to the end of the thread as it is by now; return the session's version. Atomic, and a
+        turn that is there already is not stored again, however long ago that was. Raises
+        TurnSuperseded (another holder stored it, or the history was cleared since), SessionBusy
+        (another holder works on it), SessionTooLarge, SessionNotFound, TurnUncertain or
+        StoreUnavailable.
+        """
+        messages = self._of_turn(turn, turn.staged)
+        check_results(messages)
+        counts = _counts(usage, tool_calls)
+        records = self._message_records(messages)
+        searched = turn.thread.version
+        while True:
+            reply = self._run_turn(
+                "replay_turn",
+                turn,
+                self.config.max_session_size,
+                *counts,
+                turn.thread.epoch,
+                searched,
+                *records,
+                operation=turn.turn_id,
+            )
+            if reply[0] == "busy":
+                raise SessionBusy(turn.session_id, reply[1] / 1000)
+            if reply[0] == "superseded":
+                raise TurnSuperseded(turn.session_id, turn.turn_id)
+            if reply[0] == "ok":
+                self.mark_active(turn.session_id, reply[3], reply[4])
+                return int(reply[1])
+            thread = self.load_thread(turn.session_id, user_id=turn.user_id)
+            if any(message.turn_id == turn.turn_id for message in thread.messages):
+                return thread.version
+            searched = thread.version
+
     def abort_turn(self, turn: OpenTurn, error: BaseException | None = None) -> bool:
         """Drop the turn with its steps; return whether it was still ours. The thread is untouched.
 
@@ -238,7 +152,7 @@ class Turns(Threads):
             why = self._record({"v": 1, "error": type(error).__name__, "message": str(error)})
         try:
             return bool(self._run_turn("abort_turn", turn, why, operation=turn.turn_id)[1])
-        except SessionNotFound:
+        except (SessionNotFound, TurnSuperseded):
             return False
 
     def resolve_turn(
@@ -262,6 +176,8 @@ class Turns(Threads):
         operation: str | None = None,
         insist: float | None = None,
     ) -> list[Any]:
+        if turn.process_id != os.getpid():
+            raise TurnSuperseded(turn.session_id, turn.turn_id)
         return self._run(
             name,
             turn.session_id,
@@ -276,8 +192,9 @@ class Turns(Threads):
     def _of_turn(self, turn: OpenTurn, messages: Sequence[Message]) -> list[Message]:
         return [self._stamped(message, turn.turn_id) for message in messages]
 
-    def _stamped(self, message: Message, turn_id: str) -> Message:
-        check_message(message)
-        if message.turn_id == turn_id and message.created_at:
-            return message
-        return evolve(message, turn_id=turn_id, created_at=message.created_at or self.clock.time())
+
+def _counts(usage: Usage, tool_calls: int) -> tuple[int, int, int]:
+    counts = usage.input_tokens, usage.output_tokens, tool_calls
+    if not all(type(n) is int and 0 <= n < 2**53 for n in counts):
+        raise InvalidInput(f"tokens and tool calls are whole numbers from 0, not {counts!r}")
+    return counts

@@ -89,12 +89,20 @@ def test_repair_mends_and_says_so(
     assert home.run("doctor", "--url", durable.url).stdout.count("ok ") == 13
 
 
+def timed(home: Home, url: str) -> tuple[Any, float]:
+    """Run the doctor, which finds faults; return the seconds without those of starting at all."""
+    times = [time.monotonic()]
+    home.run("list")
+    times.append(time.monotonic())
+    done = home.run("doctor", "--url", url, code=3)
+    return done, time.monotonic() - times[1] - (times[1] - times[0])
+
+
 def test_a_server_that_is_down_is_told_at_once_and_nothing_else_is_claimed(home: Home) -> None:
     with RedisServer(tcp=True) as server:
         url = server.url
-    started = time.monotonic()
-    done = home.run("doctor", "--url", url, code=3)
-    assert time.monotonic() - started < 2
+    done, seconds = timed(home, url)
+    assert seconds < 1
     first, *others = done.stdout.splitlines()
     assert first.startswith("fail  reachable    no Redis answers at redis://127.0.0.1:")
     assert "refused" in first
@@ -106,9 +114,8 @@ def test_a_server_that_is_down_is_told_at_once_and_nothing_else_is_claimed(home:
 def test_a_server_that_hangs_is_told_in_two_seconds(home: Home) -> None:
     with RedisServer() as server:
         server.pause()
-        started = time.monotonic()
-        done = home.run("doctor", "--url", server.url, code=3)
-        assert time.monotonic() - started < 2.5  # of which half a second is Python's
+        done, seconds = timed(home, server.url)
+        assert seconds < 2
         assert done.stdout.startswith("fail  reachable    no Redis answers")
         assert done.stdout.count("not checked") == 12
 

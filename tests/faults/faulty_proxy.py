@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-_LOOK_AROUND = 0.05
+_LOOK_AROUND = 0.5
 
 
 class FaultyProxy:

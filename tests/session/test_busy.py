@@ -1,9 +1,7 @@
-"""Several hands on one session: waiting, rejecting, interrupting, taking over, processes."""
+"""Several hands on one session: waiting, rejecting, interrupting, taking over."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -157,39 +155,6 @@ def test_an_abandoned_turn_is_finished_before_the_next_one(store_url: str) -> No
         dying.store.commit_turn(turn, [result, Message("tool", "?", tool_call_id="b")])
     agent.shutdown()
     dying.shutdown()
-
-
-PROGRAM = """
-import sys
-from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
-
-url, session_id, name, turns = sys.argv[1:]
-config = AgentConfig(model=lambda messages: "re: " + messages[-1]["content"], busy_timeout=60)
-with SessionAgent(config, redis_config=RedisConfig(url=url)) as agent:
-    manager = SessionManager(agent)
-    for number in range(int(turns)):
-        assert manager.chat(session_id, f"{name}-{number}") == f"re: {name}-{number}"
-"""
-
-
-def test_turns_of_several_processes_are_all_there_whole_and_in_order(redis_url: str) -> None:
-    processes, turns = 4, 12
-    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
-        manager = SessionManager(agent)
-        session_id = manager.create_or_resume_session()
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, redis_url, session_id, name, str(turns)]
-            )
-            for name in "abcd"[:processes]
-        ]
-        assert [process.wait(60) for process in running] == [0] * processes
-        texts = [m["content"] for m in manager.get_history(session_id)]
-    assert len(texts) == 2 * processes * turns
-    assert texts[1::2] == [f"re: {question}" for question in texts[::2]]
-    for name in "abcd"[:processes]:
-        mine = [text for text in texts[::2] if text.startswith(name)]
-        assert mine == [f"{name}-{number}" for number in range(turns)]
 
 
 def test_many_threads_may_chat_in_many_sessions(open_manager: Open) -> None:

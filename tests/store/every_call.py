@@ -22,6 +22,9 @@ CALLS: dict[str, Callable[[Store, str, Any], object]] = {
     "load_tail": lambda store, sid, user: store.load_tail(sid, 5, user_id=user),
     "append_to_thread": lambda store, sid, user: store.append_to_thread(sid, X, user_id=user),
     "clear_thread": lambda store, sid, user: store.clear_thread(sid, user_id=user),
+    "read_events": lambda store, sid, user: store.read_events(sid, user_id=user),
+    "watch": lambda store, sid, user: next(store.watch(sid, "", user_id=user)),
     "begin_turn": lambda store, sid, user: store.begin_turn(sid, X, user_id=user),
+    "resume_turn": lambda store, sid, user: store.resume_turn(sid, user_id=user),
     "resolve_turn": lambda store, sid, user: store.resolve_turn(sid, "t", user_id=user),
 }

@@ -14,7 +14,7 @@ from wire import dump
 from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import InvalidInput, SessionBusy, SessionNotFound, TurnSuperseded
 from miniagent_redis.models import OpenTurn
-from miniagent_redis.store import turns
+from miniagent_redis.store import openings
 from miniagent_redis.store.manager import RedisSessionManager
 
 Store = RedisSessionManager
@@ -24,7 +24,7 @@ LIMIT = 20.0
 @pytest.fixture(autouse=True)
 def session(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing but the session's channel can end a wait in time.
-    monkeypatch.setattr(turns, "_LONGEST_WAIT", 60.0)
+    monkeypatch.setattr(openings, "_LONGEST_WAIT", 60.0)
     store.create_session("s")
 
 
@@ -121,7 +121,7 @@ def test_of_many_who_wait_each_has_its_turn_alone(store: Store, waiter: Any) -> 
 def test_a_wait_ends_with_busy_timeout(
     store: Store, waiter: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(openings, "_LONGEST_WAIT", 0.02)
     running = store.begin_turn("s", "one")
     waiting = waiter("two", busy_timeout=5)
     clock.advance(5)
@@ -134,7 +134,7 @@ def test_a_wait_ends_with_busy_timeout(
 def test_who_waits_takes_over_when_the_lease_ends(
     store: Store, waiter: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(openings, "_LONGEST_WAIT", 0.02)
     store.begin_turn("s", "one")
     waiting = waiter("two", busy_timeout=60)
     clock.advance(30)

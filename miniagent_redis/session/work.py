@@ -1,0 +1,171 @@
+"""Doing the work of a turn: begin it, let the agent work it out, save it, or give it up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import Any
+
+from ..agent import Agent, StreamCallback, TurnOutcome
+from ..errors import MiniAgentError, TurnNotSaved, TurnSuperseded, TurnUncertain
+from ..maintenance.spool import Spool
+from ..models import Event, EventType, Message, OpenTurn, TurnResult
+from ..store.manager import RedisSessionManager
+from .running import RunningTurns
+from .thread import SessionThread
+
+log = logging.getLogger("miniagent_redis")
+
+
+class TurnWork:
+    """The turns of one agent. Safe for threads."""
+
+    def __init__(
+        self,
+        store: RedisSessionManager,
+        agent: Agent,
+        turns: RunningTurns,
+        callbacks: StreamCallback,
+        spool: Spool | None,
+    ) -> None:
+        self._store = store
+        self._agent = agent
+        self._turns = turns
+        self._callbacks = callbacks
+        self._spool = spool
+
+    def begin(self, thread: SessionThread, message: str | Message, user_id: str | None) -> OpenTurn:
+        """Open a turn, or take over the abandoned one that has to be finished before."""
+        config = self._agent.config
+        self._store_spooled(thread.session_id)
+        if config.on_busy == "interrupt":
+            self._turns.stop(thread.session_id)
+        epoch, count = thread.known
+        turn = self._store.begin_turn(
+            thread.session_id,
+            message,
+            user_id=user_id,
+            epoch=epoch,
+            count=count,
+            on_busy=config.on_busy,
+            busy_timeout=config.busy_timeout,
+        )
+        thread.absorb(turn.thread)
+        return turn
+
+    def resume(self, thread: SessionThread, user_id: str | None) -> OpenTurn | None:
+        """Take over the session's abandoned turn, if it has one."""
+        config = self._agent.config
+        self._store_spooled(thread.session_id)
+        epoch, count = thread.known
+        turn = self._store.resume_turn(
+            thread.session_id,
+            user_id=user_id,
+            epoch=epoch,
+            count=count,
+            busy_timeout=config.busy_timeout if config.on_busy == "wait" else 0.0,
+        )
+        if turn is not None:
+            thread.absorb(turn.thread)
+        return turn
+
+    def _store_spooled(self, session_id: str) -> None:
+        """Store what this process spooled of the session: the next turn comes after it."""
+        if self._spool is not None and self._spool.holds(session_id):
+            self._spool.replay(session_id)
+
+    def perform(self, turn: OpenTurn, thread: SessionThread) -> Generator[Event, None, TurnResult]:
+        """Do the work of an open turn and save it, or abort it with the error that stopped it."""
+        session_id, turn_id = turn.session_id, turn.turn_id
+        with self._turns.running(turn) as running:
+
+            def stage(messages: Sequence[Message]) -> None:
+                running.must_go_on()
+                running.turn = self._store.stage_step(running.turn, messages)
+
+            try:
+                message = turn.staged[0].to_dict()
+                yield self._emit(
+                    EventType.TURN_STARTED, turn, message=message, resumed=turn.resumed
+                )
+                steps = self._agent.stream_turn(
+                    thread.messages,
+                    turn.staged,
+                    turn_id=turn_id,
+                    session_id=session_id,
+                    user_id=turn.user_id,
+                    stage=stage,
+                    stop=running.stop,
+                )
+                outcome = yield from self._told(steps)
+                running.must_go_on()
+                running.is_ending = True
+                version = self._save(running.turn, outcome)
+            except BaseException as exc:
+                running.is_ending = True
+                if running.is_ours:
+                    self._give_up(running.turn, exc)
+                raise
+        persisted = version is not None
+        if version is None:
+            version = turn.thread.version
+        else:
+            thread.committed(turn, [*running.turn.staged, *outcome.messages], version)
+        yield self._emit(
+            EventType.AGENT_RESPONSE,
+            turn,
+            text=outcome.text,
+            version=version,
+            persisted=persisted,
+        )
+        return TurnResult(
+            outcome.text, outcome.usage, outcome.steps, turn_id, version, session_id, persisted
+        )
+
+    def _save(self, turn: OpenTurn, outcome: TurnOutcome) -> int | None:
+        """Commit the turn and return the version, or None if it went to the spool."""
+        try:
+            return self._store.commit_turn(
+                turn, outcome.messages, usage=outcome.usage, tool_calls=outcome.tool_calls
+            )
+        except (TurnNotSaved, TurnUncertain) as exc:
+            if self._spool is None:
+                raise
+            try:
+                self._spool.keep(turn, outcome.messages, outcome.usage, outcome.tool_calls)
+            except OSError as full:
+                exc.add_note(f"It could not be spooled to {self._spool.folder} either: {full}")
+                raise exc from full
+            log.warning("turn %s waits in %s: %s", turn.turn_id, self._spool.folder, exc.cause)
+            return None
+
+    def _told(
+        self, steps: Generator[Event, None, TurnOutcome]
+    ) -> Generator[Event, None, TurnOutcome]:
+        """Pass the events on, to the callbacks first; end the work when nobody listens any more."""
+        with closing(steps):
+            while True:
+                try:
+                    event = next(steps)
+                except StopIteration as stop:
+                    outcome: TurnOutcome = stop.value
+                    return outcome
+                self._callbacks.emit(event)
+                yield event
+
+    def _give_up(self, turn: OpenTurn, error: BaseException) -> None:
+        """Drop the turn in Redis; if that fails too, its lease runs out by itself."""
+        data: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
+        try:
+            if not isinstance(error, TurnSuperseded):
+                self._store.abort_turn(turn, error)
+        except MiniAgentError as exc:
+            log.warning("turn %s could not be dropped now; its lease will end: %s",
+                        turn.turn_id, exc)  # fmt: skip
+        self._emit(EventType.TURN_FAILED, turn, **data)
+
+    def _emit(self, kind: EventType, turn: OpenTurn, **data: Any) -> Event:
+        event = Event(kind, turn.session_id, turn.turn_id, data, self._store.clock.time())
+        self._callbacks.emit(event)
+        return event
