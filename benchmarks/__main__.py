@@ -6,13 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from . import facade, listing, loading, startup, threads, turns, wire
+from . import durability, facade, listing, loading, startup, streaming, threads, turns, wire
 from .bench import Bench, open_bench
 from .table import PAGE, Row, markdown, write
 
 _PARTS: tuple[tuple[str, Callable[[Bench], Iterator[Row]]], ...] = (
     ("turns", turns.rows),
     ("turns on the wire", wire.rows),
+    ("streaming", streaming.rows),
+    ("durability", durability.rows),
     ("loading", loading.rows),
     ("listing", listing.rows),
     ("threads", threads.rows),

@@ -33,16 +33,36 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .agent import AgentConfig, StreamCallback
+    from .budget import Price, RateLimit
     from .config import RedisConfig
-    from .models import Event, EventType, Message, ToolCall, ToolResult, TurnResult, Usage
+    from .models import (
+        Event,
+        EventType,
+        Message,
+        ToolCall,
+        ToolResult,
+        TurnResult,
+        Usage,
+        UsageTotals,
+    )
     from .session import SessionAgent, SessionManager, SessionThread
     from .store.manager import RedisSessionManager, get_redis_manager
     from .tools import ToolRegistry
 
 _HOMES = {
     "agent": ("AgentConfig", "StreamCallback"),
+    "budget": ("Price", "RateLimit"),
     "config": ("RedisConfig",),
-    "models": ("Event", "EventType", "Message", "ToolCall", "ToolResult", "TurnResult", "Usage"),
+    "models": (
+        "Event",
+        "EventType",
+        "Message",
+        "ToolCall",
+        "ToolResult",
+        "TurnResult",
+        "Usage",
+        "UsageTotals",
+    ),
     "session": ("SessionAgent", "SessionManager", "SessionThread"),
     "store.manager": ("RedisSessionManager", "get_redis_manager"),
     "tools": ("ToolRegistry",),
@@ -59,6 +79,8 @@ __all__ = [
     "MiniAgentError",
     "ModelError",
     "NotDurable",
+    "Price",
+    "RateLimit",
     "RateLimited",
     "RecordUnreadable",
     "RedisConfig",
@@ -83,6 +105,7 @@ __all__ = [
     "TurnSuperseded",
     "TurnUncertain",
     "Usage",
+    "UsageTotals",
     "get_redis_manager",
 ]
 

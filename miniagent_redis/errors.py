@@ -227,19 +227,30 @@ class StoreMisconfigured(MiniAgentError):
 
 
 class RateLimited(MiniAgentError):
-    """The caller is over its limit. ``retry_after`` is seconds until a call can succeed."""
+    """The caller is over its limit; nothing was counted, and the model was not asked.
 
-    def __init__(self, key: str, retry_after: float) -> None:
+    ``retry_after`` is seconds until a call can succeed. ``key`` says whose limit it is, ``rule``
+    is the RateLimit.
+    """
+
+    def __init__(self, key: str, retry_after: float, rule: object = None) -> None:
         super().__init__(
             f"rate limit reached for {key!r}",
-            hint=f"try again in {retry_after:.1f} s",
+            cause="" if rule is None else f"of {rule}",
+            hint=f"try again in {retry_after:.3f} s",
         )
         self.key = key
         self.retry_after = retry_after
+        self.rule = rule
 
 
 class ModelError(MiniAgentError):
-    """The model could not answer: refused, failed, timed out or misconfigured."""
+    """The model could not answer: refused, failed, timed out or misconfigured.
+
+    ``retry_after`` is seconds until its provider takes a request again, where it said so.
+    """
+
+    retry_after: float | None = None
 
 
 class IncompleteResponse(ModelError):

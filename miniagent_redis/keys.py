@@ -18,6 +18,9 @@ touch them all. ``ns`` is the optional namespace with a colon behind it.
 | lock:ns<name>              | string  | python-redis-lock               | its own TTL             |
 | lock-signal:ns<name>       | list    | python-redis-lock               | a second after release  |
 | ns rate_limit:{key}        | hash    | rate_limit                      | two windows             |
+| ns rate_limit:{limits}:…   | hash    | AgentConfig(rate_limits=…)      | two windows             |
+| ns usage:{totals}:…        | hash    | usage flush                     | 400 days after last use |
+| ns usage:{totals}:batch:…  | string  | usage flush                     | a day after last use    |
 
 The sweep takes a session out of all three indexes when it has expired, and prunes entries with no
 session behind them from the last two; listings prune those from the index that they read. In the
@@ -134,12 +137,26 @@ class Keys:
     def cache(self, key: str) -> str:
         return f"{self.ns}cache:{encode_name(key, 'cache key')}"
 
+    def cache_lock(self, key: str) -> str:
+        """Return the name of the lock on computing a cache entry; no other lock is named so."""
+        return f"{self.ns}{{%cache:{encode_name(key, 'cache key')}}}"
+
     def lock(self, resource: str) -> str:
         """Return the tagged name that python-redis-lock makes its two keys of."""
         return f"{self.ns}{{{encode_name(resource, 'lock name')}}}"
 
     def rate_limit(self, key: str) -> str:
         return f"{self.ns}rate_limit:{{{encode_name(key, 'rate limit key')}}}"
+
+    def rate_limit_of(self, per: str, name: str, what: str, window_ms: int) -> str:
+        """Return the key of one limit; all of them share a slot. ``name`` is empty for all."""
+        who = f"{per}:{encode_name(name, per)}" if name else per
+        return f"{self.ns}rate_limit:{{limits}}:{who}:{what}:{window_ms}"
+
+    def usage(self, per: str, name: str = "") -> str:
+        """Return the key of totals; all of them share a slot. ``name`` is empty for all."""
+        who = f"{per}:{encode_name(name, per)}" if name else per
+        return f"{self.ns}usage:{{totals}}:{who}"
 
     def channel(self, name: str) -> str:
         """Return the pub/sub channel of a name of the caller's own: any text, kept as it is."""

@@ -32,7 +32,7 @@ ROWS = (
     ("clients", "faults", "health"),
     ("embedded*",),
     ("config", "codec", "llm", "tools"),
-    ("redis_url",),
+    ("redis_url", "budget"),
     ("models", "errors", "clock", "wire", "_mirror"),
     ("forking",),
 )

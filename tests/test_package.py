@@ -19,6 +19,7 @@ CONTRACT = [
     *("SessionAgent", "SessionManager", "SessionThread"),
     *("RedisSessionManager", "get_redis_manager"),
     *("Message", "ToolCall", "ToolRegistry", "ToolResult", "TurnResult", "Usage"),
+    *("Price", "RateLimit", "UsageTotals"),
     *("Event", "EventType", "StreamCallback"),
 ]
 
@@ -83,6 +84,7 @@ def test_importing_leaves_slow_and_optional_packages_alone() -> None:
         "click",
         "fakeredis",
         "flask",
+        "google",
         "openai",
         "pytest",
         "rich",

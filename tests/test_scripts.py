@@ -41,7 +41,12 @@ def header(path: Path) -> str:
 
 def test_there_is_one_file_for_each_operation() -> None:
     assert len(OPERATIONS) >= 14
-    assert [path.name for path in SHARED] == ["_open.lua", "_session.lua", "_sound.lua"]
+    assert [path.name for path in SHARED] == [
+        "_open.lua",
+        "_session.lua",
+        "_sound.lua",
+        "_spend.lua",
+    ]
 
 
 @each_operation

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
 
+from ..budget import Price, RateLimit
 from ..errors import InvalidInput
-from ..llm import Model, ModelFunction
+from ..llm import CountTokens, Model, ModelFunction
 
 OnBusy = Literal["wait", "reject", "interrupt"]
 
@@ -38,10 +41,35 @@ def _some_text(_: object, attribute: Attribute[Any], value: object) -> None:
         raise InvalidInput(f"{attribute.name} must be text and not empty, not {value!r:.100}")
 
 
+def _counter(_: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None and (not callable(value) or iscoroutinefunction(value)):
+        raise InvalidInput(
+            f"{attribute.name} must be a function from text to a number, not {value!r:.100}"
+        )
+
+
 def _on_busy(_: object, attribute: Attribute[Any], value: object) -> None:
     if value not in get_args(OnBusy):
         known = ", ".join(map(repr, get_args(OnBusy)))
         raise InvalidInput(f"on_busy must be one of {known}, not {value!r:.100}")
+
+
+def _limits(_: object, attribute: Attribute[Any], value: tuple[object, ...]) -> None:
+    if not all(isinstance(limit, RateLimit) for limit in value):
+        raise InvalidInput(f"{attribute.name} must be a list of RateLimit, not {value!r:.100}")
+
+
+def _prices(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(price, Price) for name, price in value.items()
+    ):
+        raise InvalidInput(
+            f"{attribute.name} must be a dict from model names to Price, not {value!r:.100}"
+        )
+
+
+def _as_tuple(values: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
+    return tuple(values)
 
 
 _OPTIONAL = {"optional": True}
@@ -63,6 +91,27 @@ class AgentConfig:
     """Of one reply; None leaves both to the model."""
     max_steps: int = field(default=20, validator=_number(1, whole=True))
     """How often the model may be asked in one turn; without an answer by then the turn fails."""
+    max_context_tokens: int | None = field(
+        default=None, validator=_number(1, whole=True), metadata=_OPTIONAL
+    )
+    """Of one request: instructions, tools and messages. The oldest messages are left out.
+
+    The model's own window must have room for the answer too.
+    """
+    max_context_messages: int | None = field(
+        default=None, validator=_number(1, whole=True), metadata=_OPTIONAL
+    )
+    """Of one request, those of the current turn included."""
+    count_tokens: CountTokens | None = field(default=None, validator=_counter)
+    """Counts the tokens of a text, exactly; None for an estimate that real usage corrects."""
+    max_tool_result: int = field(default=100_000, validator=_number(1, whole=True))
+    """In characters; what is longer is cut, with a note to the model that it was."""
+    delta_interval: float | None = field(default=0.1, validator=_number(0), metadata=_OPTIONAL)
+    """While the model speaks, watchers elsewhere hear of its text so often; None: at the end."""
+    model_cache_ttl: float | None = field(
+        default=None, validator=_number(0, above=True), metadata=_OPTIONAL
+    )
+    """How long a reply of the model may answer the same request of the same user; None: never."""
     model_timeout: float | None = field(
         default=60.0, validator=_number(0, above=True), metadata=_OPTIONAL
     )
@@ -75,6 +124,11 @@ class AgentConfig:
     """What a message does that meets a running turn: wait for it, fail, or replace it."""
     busy_timeout: float = field(default=30.0, validator=_number(0))
     """How long ``on_busy="wait"`` waits before SessionBusy."""
+
+    rate_limits: Sequence[RateLimit] = field(default=(), converter=_as_tuple, validator=_limits)
+    """Checked before each turn begins; RateLimited is raised when one is used up."""
+    prices: Mapping[str, Price] = field(factory=dict, validator=_prices)
+    """By name of the model, as in ``model`` or its attribute ``name``; others cost None."""
 
     @property
     def params(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..llm import ModelRequest, Reply, ToolSpec
 from ..models import Message, ToolCall, ToolResult, Usage
 from ..tools import ToolRegistry
 from .config import AgentConfig
-from .view import conversation
+from .context import ESTIMATE, ContextWindow, View
 
 
 @frozen
@@ -74,14 +74,15 @@ class TurnLoop:
         model is told that the outcome is unknown. Raises ModelError for an unusable reply, or if
         there is no answer after ``max_steps`` replies.
         """
-        earlier = conversation(history)
         steps = list(staged)
         specs = tuple(ToolSpec(**spec) for spec in self.tools.specs())
+        window = ContextWindow(self.config, specs, history)
         yield from self._resume(steps)
         asked = sum(message.role == "assistant" for message in steps)
         for step in range(asked + 1, self.config.max_steps + 1):
+            view = window.view(steps)
             request = ModelRequest(
-                messages=earlier + conversation(steps),
+                messages=view.messages,
                 tools=specs,
                 system=self.config.system_prompt or None,
                 params=self.config.params,
@@ -91,9 +92,10 @@ class TurnLoop:
             )
             reply = yield AskModel(request)
             assert isinstance(reply, Reply)
-            _check(reply)
-            message = self._reply_message(reply)
-            if not reply.tool_calls:
+            if not reply.interrupted:
+                _check(reply)
+            message = self._reply_message(reply, view)
+            if not reply.tool_calls or reply.interrupted:
                 return message
             if step == self.config.max_steps:
                 break  # nobody would see what these tools find
@@ -134,12 +136,24 @@ class TurnLoop:
             steps.append(message)
             yield Stage((message,))
 
-    def _reply_message(self, reply: Reply) -> Message:
+    def _reply_message(self, reply: Reply, view: View) -> Message:
         metadata: dict[str, Any] = {}
         if reply.usage != Usage():
             metadata["usage"] = asdict(reply.usage)
+            if view.estimate is not None and reply.usage.input_tokens:
+                metadata[ESTIMATE] = view.estimate
+        if reply.interrupted:
+            metadata["interrupted"] = reply.interrupted
+        if reply.cached:
+            metadata |= {
+                "cached": True,
+                "saved_seconds": reply.saved_seconds,
+                "saved_tokens": reply.saved_tokens,
+            }
         if reply.finish_reason not in _ORDINARY_REASONS:
             metadata["finish_reason"] = reply.finish_reason
+        if reply.blocks:
+            metadata["blocks"] = [asdict(block) for block in reply.blocks]
         return Message(
             "assistant",
             reply.text,
@@ -150,6 +164,9 @@ class TurnLoop:
         )
 
     def _result_message(self, result: ToolResult) -> Message:
+        metadata: dict[str, Any] = {"is_error": True} if result.is_error else {}
+        if result.cached:
+            metadata |= {"cached": True, "saved_seconds": result.saved_seconds}
         return Message(
             "tool",
             result.content,
@@ -157,7 +174,7 @@ class TurnLoop:
             name=result.name,
             turn_id=self.turn_id,
             created_at=self.clock.time(),
-            metadata={"is_error": True} if result.is_error else {},
+            metadata=metadata,
         )
 
 
@@ -201,6 +218,11 @@ def _check(reply: Reply) -> None:
             cause=f"it finished with the reason {reply.finish_reason!r}",
             hint="send the message again, or raise max_tokens",
         )
+    try:
+        for block in reply.blocks:
+            check_json(block.data, "data")
+    except InvalidInput as exc:
+        raise ModelError("a block of the model's reply is no JSON", cause=str(exc)) from exc
     for call in reply.tool_calls:
         try:
             if not isinstance(call.arguments, dict):

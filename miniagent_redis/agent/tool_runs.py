@@ -16,10 +16,15 @@ from queue import Empty, SimpleQueue
 
 from ..clock import Clock
 from ..models import ToolCall, ToolResult
-from ..tools import ToolRegistry, call_tool
+from ..tools import ToolRegistry
+from .caching import TurnCache
 
 MOST_AT_ONCE = 16  # threads for one reply; further calls wait
 _LOOK_AROUND = 0.05  # seconds between looks at the clock and at whether the turn was cancelled
+
+
+class _NotWanted(Exception):
+    """A call that waits for somebody else's result was given up."""
 
 
 class ToolRuns:
@@ -27,7 +32,8 @@ class ToolRuns:
 
     Each call runs in a daemon thread with a copy of the caller's context variables. ``timeout``
     is in seconds, for tools that set none; None waits for ever. A thread cannot be killed: a tool
-    that took too long goes on until it ends by itself, but its result is dropped.
+    that took too long goes on until it ends by itself, but its result is dropped. Results of more
+    than ``longest`` characters are cut.
     """
 
     def __init__(
@@ -37,12 +43,18 @@ class ToolRuns:
         *,
         clock: Clock,
         timeout: float | None,
+        longest: int,
         check: Callable[[], None],
+        is_cancelled: Callable[[], bool],
+        cache: TurnCache,
     ) -> None:
         self._tools = tools
         self._clock = clock
         self._timeout = timeout
+        self._longest = longest
         self._check = check
+        self._is_cancelled = is_cancelled
+        self._cache = cache
         self._waiting = deque(calls)
         self._running: dict[str, tuple[ToolCall, float, float]] = {}  # with timeout and deadline
         self._finished: SimpleQueue[ToolResult | BaseException] = SimpleQueue()
@@ -51,10 +63,13 @@ class ToolRuns:
     def next(self) -> ToolResult:
         """Return the next result; blocks until there is one, or what ``check`` raises.
 
-        What is no Exception (KeyboardInterrupt, SystemExit) in a tool is raised here.
+        When the turn is cancelled, each call without a result gets one that says so. What is no
+        Exception (KeyboardInterrupt, SystemExit) in a tool is raised here.
         """
         while True:
             self._check()
+            if self._is_cancelled():
+                return self._given_up()
             try:
                 finished = self._finished.get(timeout=_LOOK_AROUND)
             except Empty:
@@ -67,8 +82,16 @@ class ToolRuns:
                 self._start_more()
                 return finished
 
+    def _given_up(self) -> ToolResult:
+        if self._running:
+            call, _, _ = self._running.pop(next(iter(self._running)))
+            text = "cancelled by the user; it may still be running"
+        else:
+            call, text = self._waiting.popleft(), "cancelled by the user before it was run"
+        return ToolResult(call.id, call.name, text, is_error=True)
+
     def _start_more(self) -> None:
-        while self._waiting and len(self._running) < MOST_AT_ONCE:
+        while self._waiting and len(self._running) < MOST_AT_ONCE and not self._is_cancelled():
             call = self._waiting.popleft()
             tool = self._tools.get(call.name)
             timeout = (tool and tool.timeout) or self._timeout or inf
@@ -80,9 +103,22 @@ class ToolRuns:
                 daemon=True,
             ).start()
 
+    def close(self) -> None:
+        """Wait for nothing any more: calls not started are not, those that run go on unheeded."""
+        self._waiting.clear()
+        self._running.clear()
+
     def _run(self, call: ToolCall) -> None:
+        def check() -> None:
+            if call.id not in self._running:
+                raise _NotWanted
+
         try:
-            self._finished.put(call_tool(self._tools, call))
+            self._finished.put(
+                self._cache.call_tool(self._tools, call, longest=self._longest, check=check)
+            )
+        except _NotWanted:
+            pass
         except BaseException as exc:
             self._finished.put(exc)
 

@@ -1,8 +1,13 @@
-"""What of a stored thread is sent to the model: always a conversation that models accept."""
+"""What of a stored thread is sent to the model: always a conversation that models accept.
+
+Where there is not room for all of it the cut is between exchanges: the message of a user, and all
+that came of it until the next. context.py says how much room there is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, takewhile
 
 from attrs import evolve
 
@@ -14,9 +19,9 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
 
     Results come stored in the order in which they finished, so they are sorted by their calls.
     A result without its call, or a call without its result, is left out: that happens only when
-    a record between them could not be read. O(n).
+    a record between them could not be read. An answer that was interrupted is marked. O(n).
     """
-    if not any(message.role == "tool" or message.tool_calls for message in messages):
+    if not any(_is_special(message) for message in messages):
         return tuple(messages)
     view: list[Message] = []
     index = 0
@@ -25,7 +30,7 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
         index += 1
         if not message.tool_calls:
             if message.role != "tool":
-                view.append(message)
+                view.append(_marked(message) if "interrupted" in message.metadata else message)
             continue
         results: dict[str | None, Message] = {}
         while index < len(messages) and messages[index].role == "tool":
@@ -33,6 +38,15 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
             index += 1
         view.extend(_exchange(message, results))
     return tuple(view)
+
+
+def _is_special(message: Message) -> bool:
+    return message.role == "tool" or bool(message.tool_calls) or "interrupted" in message.metadata
+
+
+def _marked(message: Message) -> Message:
+    """Tell the model that it did not say more than this, and was not heard to the end."""
+    return evolve(message, content=f"{message.text}\n[interrupted]".strip())
 
 
 def _exchange(message: Message, results: dict[str | None, Message]) -> list[Message]:
@@ -43,3 +57,42 @@ def _exchange(message: Message, results: dict[str | None, Message]) -> list[Mess
     if not pairs and not message.content:
         return []
     return [message, *(result for _, result in pairs)]
+
+
+def opening(history: Sequence[Message]) -> list[Message]:
+    """Return the system messages that the thread begins with: they are never cut off."""
+    return list(takewhile(lambda message: message.role == "system", history))
+
+
+def newest(
+    history: Sequence[Message], take: Callable[[Sequence[Message]], bool]
+) -> tuple[Message, ...]:
+    """Return the opening and as many of the newest exchanges as there is room for.
+
+    ``take`` tells if there is room for some messages, beside those for which it said so before;
+    it is not asked about the opening. An exchange that is too long goes without its tool calls
+    and their results; the first that is too long even so ends the view.
+    """
+    start = opening(history)
+    kept: list[Sequence[Message]] = []
+    for exchange in _exchanges(history, len(start)):
+        if take(exchange):
+            kept.append(exchange)
+            continue
+        said = [m for m in exchange if m.role != "tool" and not m.tool_calls]
+        if exchange[0].role != "user" or not take(said):
+            break
+        kept.append(said)
+    return conversation([*start, *chain.from_iterable(reversed(kept))])
+
+
+def _exchanges(messages: Sequence[Message], first: int) -> Iterator[Sequence[Message]]:
+    """Yield the exchanges from message ``first`` on, newest first.
+
+    What no user began, at the start of the thread, comes last and in one piece.
+    """
+    end = len(messages)
+    for index in range(end - 1, first - 1, -1):
+        if messages[index].role == "user" or index == first:
+            yield messages[index:end]
+            end = index

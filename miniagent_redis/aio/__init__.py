@@ -13,6 +13,7 @@ event loops may use one object, one after the other or at once.
 """
 
 from ..agent import AgentConfig
+from ..budget import Price, RateLimit
 from ..config import RedisConfig
 from ..errors import (
     IncompleteResponse,
@@ -35,7 +36,7 @@ from ..errors import (
     TurnSuperseded,
     TurnUncertain,
 )
-from ..models import Event, EventType, Message, ToolCall, ToolResult, TurnResult, Usage
+from ..models import Event, EventType, Message, ToolCall, ToolResult, TurnResult, Usage, UsageTotals
 from .hooks import StreamCallback, ToolRegistry
 from .session import SessionAgent, SessionManager
 from .store import RedisSessionManager, get_redis_manager
@@ -52,6 +53,8 @@ __all__ = [
     "MiniAgentError",
     "ModelError",
     "NotDurable",
+    "Price",
+    "RateLimit",
     "RateLimited",
     "RecordUnreadable",
     "RedisConfig",
@@ -76,5 +79,6 @@ __all__ = [
     "TurnSuperseded",
     "TurnUncertain",
     "Usage",
+    "UsageTotals",
     "get_redis_manager",
 ]

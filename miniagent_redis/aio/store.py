@@ -13,6 +13,7 @@ import redis.asyncio
 from .._mirror import Caller, Pool, Threads, mirrors, mirrors_iterator
 from ..config import RedisConfig
 from ..locks import NamedLock as _Lock
+from ..store.cache import CacheStats
 from ..store.manager import RedisSessionManager as _Store
 from ..store.manager import get_redis_manager as _get_redis_manager
 
@@ -81,6 +82,11 @@ class RedisSessionManager:
     def unreadable_records(self) -> int:
         """How many unreadable records this process has met."""
         return self.sync.unreadable_records
+
+    @property
+    def cache_stats(self) -> CacheStats:
+        """Hits, misses and seconds saved since this manager was made, in this process."""
+        return self.sync.cache_stats
 
     @property
     def failed_expiry_hooks(self) -> int:
@@ -161,6 +167,10 @@ class RedisSessionManager:
     def resume_turn(self) -> None: ...
     @mirrors(_Store.stage_step, on="waits")  # for Redis, up to commit_timeout
     def stage_step(self) -> None: ...
+    @mirrors(_Store.tell_text)
+    def tell_text(self) -> None: ...
+    @mirrors(_Store.cancel_turn)
+    def cancel_turn(self) -> None: ...
     @mirrors(_Store.renew_lease)
     def renew_lease(self) -> None: ...
     @mirrors(_Store.commit_turn, on="waits")
@@ -184,10 +194,22 @@ class RedisSessionManager:
     def cache_set(self) -> None: ...
     @mirrors(_Store.cache_delete)
     def cache_delete(self) -> None: ...
+    @mirrors(_Store.cache_get_or_set, on="waits")
+    def cache_get_or_set(self) -> None: ...
     @mirrors(_Store.rate_limit)
     def rate_limit(self) -> None: ...
     @mirrors(_Store.check_rate_limit)
     def check_rate_limit(self) -> None: ...
+    @mirrors(_Store.check_rate_limits)
+    def check_rate_limits(self) -> None: ...
+    @mirrors(_Store.charge_tokens)
+    def charge_tokens(self) -> None: ...
+    @mirrors(_Store.note_usage)
+    def note_usage(self) -> None: ...
+    @mirrors(_Store.flush_usage)
+    def flush_usage(self) -> None: ...
+    @mirrors(_Store.usage)
+    def usage(self) -> None: ...
     @mirrors(
         _Store.acquire_lock,
         on="waits",

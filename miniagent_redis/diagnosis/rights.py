@@ -36,6 +36,8 @@ def commands(keys: Keys) -> list[Command]:
         ("ZREM", deadlines, "a"), ("ZRANGEBYSCORE", deadlines, 0, 1),
         ("SET", keys.cache("doctor"), ""),
         ("HSET", keys.rate_limit("doctor"), "a", ""), ("PEXPIRE", keys.rate_limit("doctor"), 1),
+        ("HINCRBY", keys.usage("all"), "turns", 0), ("SET", keys.usage("batch", "doctor"), "1"),
+        ("HMGET", keys.usage("all"), "turns"), ("HMGET", keys.rate_limit("doctor"), "a"),
         ("EVAL", "return 1", 2, f"lock:{lock}", f"lock-signal:{lock}"),
         ("LPUSH", f"lock-signal:{lock}", ""),
     ]  # fmt: skip

@@ -70,7 +70,13 @@ def _is_user_index(store: RedisSessionManager, name: str) -> bool:
 def _staying(store: RedisSessionManager, names: Sequence[str]) -> list[Finding]:
     """Return the keys that belong to no session, and would stay for ever but should not."""
     ns = store.keys.ns
-    expiring = (f"{ns}cache:", f"{ns}rate_limit:{{", f"lock:{ns}{{", f"lock-signal:{ns}{{")
+    expiring = (
+        f"{ns}cache:",
+        f"{ns}rate_limit:{{",
+        f"{ns}usage:{{",
+        f"lock:{ns}{{",
+        f"lock-signal:{ns}{{",
+    )
     keys = [name for name in names if name.startswith(expiring)]
     ttls = call_many(store, [("PTTL", key) for key in keys])
     return [

@@ -1,16 +1,25 @@
 """Models: what one is (base.py), how replies are put together (fold.py), and those built in."""
 
 from ..models import ToolCall, Usage
-from .base import Finish, Model, ModelEvent, ModelRequest, TextDelta, ToolSpec
+from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, ToolSpec
 from .demo import DemoModel
 from .fold import Reply, ask, fold, folding
 from .function import FunctionModel, ModelFunction
 from .resolve import ENTRY_POINTS, resolve_model
 from .scripted import ScriptedModel
-from .text import estimate_input, estimate_tokens, words
+from .text import (
+    CountTokens,
+    estimate_input,
+    estimate_tokens,
+    instruction_tokens,
+    message_tokens,
+    words,
+)
 
 __all__ = [
     "ENTRY_POINTS",
+    "Block",
+    "CountTokens",
     "DemoModel",
     "Finish",
     "FunctionModel",
@@ -29,6 +38,8 @@ __all__ = [
     "estimate_tokens",
     "fold",
     "folding",
+    "instruction_tokens",
+    "message_tokens",
     "resolve_model",
     "words",
 ]

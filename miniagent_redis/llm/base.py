@@ -1,7 +1,7 @@
 """What a model is: one method that streams events, and the data that goes in and comes out.
 
-A model answers by a stream of TextDelta, ToolCall and Usage events in any order and number, and
-then one Finish, which is mandatory and last: without it nobody could tell an answer from the
+A model answers by a stream of TextDelta, ToolCall, Block and Usage events in any order and number,
+and then one Finish, which is mandatory and last: without it nobody could tell an answer from the
 beginning of one.
 """
 
@@ -50,6 +50,18 @@ class TextDelta:
 
 
 @frozen
+class Block:
+    """Something of a reply that only its own provider understands: reasoning, a signature.
+
+    ``data``, a JSON object, is stored with the reply, as ``{"provider": …, "data": …}`` in the list
+    ``metadata["blocks"]``, and so comes back unchanged. Models of another provider pass over it.
+    """
+
+    provider: str
+    data: dict[str, Any]
+
+
+@frozen
 class Finish:
     """The end of the answer.
 
@@ -60,7 +72,7 @@ class Finish:
     reason: str = "stop"
 
 
-ModelEvent = TextDelta | ToolCall | Usage | Finish
+ModelEvent = TextDelta | ToolCall | Block | Usage | Finish
 
 
 class Model(Protocol):

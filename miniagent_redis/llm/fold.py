@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from ..errors import IncompleteResponse, MiniAgentError, ModelError
 from ..models import ToolCall, Usage, new_id
-from .base import Finish, Model, ModelEvent, ModelRequest, TextDelta
+from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta
 
 
 @frozen
@@ -23,6 +23,13 @@ class Reply:
     tool_calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(factory=Usage)
     finish_reason: str = "stop"
+    blocks: tuple[Block, ...] = ()
+    interrupted: str = ""
+    """Why this is only the beginning of an answer: "cancelled" or "incomplete"; else empty."""
+    cached: bool | None = None
+    """Whether it was found in a cache, so that it cost nothing; None if nobody looked."""
+    saved_seconds: float = 0.0
+    saved_tokens: int = 0
 
 
 def fold(events: Iterable[ModelEvent]) -> Reply:
@@ -43,6 +50,7 @@ def folding(events: Iterable[ModelEvent]) -> Generator[ModelEvent, None, Reply]:
     """Pass events on as they come, checked as by ``fold``, and return what they add up to."""
     text: list[str] = []
     calls: dict[str, ToolCall] = {}
+    blocks: list[Block] = []
     usage = Usage()
     finish: Finish | None = None
     for event in events:
@@ -59,6 +67,8 @@ def folding(events: Iterable[ModelEvent]) -> Generator[ModelEvent, None, Reply]:
                 if not event.id or event.id in calls:
                     event = evolve(event, id=new_id())
                 calls[event.id] = event
+            case Block():
+                blocks.append(event)
             case Usage():
                 usage += event
             case Finish():
@@ -66,7 +76,7 @@ def folding(events: Iterable[ModelEvent]) -> Generator[ModelEvent, None, Reply]:
             case _:
                 raise ModelError(
                     f"the model sent {event!r:.100}, which is no event",
-                    hint="a model yields TextDelta, ToolCall and Usage, then Finish",
+                    hint="a model yields TextDelta, ToolCall, Block and Usage, then Finish",
                 )
         yield event
     if finish is None:
@@ -76,7 +86,7 @@ def folding(events: Iterable[ModelEvent]) -> Generator[ModelEvent, None, Reply]:
             cause="its stream ended without Finish",
             hint="send the message again",
         )
-    return Reply("".join(text), tuple(calls.values()), usage, finish.reason)
+    return Reply("".join(text), tuple(calls.values()), usage, finish.reason, tuple(blocks))
 
 
 def ask(model: Model, request: ModelRequest) -> Generator[ModelEvent, None, Reply]:

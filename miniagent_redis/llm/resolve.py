@@ -14,15 +14,41 @@ from .function import FunctionModel, ModelFunction
 ENTRY_POINTS = "miniagent_redis.models"
 """Other packages offer models here: a function from what follows the name's colon to a Model."""
 
-_OWN: dict[str, Callable[[str], Model]] = {"demo": lambda rest: DemoModel()}
+
+def _openai(rest: str) -> Model:  # these are imported by who uses them
+    from .openai import OpenAIModel
+
+    return OpenAIModel.named(rest)
+
+
+def _anthropic(rest: str) -> Model:
+    from .anthropic import AnthropicModel
+
+    return AnthropicModel.named(rest)
+
+
+def _gemini(rest: str) -> Model:
+    from .gemini import GeminiModel
+
+    return GeminiModel.named(rest)
+
+
+_OWN: dict[str, Callable[[str], Model]] = {
+    "demo": lambda rest: DemoModel(),
+    "openai": _openai,
+    "anthropic": _anthropic,
+    "gemini": _gemini,
+}
 
 
 def resolve_model(model: str | Model | ModelFunction) -> Model:
     """Return the model that is meant.
 
-    A name is ``demo``, or that of an entry point in the group ``miniagent_redis.models``, alone
-    or followed by a colon and what its function is called with (else an empty text). Raises
-    InvalidInput for a name that nobody knows, ModelError if the model cannot be set up.
+    A name is ``demo``, ``openai:MODEL``, ``anthropic:MODEL`` or ``gemini:MODEL``, each of these
+    with or without ``@BASE_URL``; or that of an entry point in the group
+    ``miniagent_redis.models``, alone or followed by a colon and what its function is called with
+    (else an empty text). Raises InvalidInput for a name that nobody knows, ModelError if the model
+    cannot be set up.
     """
     if isinstance(model, str):
         return _by_name(model)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Iterable
 
-from .base import ModelRequest
+from ..models import Message
+from .base import ModelRequest, ToolSpec
 
 _WORDS = re.compile(r"\s*\S+|\s+")
+MESSAGE_TOKENS = 4  # that vendors add to each message, for its role and its borders
+PART_TOKENS = 1_000  # for an image or the like: vendors charge 250 to 1,600
+
+CountTokens = Callable[[str], int]
 
 
 def words(text: str) -> list[str]:
@@ -15,14 +22,41 @@ def words(text: str) -> list[str]:
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text: a quarter of its characters, at least one if there are any.
+    """Estimate the tokens of a text: a quarter of its bytes, at least one if there are any.
 
-    Good to a third for English prose; tokenizers proper download tables at run time.
+    Good to a third for English prose; tokenizers proper download tables at run time. Bytes and
+    not characters, because one character of Chinese is about one token.
     """
-    return -(-len(text) // 4)
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return -(-size // 4)
+
+
+def message_tokens(message: Message, count: CountTokens = estimate_tokens) -> int:
+    """Count what one message costs: its text, tool calls, other parts and surroundings."""
+    tokens = MESSAGE_TOKENS + count(message.text)
+    if not isinstance(message.content, str):
+        tokens += PART_TOKENS * sum("text" not in part for part in message.content)
+    for call in message.tool_calls:
+        tokens += MESSAGE_TOKENS + count(call.name) + count(_as_json(call.arguments))
+    return tokens
+
+
+def instruction_tokens(
+    system: str | None, tools: Iterable[ToolSpec], count: CountTokens = estimate_tokens
+) -> int:
+    """Count what comes with every request: the system prompt, and what is told of the tools."""
+    tokens = MESSAGE_TOKENS + count(system) if system else 0
+    for tool in tools:
+        parts = (tool.name, tool.description, _as_json(tool.parameters))
+        tokens += MESSAGE_TOKENS + sum(map(count, parts))
+    return tokens
 
 
 def estimate_input(request: ModelRequest) -> int:
     """Estimate the tokens that a request costs."""
-    parts = [request.system or "", *(message.text for message in request.messages)]
-    return sum(map(estimate_tokens, parts))
+    messages = sum(map(message_tokens, request.messages))
+    return instruction_tokens(request.system, request.tools) + messages
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

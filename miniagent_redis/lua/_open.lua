@@ -30,10 +30,10 @@ local function expire_at(deadline)
   end
 end
 
--- Appends an event for watchers (some 1,000 are kept) and wakes who waits for the session. Its id
+-- Appends an event for watchers (some 1,000 are kept) and, if not `quiet`, wakes who waits. Its id
 -- is the time and its number, so that a gap shows. If the clock went back that id is refused, and
 -- '*' gives the last one + 1: the next number too. What fails here must not stop the script.
-local function emit(kind, turn, record, version)
+local function emit(kind, turn, record, version, quiet)
   local number = redis.pcall('HINCRBY', KEYS[4], 'events', 1)
   local id = type(number) == 'number' and string.format('%d-%d', now, number) or '*'
   local added = redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', 1000, id, 'type', kind, 'turn', turn,
@@ -42,7 +42,9 @@ local function emit(kind, turn, record, version)
     redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', 1000, '*', 'type', kind, 'turn', turn,
       'version', version, 'record', record)
   end
-  redis.call('PUBLISH', KEYS[6], kind)
+  if not quiet then
+    redis.call('PUBLISH', KEYS[6], kind)
+  end
 end
 
 -- Remembers that operation `id` produced `version`, so that its repetition can be answered. The

@@ -23,10 +23,10 @@ local function slide(...)
   expire_at(deadline)
 end
 
--- Drops the open turn with its staged steps.
+-- Drops the open turn with its staged steps. Its holder stays, for begin_turn to know it by.
 local function close_turn()
   redis.call('DEL', KEYS[3])
-  redis.call('HDEL', KEYS[4], 'turn', 'holder', 'lease')
+  redis.call('HDEL', KEYS[4], 'turn', 'lease', 'cancel')
 end
 
 -- Pushes items[from..to] to a list, in pieces that fit Lua's stack; returns their bytes.

@@ -6,10 +6,11 @@
 --       10 known epoch  11 known count  12 most messages to return
 --       13 '1' if the turn id is the caller's own and may have been used before
 --       14 message, or ''
--- Returns  nonce 'ok' turn version epoch count start messages staged
+-- Returns  nonce 'ok' turn version epoch count start messages staged owner
 --            another turn than the one asked for, and its staged steps: an abandoned one
 --          nonce 'busy' ms left of the lease  |  nonce 'done' version, it was committed before
 --          nonce 'none', there is nothing to take over
+--          nonce 'superseded', the turn of this holder is over
 --          nonce 'miscounted' count length, of the thread: some of it is missing, or foreign
 --          nonce 'toolarge' bytes  |  those of _open, _session and _sound
 local length = redis.call('LLEN', KEYS[2])
@@ -31,6 +32,9 @@ end
 if new then
   if ARGV[14] == '' then
     return {nonce, 'none'}
+  end
+  if not open_turn and holder == ARGV[6] then
+    return {nonce, 'superseded'} -- sent long ago: what it began has come to its end since
   end
   local done = ARGV[13] == '1' and recall(turn)
   if done then
@@ -58,4 +62,4 @@ if ARGV[10] ~= head[4] or start > count then
 end
 local messages = start < count
   and redis.call('LRANGE', KEYS[2], start, start + tonumber(ARGV[12]) - 1) or {}
-return {nonce, 'ok', turn, version, epoch, count, start, messages, staged}
+return {nonce, 'ok', turn, version, epoch, count, start, messages, staged, head[1] or ''}

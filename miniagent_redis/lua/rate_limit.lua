@@ -1,38 +1,65 @@
 #!lua
--- Count a request against a limit: the sliding window counter, an estimate from two fixed windows.
--- weighted = previous * (part of the window it still covers) + current
--- KEYS  1 a hash of: start of the current window, its count, the count of the one before
--- ARGV  1 nonce  2 now in ms, or ''  3 limit  4 window in ms  5 cost of this request
--- Returns  nonce 'ok' remaining  |  nonce 'limited' ms until the request can pass
+-- Count a request against limits, all or none: the sliding window counter, an estimate from two
+-- fixed windows: previous * (part of the window it still covers) + current
+-- KEYS  1 … for each limit a hash: start of the current window, its count, the count of the one
+--       before, ids of the last requests
+-- ARGV  1 nonce  2 now in ms, or ''  3 id of the request, or ''
+--       4… for each key  limit, window in ms, cost (what must still fit), what is to be counted
+-- Returns  nonce 'ok' {remaining, for each key}   now, or earlier by the same id
+--          nonce 'limited' i ms: until the request can pass, by the key that takes longest
 --          nonce 'wrongtype' key type
-local found = redis.call('TYPE', KEYS[1]).ok
-if found ~= 'hash' and found ~= 'none' then
-  return {ARGV[1], 'wrongtype', KEYS[1], found}
+for i = 1, #KEYS do
+  local found = redis.call('TYPE', KEYS[i]).ok
+  if found ~= 'hash' and found ~= 'none' then
+    return {ARGV[1], 'wrongtype', KEYS[i], found}
+  end
 end
-local now, limit, window, cost = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local now, id = tonumber(ARGV[2]), ARGV[3]
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local start = now - now % window
-local kept = redis.call('HMGET', KEYS[1], 'start', 'current', 'previous')
-local current, previous = 0, 0
-if tonumber(kept[1]) == start then
-  current, previous = tonumber(kept[2]), tonumber(kept[3])
-elseif tonumber(kept[1]) == start - window then
-  previous = tonumber(kept[2])
+
+local counters, left, seen, longest, slowest = {}, {}, false, 0, 0
+for i = 1, #KEYS do
+  local limit, window = tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1])
+  local cost = tonumber(ARGV[4 * i + 2])
+  local start = now - now % window
+  local kept = redis.call('HMGET', KEYS[i], 'start', 'current', 'previous', 'ids')
+  local ids, current, previous = kept[4] or '', 0, 0
+  if tonumber(kept[1]) == start then
+    current, previous = tonumber(kept[2]), tonumber(kept[3])
+  elseif tonumber(kept[1]) == start - window then
+    previous = tonumber(kept[2])
+  end
+  seen = seen or id ~= '' and string.find(ids, id, 1, true)
+  counters[i] = {start = start, current = current, previous = previous, ids = ids, window = window}
+  local used = math.floor(previous * (start + window - now) / window + current)
+  left[i] = limit - used
+  if used + cost > limit then
+    -- The estimate has to fall below free + 1: in this window, or when `current` is `previous`.
+    local free, passes = limit - cost, start + window
+    if current <= free then
+      passes = passes - window * (free + 1 - current) / previous
+    else
+      passes = passes + math.max(0, window * (1 - (free + 1) / current))
+    end
+    local wait = math.max(1, math.floor(passes) + 1 - now)
+    if wait > longest then
+      longest, slowest = wait, i
+    end
+  end
 end
-local used = math.floor(previous * (start + window - now) / window + current)
-if used + cost <= limit then
-  redis.call('HSET', KEYS[1], 'start', start, 'current', current + cost, 'previous', previous)
-  redis.call('PEXPIRE', KEYS[1], 2 * window)
-  return {ARGV[1], 'ok', limit - used - cost}
+if seen then
+  return {ARGV[1], 'ok', left}
+elseif longest > 0 then
+  return {ARGV[1], 'limited', slowest, longest}
 end
--- The estimate has to fall below free + 1: in this window, or when `current` has become `previous`.
-local free, passes = limit - cost, start + window
-if current <= free then
-  passes = passes - window * (free + 1 - current) / previous
-else
-  passes = passes + math.max(0, window * (1 - (free + 1) / current))
+for i, counter in ipairs(counters) do
+  local added = tonumber(ARGV[4 * i + 3])
+  redis.call('HSET', KEYS[i], 'start', counter.start, 'current', counter.current + added,
+    'previous', counter.previous, 'ids', string.sub(counter.ids .. ' ' .. id, -416)) -- some 32
+  redis.call('PEXPIRE', KEYS[i], 2 * counter.window)
+  left[i] = left[i] - added
 end
-return {ARGV[1], 'limited', math.max(1, math.floor(passes) + 1 - now)}
+return {ARGV[1], 'ok', left}

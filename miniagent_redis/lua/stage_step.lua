@@ -4,6 +4,7 @@
 -- ARGV  5 turn id  6 holder  7 lease in ms  8 largest thread in bytes
 --       9 how many messages the turn had before these  10… messages
 -- Returns  nonce 'ok' those that were there in place of these: a repetition, nothing is staged
+--          the turn that is to be cancelled, or nil
 --          nonce 'superseded'  |  nonce 'toolarge' bytes  |  those of _open, _session and _sound
 if open_turn ~= ARGV[5] or holder ~= ARGV[6] then
   return {nonce, 'superseded'}
@@ -25,6 +26,9 @@ if #there == 0 then
     return {nonce, 'toolarge', size}
   end
   push(KEYS[3], ARGV, 10, #ARGV)
+  for i = 10, #ARGV do
+    emit('turn_step', ARGV[5], ARGV[i], version, true)
+  end
 end
 slide('lease', now + tonumber(ARGV[7]))
-return {nonce, 'ok', there}
+return {nonce, 'ok', there, redis.call('HGET', KEYS[4], 'cancel')}

@@ -12,6 +12,7 @@ from .thread import Job
 FLUSH_INTERVAL = 1.0
 REPLAY_INTERVAL = 1.0
 SWEEP_INTERVAL = 5.0
+RENEW_LEASES_INTERVAL = 1.0
 RENEW_LOCKS_INTERVAL = 1.0  # half of the shortest ttl
 _MOST_SWEPT = 1000
 
@@ -29,8 +30,9 @@ def standard_jobs(
     config = store.config
     jobs = [
         Job("flush session indexes", FLUSH_INTERVAL, store.flush_marks),
-        # Three tries within one lease.
-        Job("renew leases", config.lease_ttl / 3, renew_leases),
+        Job("flush usage", FLUSH_INTERVAL, store.flush_usage),
+        # Three tries within one lease; and a turn hears soon that it is cancelled.
+        Job("renew leases", min(config.lease_ttl / 3, RENEW_LEASES_INTERVAL), renew_leases),
         Job("renew locks", RENEW_LOCKS_INTERVAL, store.renew_locks),
         Job("sweep", SWEEP_INTERVAL, lambda: store.sweep(tuple(on_expire), _MOST_SWEPT)),
         Job("check health", config.health_check_interval, store.health),

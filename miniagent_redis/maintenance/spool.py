@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from ..codec import Json, Unreadable, decode, encode, message_from_data, message_to_data, upcast
 from ..errors import (
@@ -26,8 +26,9 @@ from ..errors import (
     TurnSuperseded,
     TurnUncertain,
 )
-from ..models import Message, OpenTurn, ThreadSlice, Usage
+from ..models import Message, OpenTurn, ThreadSlice, Usage, UsageTotals
 from ..store.manager import RedisSessionManager
+from ..store.turns import NO_TOTALS
 
 log = logging.getLogger("miniagent_redis")
 _WAITING = ".turn"
@@ -43,6 +44,7 @@ class SpooledTurn:
     turn: OpenTurn
     usage: Usage
     tool_calls: int
+    spent: UsageTotals
 
 
 @frozen
@@ -93,7 +95,12 @@ class Spool:
             ) from exc
 
     def keep(
-        self, turn: OpenTurn, messages: Sequence[Message], usage: Usage, tool_calls: int
+        self,
+        turn: OpenTurn,
+        messages: Sequence[Message],
+        usage: Usage,
+        tool_calls: int,
+        spent: UsageTotals = NO_TOTALS,
     ) -> None:
         """Write the turn to disk, down to the platter. Raises OSError if that fails."""
         whole = [*turn.staged, *messages]
@@ -109,6 +116,7 @@ class Spool:
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
             "tool_calls": tool_calls,
+            "spent": asdict(spent),
             "messages": [{"v": 1, **message_to_data(message)} for message in whole],
         }
         self._last = max(self._last + 1, time.time_ns())
@@ -151,7 +159,10 @@ class Spool:
         """Return the turn's version, why it can never be stored, or None for another time."""
         try:
             return self._store.replay_turn(
-                spooled.turn, usage=spooled.usage, tool_calls=spooled.tool_calls
+                spooled.turn,
+                usage=spooled.usage,
+                tool_calls=spooled.tool_calls,
+                spent=spooled.spent,
             )
         except (SessionBusy, StoreMisconfigured) as exc:
             log.warning("the spooled turn %s has to wait: %s", spooled.turn.turn_id, exc)
@@ -238,4 +249,6 @@ def _spooled(data: Json) -> SpooledTurn:
         staged=tuple(map(message_from_data, data["messages"])),
         user_id=data["user_id"],
     )
-    return SpooledTurn(turn, Usage(data["input_tokens"], data["output_tokens"]), data["tool_calls"])
+    usage = Usage(data["input_tokens"], data["output_tokens"])
+    spent = UsageTotals(**data.get("spent", {}))
+    return SpooledTurn(turn, usage, data["tool_calls"], spent)

@@ -4,6 +4,7 @@ from .event import Event, EventType
 from .message import Message, Role, ToolCall, Usage, isoformat, new_id
 from .session import ExpiredSession, OpenTurn, Page, SessionState, ThreadSlice, UnreadableRecord
 from .turn import ToolResult, TurnResult
+from .usage import UsageTotals
 
 __all__ = [
     "Event",
@@ -20,6 +21,7 @@ __all__ = [
     "TurnResult",
     "UnreadableRecord",
     "Usage",
+    "UsageTotals",
     "isoformat",
     "new_id",
 ]

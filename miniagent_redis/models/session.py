@@ -97,6 +97,8 @@ class OpenTurn:
     ``holder`` is the fencing token: whoever takes the turn over gets another one. ``staged`` are
     the turn's messages so far, the user's first. ``resumed`` is True when this is an abandoned
     turn that was taken over instead of the one asked for: finish or abort it, then begin again.
+    ``user_id`` is the session's owner. ``cancelled`` is whether somebody asked for its end, as of
+    the last call with it.
     """
 
     session_id: str
@@ -106,5 +108,6 @@ class OpenTurn:
     staged: tuple[Message, ...]
     resumed: bool = False
     user_id: str | None = None
+    cancelled: bool = False
     process_id: int = field(factory=os.getpid)
     """Whose right it is: a forked child has a copy of the turn and may not write with it."""

@@ -9,12 +9,18 @@ from .message import Message, Usage
 
 @frozen
 class ToolResult:
-    """The outcome of one tool call; ``is_error`` results tell the model what went wrong."""
+    """The outcome of one tool call; ``is_error`` results tell the model what went wrong.
+
+    ``cached`` is whether it was found in the cache, ``saved_seconds`` sooner than by running the
+    tool; None if nobody looked.
+    """
 
     call_id: str
     name: str
     content: str
     is_error: bool = False
+    cached: bool | None = None
+    saved_seconds: float = 0.0
 
 
 @frozen
@@ -24,7 +30,10 @@ class TurnResult:
     ``steps`` are the stored messages after the user's: model replies and tool results, the answer
     last. ``version`` is the session's after the commit. ``persisted`` is whether Redis has it: when
     False the turn is in the spool, to be stored when Redis is back, and ``version`` is still that
-    from before.
+    from before. ``cache_hits`` steps came from the cache, and saved so many seconds and tokens,
+    which ``usage`` does not have. ``seconds`` is how long it took, ``cost`` what its tokens cost in
+    USD, None if ``AgentConfig.prices`` does not have the model. ``interrupted`` is whether it was
+    cancelled: then ``text`` is what there was of the answer by then.
     """
 
     text: str
@@ -34,3 +43,10 @@ class TurnResult:
     version: int
     session_id: str = ""
     persisted: bool = True
+    interrupted: bool = False
+    cache_hits: int = 0
+    saved_seconds: float = 0.0
+    saved_tokens: int = 0
+    tool_calls: int = 0
+    seconds: float = 0.0
+    cost: float | None = None

@@ -9,6 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Generator
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from ..agent import Agent, AgentConfig, StreamCallback
@@ -22,6 +23,7 @@ from ..maintenance.spool import Spool, SpooledTurn
 from ..maintenance.thread import Background
 from ..models import Event, EventType, Message, TurnResult
 from ..store.expiry import ExpiryHook, check_hook
+from ..store.flight import Flight
 from ..store.manager import RedisSessionManager
 from ..tools import ToolRegistry
 from .running import RunningTurns
@@ -58,7 +60,7 @@ class SessionAgent:
         self.clock = clock or SystemClock()
         self.store = store or RedisSessionManager(redis_config, clock=self.clock)
         self.callbacks = callbacks or StreamCallback()
-        self.agent = Agent(self.config, tools, clock=self.clock)
+        self.agent = Agent(self.config, tools, clock=self.clock, cache=partial(Flight, self.store))
         self._expiry_hooks: list[ExpiryHook] = []
         self._turns = RunningTurns(self.store)
         folder = self.store.config.spool_dir
@@ -172,9 +174,11 @@ class SessionAgent:
         The last event is AGENT_RESPONSE, and by then the turn is stored. A turn that ends before
         it, because the model failed or the caller stopped iterating, leaves the thread as it was.
         An abandoned turn of the session is finished first. If Redis is away at the end of the turn
-        and there is a ``spool_dir``, the turn goes there and ``persisted`` is False. Raises
-        SessionNotFound, SessionBusy, SessionTooLarge, TurnSuperseded, TurnNotSaved, TurnUncertain,
-        ModelError, InvalidInput or StoreUnavailable.
+        and there is a ``spool_dir``, the turn goes there and ``persisted`` is False. An answer that
+        breaks off is stored as far as it came, marked as interrupted, and IncompleteResponse raised
+        behind the last event. Raises
+        SessionNotFound, SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved,
+        TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
         """
         self._must_be_open()
         return (yield from self._stream(session_id, message, user_id))
@@ -182,6 +186,7 @@ class SessionAgent:
     def _stream(
         self, session_id: str, message: str | Message, user_id: str | None
     ) -> Generator[Event, None, TurnResult]:
+        self._work.admit(session_id, user_id)
         thread = self.thread(session_id)
         while True:
             turn = self._work.begin(thread, message, user_id)
@@ -201,6 +206,19 @@ class SessionAgent:
         thread = self.thread(session_id)
         turn = self._work.resume(thread, user_id)
         return None if turn is None else _last(self._work.perform(turn, thread))
+
+    def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """End the session's running turn, on whichever instance; return whether there is one.
+
+        Does not wait for it. The turn ends at the model's next piece of text, or within a second or
+        so while tools run, with what there is of the answer: stored and returned as
+        ``interrupted``. Raises SessionNotFound or StoreUnavailable.
+        """
+        self._must_be_open()
+        is_running = self.store.cancel_turn(session_id, user_id=user_id)
+        if is_running:
+            self._turns.cancel(session_id)
+        return is_running
 
     def _tell_health(self, health: Health) -> None:
         data = {"state": health.state, "error": health.error}

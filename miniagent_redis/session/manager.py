@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from ..codec import Json
 from ..errors import SessionExists, SessionNotFound
-from ..models import Event, Message, Page, TurnResult
+from ..models import Event, Message, Page, TurnResult, UsageTotals
 from .agent import SessionAgent
 
 
@@ -71,8 +72,8 @@ class SessionManager:
         """Send a message and yield what happens, text piece by piece, AGENT_RESPONSE last.
 
         The turn begins at the first ``next``. Stopping early drops it: the thread stays as it
-        was. Raises SessionNotFound, SessionBusy, SessionTooLarge, TurnSuperseded, TurnNotSaved,
-        TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
+        was. Raises SessionNotFound, SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded,
+        TurnNotSaved, TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
         """
         return self.agent.stream(session_id, message, user_id=user_id)
 
@@ -83,6 +84,14 @@ class SessionManager:
         itself. Errors as in ``stream``.
         """
         return self.agent.resume_turn(session_id, user_id=user_id)
+
+    def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """End the session's running turn, on whichever instance; return whether there is one.
+
+        The turn ends soon, with what there is of the answer, stored and returned as
+        ``interrupted``. Does not wait. Raises SessionNotFound or StoreUnavailable.
+        """
+        return self.agent.cancel(session_id, user_id=user_id)
 
     def watch(
         self,
@@ -134,6 +143,21 @@ class SessionManager:
         message_count turns open_turn``. Pass the page's ``cursor`` for the next one.
         """
         return self.store.list_sessions(user_id, limit, cursor)
+
+    def usage(
+        self,
+        *,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        day: date | str | None = None,
+    ) -> UsageTotals:
+        """Return what turns took: of a session, a user, a day (UTC), or all of the namespace.
+
+        ``day`` is a date or ``"2026-01-31"``. A session's totals are exact and end with it; the
+        others lag behind other processes by about a second. Raises SessionNotFound, InvalidInput
+        or StoreUnavailable.
+        """
+        return self.store.usage(session_id=session_id, user_id=user_id, day=day)
 
     def clear_history(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove the session's messages and keep the session; return whether there were any."""

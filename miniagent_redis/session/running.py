@@ -31,6 +31,7 @@ class RunningTurn:
     turn: OpenTurn
     is_ending: bool = False
     stop: threading.Event = field(factory=threading.Event)
+    cancel: threading.Event = field(factory=threading.Event)
     thread_id: int = field(factory=threading.get_ident)
     _pid: int = field(factory=os.getpid, init=False)
 
@@ -38,6 +39,11 @@ class RunningTurn:
     def is_ours(self) -> bool:
         """Whether it was begun in this process, and not in the one that this is a fork of."""
         return self._pid == os.getpid()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody, here or elsewhere, asked for the turn's end."""
+        return self.cancel.is_set() or self.turn.cancelled
 
     def must_go_on(self) -> None:
         """Raise TurnSuperseded if the turn was told to stop, or goes on in the parent process."""
@@ -82,6 +88,11 @@ class RunningTurns:
         if running := self._by_session.get(session_id):
             running.stop.set()
 
+    def cancel(self, session_id: str) -> None:
+        """Tell the session's turn to end with what there is, if one runs here."""
+        if running := self._by_session.get(session_id):
+            running.cancel.set()
+
     def renew_leases(self) -> None:
         """Keep the turns that run here; one that is no longer ours is told to stop."""
         turns = self._all()
@@ -90,7 +101,8 @@ class RunningTurns:
             self._store.health_check()
         for running in turns:
             try:
-                self._store.renew_lease(running.turn)
+                if self._store.renew_lease(running.turn).cancelled:
+                    running.cancel.set()
             except MiniAgentError as exc:
                 if running.is_ending and isinstance(exc, TurnSuperseded):
                     continue  # whoever ends it is told what became of it

@@ -10,9 +10,11 @@ from typing import Any
 from ..agent import Agent, StreamCallback, TurnOutcome
 from ..errors import MiniAgentError, TurnNotSaved, TurnSuperseded, TurnUncertain
 from ..maintenance.spool import Spool
-from ..models import Event, EventType, Message, OpenTurn, TurnResult
+from ..models import Event, EventType, Message, OpenTurn, TurnResult, UsageTotals
 from ..store.manager import RedisSessionManager
+from .accounting import Accounting
 from .running import RunningTurns
+from .telling import Telling
 from .thread import SessionThread
 
 log = logging.getLogger("miniagent_redis")
@@ -34,6 +36,11 @@ class TurnWork:
         self._turns = turns
         self._callbacks = callbacks
         self._spool = spool
+        self._accounting = Accounting(store, agent.config)
+
+    def admit(self, session_id: str, user_id: str | None) -> None:
+        """Count a request against the agent's limits. Raises RateLimited."""
+        self._accounting.admit(session_id, user_id)
 
     def begin(self, thread: SessionThread, message: str | Message, user_id: str | None) -> OpenTurn:
         """Open a turn, or take over the abandoned one that has to be finished before."""
@@ -78,11 +85,15 @@ class TurnWork:
     def perform(self, turn: OpenTurn, thread: SessionThread) -> Generator[Event, None, TurnResult]:
         """Do the work of an open turn and save it, or abort it with the error that stopped it."""
         session_id, turn_id = turn.session_id, turn.turn_id
+        began = self._store.clock.monotonic()
+        outcome: TurnOutcome | None = None
         with self._turns.running(turn) as running:
+            telling = Telling(self._store, running, self._agent.config.delta_interval)
 
             def stage(messages: Sequence[Message]) -> None:
                 running.must_go_on()
                 running.turn = self._store.stage_step(running.turn, messages)
+                telling.forget()
 
             try:
                 message = turn.staged[0].to_dict()
@@ -97,16 +108,22 @@ class TurnWork:
                     user_id=turn.user_id,
                     stage=stage,
                     stop=running.stop,
+                    is_cancelled=lambda: running.is_cancelled,
                 )
-                outcome = yield from self._told(steps)
+                outcome = yield from self._told(steps, telling)
                 running.must_go_on()
                 running.is_ending = True
-                version = self._save(running.turn, outcome)
+                seconds = self._store.clock.monotonic() - began
+                spent = self._accounting.of_outcome(outcome, seconds)
+                version = self._save(running.turn, outcome, spent)
             except BaseException as exc:
                 running.is_ending = True
                 if running.is_ours:
-                    self._give_up(running.turn, exc)
+                    seconds = self._store.clock.monotonic() - began
+                    known = [*running.turn.staged[1:], *(outcome.messages if outcome else ())]
+                    self._give_up(running.turn, exc, self._accounting.of_failure(known, seconds))
                 raise
+        self._accounting.note(turn, spent)
         persisted = version is not None
         if version is None:
             version = turn.thread.version
@@ -118,22 +135,43 @@ class TurnWork:
             text=outcome.text,
             version=version,
             persisted=persisted,
+            interrupted=bool(outcome.interrupted),
         )
+        if outcome.error is not None:
+            outcome.error.add_note("What there is of the answer is stored, marked as interrupted.")
+            raise outcome.error
         return TurnResult(
-            outcome.text, outcome.usage, outcome.steps, turn_id, version, session_id, persisted
+            outcome.text,
+            outcome.usage,
+            outcome.steps,
+            turn_id,
+            version,
+            session_id,
+            persisted,
+            bool(outcome.interrupted),
+            cache_hits=outcome.cache_hits,
+            saved_seconds=outcome.saved_seconds,
+            saved_tokens=outcome.saved_tokens,
+            tool_calls=outcome.tool_calls,
+            seconds=seconds,
+            cost=self._accounting.cost(outcome.usage),
         )
 
-    def _save(self, turn: OpenTurn, outcome: TurnOutcome) -> int | None:
+    def _save(self, turn: OpenTurn, outcome: TurnOutcome, spent: UsageTotals) -> int | None:
         """Commit the turn and return the version, or None if it went to the spool."""
         try:
             return self._store.commit_turn(
-                turn, outcome.messages, usage=outcome.usage, tool_calls=outcome.tool_calls
+                turn,
+                outcome.messages,
+                usage=outcome.usage,
+                tool_calls=outcome.tool_calls,
+                spent=spent,
             )
         except (TurnNotSaved, TurnUncertain) as exc:
             if self._spool is None:
                 raise
             try:
-                self._spool.keep(turn, outcome.messages, outcome.usage, outcome.tool_calls)
+                self._spool.keep(turn, outcome.messages, outcome.usage, outcome.tool_calls, spent)
             except OSError as full:
                 exc.add_note(f"It could not be spooled to {self._spool.folder} either: {full}")
                 raise exc from full
@@ -141,7 +179,7 @@ class TurnWork:
             return None
 
     def _told(
-        self, steps: Generator[Event, None, TurnOutcome]
+        self, steps: Generator[Event, None, TurnOutcome], telling: Telling
     ) -> Generator[Event, None, TurnOutcome]:
         """Pass the events on, to the callbacks first; end the work when nobody listens any more."""
         with closing(steps):
@@ -152,14 +190,18 @@ class TurnWork:
                     outcome: TurnOutcome = stop.value
                     return outcome
                 self._callbacks.emit(event)
+                if event.type is EventType.TEXT_DELTA:
+                    telling.hear(event.text)
                 yield event
 
-    def _give_up(self, turn: OpenTurn, error: BaseException) -> None:
+    def _give_up(self, turn: OpenTurn, error: BaseException, spent: UsageTotals) -> None:
         """Drop the turn in Redis; if that fails too, its lease runs out by itself."""
         data: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
         try:
             if not isinstance(error, TurnSuperseded):
-                self._store.abort_turn(turn, error)
+                self._store.abort_turn(turn, error, spent=spent)
+                # Whoever goes on with a superseded turn counts its steps with his own.
+                self._accounting.note(turn, spent)
         except MiniAgentError as exc:
             log.warning("turn %s could not be dropped now; its lease will end: %s",
                         turn.turn_id, exc)  # fmt: skip

@@ -29,6 +29,7 @@ from ..errors import (
     TurnUncertain,
 )
 from ..keys import GRACE_MS, Keys, check_session_id, check_user_id
+from ..locks import TakenLocks
 from ..models import Message, UnreadableRecord
 from ..scripts import ReplyLost, Scripts
 
@@ -48,6 +49,7 @@ class StoreBase:
         self.keys = Keys(self.config.namespace)
         self.connections = Connections(self.config, self.clock)
         self.scripts = Scripts(self.connections)
+        self._taken = TakenLocks()
         self.unreadable_records = 0
         """How many unreadable records this process has met."""
 

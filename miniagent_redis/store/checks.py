@@ -32,8 +32,6 @@ def check_message(message: object) -> None:
         raise InvalidInput(
             f"a message must be text or a list of content parts, not {type(content).__name__}"
         )
-    if not content and not message.tool_calls and message.role != "tool":
-        raise InvalidInput("the message is empty", hint="send some text")
     calls = cast(object, message.tool_calls)
     if not isinstance(calls, (tuple, list)):
         raise InvalidInput(f"tool_calls is a tuple of ToolCall, not {type(calls).__name__}")
@@ -47,6 +45,10 @@ def check_message(message: object) -> None:
         raise InvalidInput(f"created_at must be seconds since the epoch, not {at!r}")
     _check_object(message.metadata, "metadata")
     _check_object(message.extra, "extra")
+    # A tool may find nothing to say, and an answer may be interrupted before its first word.
+    may_be_empty = message.role == "tool" or message.tool_calls or "interrupted" in message.metadata
+    if not content and not may_be_empty:
+        raise InvalidInput("the message is empty", hint="send some text")
 
 
 def _check_tool_call(call: object) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from attrs import frozen
 
-from ..errors import InvalidInput
+from ..budget import RateLimit
+from ..errors import InvalidInput, RateLimited
+from ..keys import check_session_id
+from ..models import new_id
 from ..scripts import ReplyLost
 from .base import StoreBase, milliseconds
+
+_NO_LIMIT = 2**53 - 1
 
 
 @frozen
@@ -42,12 +50,75 @@ class Limits(StoreBase):
                 f"a cost of {cost!r} can never pass a limit of {max_requests!r}",
                 cause="both are whole numbers, 1 <= cost <= max_requests",
             )
+        counter = (max_requests, milliseconds(window, "window"), cost, cost)
+        reply = self._count({self.keys.rate_limit(key): counter})
+        if reply[0] == "ok":
+            return LimitStatus(True, max(0, reply[1][0]), 0.0)
+        return LimitStatus(False, 0, reply[2] / 1000)
+
+    def check_rate_limits(
+        self, limits: Sequence[RateLimit], *, session_id: str, user_id: str | None = None
+    ) -> None:
+        """Count a request against all limits; if one is used up, nowhere, and raise RateLimited.
+
+        Of several that are, the error tells the one that takes longest. A session without a user
+        counts as a user of its own. Atomic, one round trip.
+        """
+        counters: dict[str, tuple[int, int, int, int]] = {}
+        limit_of: dict[str, RateLimit] = {}
+        for key, limit, what, most in self._keys_of(limits, session_id, user_id):
+            if key not in counters or most < counters[key][0]:
+                counters[key] = (most, limit.window_ms, 1, int(what == "requests"))
+                limit_of[key] = limit
+        if not counters:
+            return
+        reply = self._count(counters)
+        if reply[0] == "limited":
+            limit = limit_of[list(counters)[reply[1] - 1]]
+            whose = {"user": user_id or session_id, "session": session_id, "namespace": ""}
+            raise RateLimited(f"{limit.per} {whose[limit.per]}".rstrip(), reply[2] / 1000, limit)
+
+    def charge_tokens(
+        self,
+        limits: Sequence[RateLimit],
+        tokens: int,
+        *,
+        session_id: str,
+        user_id: str | None = None,
+    ) -> None:
+        """Count the tokens that a turn used against the limits on tokens, which may overshoot."""
+        if type(tokens) is not int or not 0 <= tokens < 2**53:
+            raise InvalidInput(f"tokens must be a whole number from 0, not {tokens!r:.100}")
+        counters = {
+            key: (_NO_LIMIT, limit.window_ms, 0, tokens)
+            for key, limit, what, _ in self._keys_of(limits, session_id, user_id)
+            if what == "tokens" and tokens
+        }
+        if counters:
+            self._count(counters)
+
+    def _keys_of(
+        self, limits: Sequence[RateLimit], session_id: str, user_id: str | None
+    ) -> Iterator[tuple[str, RateLimit, str, int]]:
+        """Yield the key of each counter, its limit, what it counts and how much of it may pass."""
+        check_session_id(session_id)
+        for limit in limits:
+            per, name = limit.per, "" if limit.per == "namespace" else session_id
+            if per == "user" and user_id is not None:
+                name = user_id
+            elif per == "user":
+                per = "session"
+            for what, most in (("requests", limit.requests), ("tokens", limit.tokens)):
+                if most is not None:
+                    key = self.keys.rate_limit_of(per, name, what, limit.window_ms)
+                    yield key, limit, what, most
+
+    def _count(self, counters: dict[str, tuple[int, int, int, int]]) -> list[Any]:
+        """Run the script; a repetition after a lost reply is not counted again."""
         now = self.clock.server_now_ms()
-        args = ["" if now is None else now, max_requests, milliseconds(window, "window"), cost]
+        numbers = [number for counter in counters.values() for number in counter]
+        args = ["" if now is None else now, new_id()[:12], *numbers]
         try:
-            status, number = self.scripts.run("rate_limit", [self.keys.rate_limit(key)], args)
+            return self.scripts.run("rate_limit", list(counters), args)
         except ReplyLost as exc:
             raise self.connections.unavailable(str(exc)) from exc
-        if status == "ok":
-            return LimitStatus(True, number, 0.0)
-        return LimitStatus(False, 0, number / 1000)

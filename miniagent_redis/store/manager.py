@@ -12,20 +12,23 @@ from ..config import RedisConfig
 from ..errors import MiniAgentError
 from ..forking import anew_in_child
 from ..health import Health
-from ..locks import NamedLock, TakenLocks
+from ..locks import NamedLock
 from ..scripts import ReplyLost
 from .base import log
-from .cache import Cache
 from .channels import Channels
-from .events import Events
 from .expiry import Expiry
+from .flight import SingleFlight
 from .limits import Limits
 from .listing import Listing
 from .sessions import Sessions
 from .turns import Turns
+from .usage import UsageCounts
+from .watching import Watching
 
 
-class RedisSessionManager(Sessions, Listing, Turns, Expiry, Events, Cache, Limits, Channels):
+class RedisSessionManager(
+    Sessions, Listing, Turns, Expiry, Watching, SingleFlight, Limits, UsageCounts, Channels
+):
     """Sessions, threads, turns, cache, limits, locks and channels in one Redis.
 
     Connects by itself at the first use, or in ``connect``. Safe for threads; a forked child gets
@@ -44,6 +47,7 @@ class RedisSessionManager(Sessions, Listing, Turns, Expiry, Events, Cache, Limit
         if self.connections.is_open:
             self.unsubscribe()
             self.flush_marks()
+            self.flush_usage()
         for lock in list(self._held.values()):
             try:
                 lock.release()
@@ -54,7 +58,6 @@ class RedisSessionManager(Sessions, Listing, Turns, Expiry, Events, Cache, Limit
 
     def __init__(self, config: RedisConfig | None = None, **options: Any) -> None:
         super().__init__(config, **options)
-        self._taken = TakenLocks()
         self._hold_nothing()
         anew_in_child(self._hold_nothing)
 

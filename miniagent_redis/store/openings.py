@@ -16,6 +16,7 @@ from ..errors import (
     RecordUnreadable,
     SessionBusy,
     StoreUnavailable,
+    TurnSuperseded,
     TurnUncertain,
 )
 from ..keys import check_session_id
@@ -131,11 +132,13 @@ class Openings(Threads):
             raise
         if reply[0] == "none":
             return None
+        if reply[0] == "superseded":
+            raise TurnSuperseded(session_id, turn)
         if reply[0] == "done":
             raise InvalidInput(
                 f"turn {turn} was committed already", hint="use a new turn_id for a new turn"
             )
-        _, opened, version, found_epoch, total, start, records, staged = reply
+        _, opened, version, found_epoch, total, start, records, staged, owner = reply
         try:
             found = self._slice(session_id, version, found_epoch, total, start, records)
             thread = self.load_rest(found, session_id, user_id)
@@ -151,12 +154,12 @@ class Openings(Threads):
             thread=thread,
             staged=steps if message is None or steps else (message,),
             resumed=bool(staged),
-            user_id=user_id,
+            user_id=owner.decode("utf-8", "surrogatepass") or None,
         )
 
     def _withdraw(self, session_id: str, user_id: str | None, turn: str, holder: str) -> None:
         with suppress(MiniAgentError):  # its lease ends by itself
-            self._run("abort_turn", session_id, user_id, turn, holder, b"")
+            self._run("abort_turn", session_id, user_id, turn, holder, b"", "")
 
     def _staged(self, session_id: str, records: Sequence[bytes]) -> tuple[Message, ...]:
         steps, _, unreadable = self._messages(records, 0, f"turn:{session_id}")

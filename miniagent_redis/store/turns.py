@@ -18,13 +18,15 @@ from ..errors import (
     TurnUncertain,
 )
 from ..keys import check_session_id
-from ..models import Message, OpenTurn, Usage
+from ..models import Message, OpenTurn, Usage, UsageTotals
 from .base import check_position, milliseconds
 from .checks import check_results
+from .counts import all_counts, further_counts, packed
 from .openings import Openings
 
 Resolution = Literal["committed", "open", "unknown"]
 NO_USAGE = Usage()
+NO_TOTALS = UsageTotals()
 
 
 class Turns(Openings):
@@ -37,8 +39,8 @@ class Turns(Openings):
 
         ``after`` is how many messages the turn had before these (default: what ``turn`` holds).
         A repetition with the same messages stages nothing. While Redis is away it is repeated for
-        ``commit_timeout`` seconds. Raises TurnSuperseded (also when
-        other steps follow ``after`` already), SessionTooLarge, TurnUncertain or StoreUnavailable.
+        ``commit_timeout`` seconds. Watchers are told. Raises TurnSuperseded (also when other steps
+        follow ``after`` already), SessionTooLarge, TurnUncertain or StoreUnavailable.
         """
         messages = self._of_turn(turn, messages)
         reply = self._run_turn(
@@ -58,11 +60,36 @@ class Turns(Openings):
             there = self._staged(turn.session_id, reply[1])
             if [message.id for message in there] != [message.id for message in messages]:
                 raise TurnSuperseded(turn.session_id, turn.turn_id)
-        return evolve(turn, staged=(*turn.staged, *messages))
+        return evolve(
+            turn, staged=(*turn.staged, *messages), cancelled=_is_cancelled(turn, reply[2])
+        )
 
-    def renew_lease(self, turn: OpenTurn) -> None:
-        """Keep the turn from being taken over for another ``lease_ttl``. Raises TurnSuperseded."""
-        self.stage_step(turn, [], after=0)
+    def renew_lease(self, turn: OpenTurn) -> OpenTurn:
+        """Keep the turn from being taken over for another ``lease_ttl``. Raises TurnSuperseded.
+
+        Returns the turn, whose ``cancelled`` may have changed.
+        """
+        return self.stage_step(turn, [], after=0)
+
+    def tell_text(self, turn: OpenTurn, text: str) -> OpenTurn:
+        """Tell watchers the next piece of the turn's answer, which is stored only by its commit.
+
+        Returns the turn, whose ``cancelled`` may have changed. After a lost reply the piece may be
+        told twice. Raises TurnSuperseded, TurnUncertain or StoreUnavailable.
+        """
+        record = self._record({"v": 1, "text": text})
+        reply = self._run_turn("tell_text", turn, record, operation=turn.turn_id)
+        if reply[0] == "superseded":
+            raise TurnSuperseded(turn.session_id, turn.turn_id)
+        return evolve(turn, cancelled=_is_cancelled(turn, reply[1]))
+
+    def cancel_turn(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """Ask the holder of the session's running turn to end it; return whether there is one.
+
+        Does not wait for it: ``OpenTurn.cancelled`` tells its holder, at its next call. Raises
+        SessionNotFound or StoreUnavailable.
+        """
+        return bool(self._run("cancel_turn", session_id, user_id)[1])
 
     def commit_turn(
         self,
@@ -71,9 +98,11 @@ class Turns(Openings):
         *,
         usage: Usage = NO_USAGE,
         tool_calls: int = 0,
+        spent: UsageTotals = NO_TOTALS,
     ) -> int:
         """Move the turn's steps and ``messages`` into the thread; return the session's version.
 
+        ``spent`` is what the turn took beyond ``usage`` and ``tool_calls``, for ``usage()``.
         Atomic, and repeated for ``commit_timeout`` seconds while Redis is away; a repetition
         changes nothing. Raises TurnSuperseded, SessionTooLarge (nothing changed), TurnNotSaved
         (certainly not written) or TurnUncertain.
@@ -91,6 +120,7 @@ class Turns(Openings):
                 self.config.max_session_size,
                 *counts,
                 len(turn.staged),
+                packed(further_counts(spent)),
                 *records,
                 operation=turn.turn_id,
                 insist=self.config.commit_timeout,
@@ -105,7 +135,14 @@ class Turns(Openings):
         self.mark_active(turn.session_id, reply[3], reply[4])
         return int(reply[1])
 
-    def replay_turn(self, turn: OpenTurn, *, usage: Usage = NO_USAGE, tool_calls: int = 0) -> int:
+    def replay_turn(
+        self,
+        turn: OpenTurn,
+        *,
+        usage: Usage = NO_USAGE,
+        tool_calls: int = 0,
+        spent: UsageTotals = NO_TOTALS,
+    ) -> int:
         """Store a whole turn, all its messages in ``turn.staged``, after its commit had failed.
 
         Goes to the end of the thread as it is by now; return the session's version. Atomic, and a
@@ -127,6 +164,7 @@ class Turns(Openings):
                 *counts,
                 turn.thread.epoch,
                 searched,
+                packed(further_counts(spent)),
                 *records,
                 operation=turn.turn_id,
             )
@@ -142,16 +180,23 @@ class Turns(Openings):
                 return thread.version
             searched = thread.version
 
-    def abort_turn(self, turn: OpenTurn, error: BaseException | None = None) -> bool:
+    def abort_turn(
+        self,
+        turn: OpenTurn,
+        error: BaseException | None = None,
+        *,
+        spent: UsageTotals = NO_TOTALS,
+    ) -> bool:
         """Drop the turn with its steps; return whether it was still ours. The thread is untouched.
 
-        ``error`` tells watchers why.
+        ``error`` tells watchers why; ``spent`` is what the turn took, for ``usage()``.
         """
         why = b""
         if error is not None:
             why = self._record({"v": 1, "error": type(error).__name__, "message": str(error)})
         try:
-            return bool(self._run_turn("abort_turn", turn, why, operation=turn.turn_id)[1])
+            counts = packed(all_counts(spent))
+            return bool(self._run_turn("abort_turn", turn, why, counts, operation=turn.turn_id)[1])
         except (SessionNotFound, TurnSuperseded):
             return False
 
@@ -160,8 +205,9 @@ class Turns(Openings):
     ) -> Resolution:
         """Tell what became of a turn (or an operation id) after TurnUncertain.
 
-        "committed": it is stored. "open": it is still running or abandoned. "unknown": it was not
-        stored, or so long ago that 64 later changes have pushed it out of memory.
+        "committed": it is stored. "open": it is still running or abandoned. "unknown": it is not
+        stored so far, or so long ago that 64 later changes have pushed it out of memory. A request
+        that is still on its way may change that: abort an open turn, or repeat with the same id.
         """
         check_session_id(turn_id, "a turn id")
         reply = self._run("resolve_turn", session_id, user_id, turn_id)
@@ -191,6 +237,10 @@ class Turns(Openings):
 
     def _of_turn(self, turn: OpenTurn, messages: Sequence[Message]) -> list[Message]:
         return [self._stamped(message, turn.turn_id) for message in messages]
+
+
+def _is_cancelled(turn: OpenTurn, asked_for: bytes | None) -> bool:
+    return asked_for is not None and asked_for.decode() == turn.turn_id
 
 
 def _counts(usage: Usage, tool_calls: int) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import traceback
+from collections.abc import Coroutine
 
 from cattrs import Converter
 
@@ -18,28 +19,34 @@ _logger = logging.getLogger(__name__)
 _converter = Converter()
 
 
-def call_tool(registry: ToolRegistry, call: ToolCall) -> ToolResult:
+def call_tool(
+    registry: ToolRegistry, call: ToolCall, *, longest: int = LONGEST_RESULT
+) -> ToolResult:
     """Run the tool and return its result as text; blocks as long as the tool takes.
 
     A tool that raises, that does not exist, or whose arguments do not fit gives a result with
     ``is_error``, for the model to read. Only KeyboardInterrupt, SystemExit and their like pass.
-    Async tools are run by ``registry.run_coroutine``, so not from inside a running event loop.
+    A text of more than ``longest`` characters is cut, and then says so at its end. Async tools
+    are run by ``registry.run_coroutine``, so not from inside a running event loop.
     """
     tool = registry.get(call.name)
+    is_error = True
     if tool is None:
         names = ", ".join(each.name for each in registry) or "none"
-        return _failed(call, f"there is no tool {call.name!r}; the tools are: {names}")
-    try:
-        value = tool(call.arguments)
-        if asyncio.iscoroutine(value):
-            value = registry.run_coroutine(value)
-        return ToolResult(call.id, call.name, _cut(result_text(value)))
-    except ToolError as exc:
-        return _failed(call, str(exc))
-    except (Exception, asyncio.CancelledError) as exc:
-        _logger.warning("tool %s failed", call.name, exc_info=True)
-        # Unlike str() this survives an exception that cannot be printed.
-        return _failed(call, "".join(traceback.format_exception_only(exc)).strip())
+        text = f"there is no tool {call.name!r}; the tools are: {names}"
+    else:
+        try:
+            value = tool(call.arguments)
+            if isinstance(value, Coroutine):
+                value = registry.run_coroutine(value)
+            text, is_error = result_text(value), False
+        except ToolError as exc:
+            text = str(exc)
+        except (Exception, asyncio.CancelledError) as exc:
+            _logger.warning("tool %s failed", call.name, exc_info=True)
+            # Unlike str() this survives an exception that cannot be printed.
+            text = "".join(traceback.format_exception_only(exc)).strip()
+    return ToolResult(call.id, call.name, _cut(text, longest), is_error)
 
 
 def result_text(value: object) -> str:
@@ -67,15 +74,11 @@ def _inner(value: object) -> object:
     return sorted(value, key=str) if isinstance(value, (set, frozenset)) else str(value)
 
 
-def _failed(call: ToolCall, text: str) -> ToolResult:
-    return ToolResult(call.id, call.name, _cut(text), is_error=True)
-
-
-def _cut(text: str) -> str:
-    if len(text) <= LONGEST_RESULT:
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
         return text
     return (
-        f"{text[:LONGEST_RESULT]}\n"
+        f"{text[:longest]}\n"
         f"[cut here: the result has {len(text):,} characters, only the first "
-        f"{LONGEST_RESULT:,} are shown]"
+        f"{longest:,} are shown]"
     )

@@ -26,7 +26,8 @@ class Tool:
 
     ``parameters`` is the JSON schema of its arguments. A tool that is not ``idempotent`` is not
     run again when a turn is resumed and nobody knows whether it ran. ``timeout`` is in seconds;
-    None stands for the agent's ``tool_timeout``.
+    None stands for the agent's ``tool_timeout``. With a ``cache_ttl``, in seconds, a result answers
+    the same call again for that long: of the same user, or of everybody if it is ``shared``.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Tool:
     function: Callable[..., Any]
     idempotent: bool = True
     timeout: float | None = None
+    cache_ttl: float | None = None
+    shared: bool = False
     signature: Signature = field(kw_only=True, repr=False)
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
@@ -71,6 +74,8 @@ class ToolRegistry:
         description: str | None = None,
         idempotent: bool = True,
         timeout: float | None = None,
+        cache_ttl: float | None = None,
+        shared: bool = False,
     ) -> Callable[[F], F]: ...
     def tool(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
         """Register the decorated function and leave it as it is; options as for ``add``.
@@ -92,13 +97,17 @@ class ToolRegistry:
         description: str | None = None,
         idempotent: bool = True,
         timeout: float | None = None,
+        cache_ttl: float | None = None,
+        shared: bool = False,
     ) -> Tool:
         """Register a function.
 
         ``name`` and ``description`` default to the function's name and docstring. Set
-        ``idempotent=False`` if running it twice does harm; ``timeout`` is in seconds. Raises
-        InvalidInput for a name that is taken or that models do not accept, and for parameters
-        that have no type or one that a model cannot send.
+        ``idempotent=False`` if running it twice does harm; ``timeout`` is in seconds. With
+        ``cache_ttl``, in seconds, results are cached, by user (without one, by session) unless
+        ``shared``; errors never are. Raises InvalidInput for a name that is taken or that models do
+        not accept, for parameters that have no type or one that a model cannot send, and for a
+        ``cache_ttl`` on what is not idempotent.
         """
         if not callable(function):
             raise InvalidInput(f"{function!r:.100} is no function, so it cannot be a tool")
@@ -115,6 +124,7 @@ class ToolRegistry:
             )
         if timeout is not None and not timeout > 0:
             raise InvalidInput(f"tool {name!r}: timeout must be above zero, not {timeout!r}")
+        _check_caching(name, idempotent, cache_ttl, shared)
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise InvalidInput(f"tool {name!r} is a generator", hint="return a list instead")
         signature = read_signature(function, name)
@@ -125,6 +135,8 @@ class ToolRegistry:
             function,
             idempotent,
             timeout,
+            cache_ttl,
+            shared,
             signature=signature,
         )
         self._tools[name] = tool
@@ -162,3 +174,20 @@ class ToolRegistry:
 
     def __len__(self) -> int:
         return len(self._tools)
+
+
+def _check_caching(name: str, idempotent: bool, ttl: float | None, shared: bool) -> None:
+    if ttl is None:
+        if shared:
+            raise InvalidInput(
+                f"tool {name!r} is shared, but nothing of it is cached", hint="give it a cache_ttl"
+            )
+        return
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl <= 1e9:
+        raise InvalidInput(f"tool {name!r}: cache_ttl must be seconds above zero, not {ttl!r}")
+    if not idempotent:
+        raise InvalidInput(
+            f"tool {name!r} cannot be cached",
+            cause="idempotent=False says that each call of it counts",
+            hint="leave out one of cache_ttl and idempotent=False",
+        )

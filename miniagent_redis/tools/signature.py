@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import Parameter
 from typing import Any
 
@@ -57,7 +58,8 @@ def read_signature(function: Callable[..., Any], tool: str) -> Signature:
         ) from exc
     except (TypeError, ValueError) as exc:
         raise InvalidInput(f"tool {tool!r} has no readable signature", cause=str(exc)) from exc
-    description, texts = read_docstring(inspect.getdoc(function))
+    described = function.func if isinstance(function, partial) else function  # not partial's own
+    description, texts = read_docstring(inspect.getdoc(described))
     members = tuple(_member(parameter, tool, texts.get(parameter.name)) for parameter in parameters)
     positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY)
     return Signature(members, positional, description)

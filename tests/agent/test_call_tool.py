@@ -158,3 +158,14 @@ def test_a_huge_result_is_cut_and_says_so() -> None:
     content = call(lambda: "x" * 100_001).content
     assert len(content) < 100_200
     assert content.endswith("the result has 100,001 characters, only the first 100,000 are shown]")
+
+
+def test_how_long_a_result_may_be_can_be_set() -> None:
+    tools = ToolRegistry()
+    tools.add(lambda: "x" * 50, name="long")
+    content = call_tool(tools, ToolCall("id", "long"), longest=10).content
+    assert content.startswith("x" * 10 + "\n[cut here: the result has 50 characters")
+
+
+def test_a_generator_is_no_async_result() -> None:
+    assert not call(lambda: (n for n in range(3))).is_error

@@ -143,7 +143,7 @@ def test_it_streams_word_by_word_and_counts_tokens() -> None:
     assert events[:2] == [TextDelta("Hello,"), TextDelta(" Ada!")]
     assert isinstance(events[-1], Finish)
     usage = fold(events).usage
-    assert (usage.input_tokens, usage.output_tokens) == (2, 3)
+    assert (usage.input_tokens, usage.output_tokens) == (6, 3)
 
 
 def test_content_without_text_is_met() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from miniagent_redis.errors import IncompleteResponse, ModelError, RateLimited
 from miniagent_redis.llm import (
+    Block,
     Finish,
     ModelEvent,
     ModelRequest,
@@ -45,6 +46,11 @@ def test_a_reply_is_the_sum_of_its_events() -> None:
     call = ToolCall("1", "add", {"a": 1})
     events = [TextDelta("Hel"), Usage(3, 0), TextDelta("lo"), call, Usage(0, 2), Finish("odd")]
     assert fold(events) == Reply("Hello", (call,), Usage(3, 2), "odd")
+
+
+def test_blocks_of_the_provider_are_kept_in_their_order() -> None:
+    blocks = (Block("a", {"n": 1}), Block("a", {"n": 2}))
+    assert fold([blocks[0], TextDelta("Hi"), blocks[1], Finish()]).blocks == blocks
 
 
 def test_without_finish_the_reply_is_incomplete_and_carries_what_came() -> None:

@@ -64,7 +64,9 @@ def test_other_packages_offer_models_by_entry_point(name: str, rest: str) -> Non
 
 @pytest.mark.usefixtures("_plugin")
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match=r"no model 'nope:1'.*known here: broken, demo, echo"):
+    with pytest.raises(
+        InvalidInput, match=r"no model 'nope:1'.*known here: anthropic, broken, demo"
+    ):
         resolve_model("nope:1")
 
 

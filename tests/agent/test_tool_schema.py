@@ -324,6 +324,20 @@ def test_methods_callables_and_partials_are_functions_too() -> None:
         assert tool({"item": "tea"}).endswith("tea")
 
 
+def test_a_partial_is_described_by_its_function() -> None:
+    def price(currency: str, item: str) -> str:
+        """Tell a price.
+
+        Args:
+            item: what is to be bought
+        """
+        return currency + item
+
+    spec = spec_of(functools.partial(price, "€"), name="price")
+    assert spec["description"] == "Tell a price."
+    assert spec["parameters"]["properties"]["item"]["description"] == "what is to be bought"
+
+
 KINDS = st.recursive(
     st.sampled_from([str, int, float, bool, None, Any, Unit, Literal["a", 1], Point]),
     lambda inner: st.one_of(

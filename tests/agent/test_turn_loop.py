@@ -20,7 +20,7 @@ from miniagent_redis.agent.steps import (
 )
 from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import ModelError
-from miniagent_redis.llm import Reply, ToolSpec
+from miniagent_redis.llm import Block, Reply, ToolSpec
 from miniagent_redis.models import Message, ToolCall, ToolResult, Usage
 from miniagent_redis.tools import ToolRegistry
 
@@ -178,6 +178,34 @@ def test_arguments_that_cannot_be_stored_are_the_models_error(arguments: Any) ->
     next(loop)
     with pytest.raises(ModelError, match="called 'look' with arguments that are no JSON object"):
         loop.send(Reply("", (ToolCall("a", "look", arguments),)))
+
+
+def test_blocks_of_the_provider_are_kept_in_the_metadata() -> None:
+    loop = start()
+    next(loop)
+    blocks = (Block("a", {"signature": "x"}),)
+    stored = [{"provider": "a", "data": {"signature": "x"}}]
+    message = staged_by(loop.send(Reply("", (A,), blocks=blocks)))
+    assert message.metadata == {"blocks": stored}
+
+
+def test_a_block_that_cannot_be_stored_is_the_models_error() -> None:
+    loop = start()
+    next(loop)
+    with pytest.raises(ModelError, match="block of the model's reply is no JSON"):
+        loop.send(Reply("Hi", blocks=(Block("a", {"x": b""}),)))
+
+
+def test_a_reply_keeps_what_its_request_was_estimated_at_beside_the_usage() -> None:
+    loop = start(max_context_tokens=1_000)
+    next(loop)
+    metadata = answer_of(loop, Reply("Tea", usage=Usage(80, 3))).metadata
+    assert metadata["usage"]["input_tokens"] == 80
+    assert metadata["estimated_input_tokens"] > 20
+    for config, usage in (({}, Usage(80, 3)), ({"max_context_tokens": 1_000}, Usage(0, 3))):
+        loop = start(**config)
+        next(loop)
+        assert "estimated_input_tokens" not in answer_of(loop, Reply("Tea", usage=usage)).metadata
 
 
 def test_an_unreadable_record_in_the_history_does_not_reach_the_model() -> None:

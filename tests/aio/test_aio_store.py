@@ -337,3 +337,41 @@ def test_a_thread_saves_what_is_added_and_forgets_what_is_cleared(
             assert list(thread.unreadable) == []
 
     run(main())
+
+
+def test_tasks_that_want_the_same_value_compute_it_once(store_url: str) -> None:
+    async def main() -> None:
+        computed: list[int] = []
+
+        async def compute() -> int:
+            computed.append(1)
+            await asyncio.sleep(0.05)
+            return 42
+
+        async with RedisSessionManager(RedisConfig(url=store_url)) as store:
+            wishes = (store.cache_get_or_set("k", compute) for _ in range(20))
+            assert await asyncio.gather(*wishes) == [42] * 20
+            assert store.cache_stats.hits == 19
+        assert len(computed) == 1
+
+    run(main())
+
+
+def test_a_cancelled_task_waits_no_longer_for_a_value(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as store:
+            computing, finish = asyncio.Event(), asyncio.Event()
+
+            async def compute() -> int:
+                computing.set()
+                await finish.wait()
+                return 42
+
+            first = asyncio.create_task(store.cache_get_or_set("k", compute))
+            await computing.wait()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.cache_get_or_set("k", compute), 0.2)
+            finish.set()
+            assert await first == 42
+
+    run(main())

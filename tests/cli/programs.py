@@ -52,6 +52,7 @@ class Parrot:
 def slow(rest): return Slow()
 def rude(rest): return Rude()
 def broken(rest): return Broken()
+def silent(rest): return lambda messages: 1 / 0
 def parrot(rest): return Parrot()
 '''
 _ENTRY_POINTS = """\
@@ -59,6 +60,7 @@ _ENTRY_POINTS = """\
 slow = models_for_tests:slow
 rude = models_for_tests:rude
 broken = models_for_tests:broken
+silent = models_for_tests:silent
 parrot = models_for_tests:parrot
 """
 

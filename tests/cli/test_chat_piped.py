@@ -63,13 +63,21 @@ def test_a_session_begins_with_its_first_message_and_not_before(
     assert manager.list_sessions() == []
 
 
-def test_a_first_message_that_fails_leaves_no_session(home: Home, manager: SessionManager) -> None:
+def test_an_answer_that_breaks_off_is_kept_as_far_as_it_came(
+    home: Home, manager: SessionManager
+) -> None:
     done = home.run("chat", "--model", "broken", typed="hi", code=1)
     assert done.stdout == "I\n"
     assert done.stderr.splitlines()[2:] == [
         "Error: the model failed in the middle of its answer",
         "  Cause: RuntimeError: out of words",
     ]
+    (session,) = manager.list_sessions()
+    assert [m["content"] for m in manager.get_history(session["session_id"])] == ["hi", "I"]
+
+
+def test_a_first_message_that_fails_leaves_no_session(home: Home, manager: SessionManager) -> None:
+    home.run("chat", "--model", "silent", typed="hi", code=1)
     assert manager.list_sessions() == []
 
 

@@ -53,7 +53,7 @@ ALL = [
 
 
 def test_however_a_program_ends(faults: FaultRun, redis_url: str) -> None:
-    plan = faults.random.sample(ALL, faults.times(14, len(ALL)))
+    plan = faults.random.sample(ALL, faults.times(8, len(ALL)))
     config = RedisConfig(url=redis_url, lease_ttl=LEASE)
     with (
         SessionAgent(AgentConfig(model=answer), redis_config=config) as agent,

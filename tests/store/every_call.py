@@ -26,5 +26,7 @@ CALLS: dict[str, Callable[[Store, str, Any], object]] = {
     "watch": lambda store, sid, user: next(store.watch(sid, "", user_id=user)),
     "begin_turn": lambda store, sid, user: store.begin_turn(sid, X, user_id=user),
     "resume_turn": lambda store, sid, user: store.resume_turn(sid, user_id=user),
+    "cancel_turn": lambda store, sid, user: [store.cancel_turn(sid, user_id=user)],
+    "usage": lambda store, sid, user: store.usage(session_id=sid, user_id=user),
     "resolve_turn": lambda store, sid, user: store.resolve_turn(sid, "t", user_id=user),
 }

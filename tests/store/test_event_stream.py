@@ -36,17 +36,19 @@ def test_the_stream_tells_what_happened_in_order(store: Store, client: redis.Red
     assert [(event[b"type"], event[b"turn"]) for event in found] == [
         (b"session_created", b""),
         (b"turn_started", b"t1"),
+        *[(b"turn_step", b"t1")] * 2,
         (b"agent_response", b"t1"),
         (b"message_added", b""),
         (b"turn_started", b"t2"),
         (b"turn_failed", b"t2"),
         (b"history_cleared", b""),
     ]
-    assert {event[b"type"].decode() for event in found} <= {kind.value for kind in EventType}
+    kinds = {event[b"type"].decode() for event in found}
+    assert kinds - {"turn_step"} <= {kind.value for kind in EventType}
     records: list[Any] = [store.deserialize(e[b"record"]) if e[b"record"] else None for e in found]
-    assert records[0] is records[6] is None
-    assert [records[n]["content"] for n in (1, 2, 3, 4)] == ["one", "1", "note", "two"]
-    assert (records[5]["error"], records[5]["message"]) == ("ValueError", "no")
+    assert records[0] is records[8] is None
+    assert [records[n]["content"] for n in (1, 4, 5, 6)] == ["one", "1", "note", "two"]
+    assert (records[7]["error"], records[7]["message"]) == ("ValueError", "no")
 
 
 def test_an_event_holds_the_record_as_the_thread_does(store: Store, client: redis.Redis) -> None:

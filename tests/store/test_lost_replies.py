@@ -72,7 +72,8 @@ def test_nothing_is_done_twice(lossy_store: Store, proxy: LossyProxy, times: int
     assert store.session_state("s").version == 5
     events: Any = store.client.xrange("events:{s}")
     assert [fields[b"type"].decode() for _, fields in events] == [
-        "session_created", "turn_started", "agent_response", "message_added", "turn_started",
+        "session_created", "turn_started", "turn_step", "turn_step", "agent_response",
+        "message_added", "turn_started",
         "turn_failed", "history_cleared",
     ]  # fmt: skip
     losing(lambda: store.delete_session("s"))

@@ -20,7 +20,8 @@ from miniagent_redis.store.manager import RedisSessionManager
 Store = RedisSessionManager
 
 # These take a user for other reasons, and have tests of their own below.
-OTHERS = {"create_session", "list_sessions", "add_to_indexes", "load_rest"}
+OTHERS = {"create_session", "list_sessions", "add_to_indexes", "load_rest", "check_rate_limits",
+          "charge_tokens", "note_usage"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from lossy_proxy import LossyProxy
 from talk import OpenStore
 from wire import dump
 
+from miniagent_redis.budget import RateLimit
 from miniagent_redis.clock import ManualClock
-from miniagent_redis.errors import InvalidInput
+from miniagent_redis.config import RedisConfig
+from miniagent_redis.errors import InvalidInput, RateLimited
 from miniagent_redis.store.manager import RedisSessionManager
 
 Store = RedisSessionManager
@@ -146,3 +154,119 @@ def test_a_limit_that_makes_no_sense_is_refused(
 def test_the_servers_clock_counts_where_no_other_is_given(real_store: Store) -> None:
     assert [real_store.rate_limit("k", 2, 3600) for _ in range(3)] == [True, True, False]
     assert 0 < real_store.check_rate_limit("k", 2, 3600).retry_after <= 7200
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(
+    limit=st.integers(1, 20),
+    # Powers of two: all times are exact as floats, so nothing is left to rounding.
+    window=st.sampled_from([8, 64, 1024]),
+    requests=st.lists(
+        st.tuples(st.integers(0, 25), st.integers(1, 4)), min_size=1, max_size=60
+    ),
+)  # fmt: skip
+def test_it_agrees_with_the_sliding_window_counter_of_the_limits_library(
+    memory: Store, limit: int, window: int, requests: list[tuple[int, int]]
+) -> None:
+    memory.client.flushdb()
+    clock = memory.clock = ManualClock(1_900_000_000.0)
+    theirs = SlidingWindowCounterRateLimiter(MemoryStorage())
+    item = RateLimitItemPerSecond(limit, window)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limits.storage.memory.time.time", clock.time)
+        for pause, cost in requests:
+            cost = min(cost, limit)
+            clock.advance(pause * window / 64)
+            ours = memory.check_rate_limit("k", limit, window, cost=cost).allowed
+            assert ours == theirs.hit(item, "k", cost=cost)
+
+
+RULES = [
+    RateLimit(per="user", requests=3, window=60),
+    RateLimit(per="session", requests=2, window=60),
+    RateLimit(per="namespace", tokens=100, window=600),
+]
+
+
+def test_a_request_that_one_limit_refuses_is_counted_by_none(
+    store: Store, client: redis.Redis
+) -> None:
+    for session in ("a", "a", "b"):
+        store.check_rate_limits(RULES, session_id=session, user_id="ada")
+    before = dump(client)
+    with pytest.raises(RateLimited, match="3 requests per user in 60 s") as caught:
+        store.check_rate_limits(RULES, session_id="b", user_id="ada")
+    assert (caught.value.rule, caught.value.key) == (RULES[0], "user ada")
+    assert dump(client) == before
+    store.check_rate_limits(RULES, session_id="b", user_id="eve")
+    with pytest.raises(RateLimited, match="2 requests per session"):
+        store.check_rate_limits(RULES, session_id="b", user_id="eve")
+
+
+def test_a_refused_request_passes_after_the_wait_that_was_told_and_not_before(
+    store: Store, clock: ManualClock
+) -> None:
+    # Redis removes keys by its own clock: stay near it, 20 s into the windows.
+    now = round(clock.time()) // 600 * 600_000 + 20_000
+    clock._now = now / 1000
+    store.check_rate_limits(RULES, session_id="a", user_id="ada")
+    store.check_rate_limits(RULES, session_id="a", user_id="ada")
+    store.charge_tokens(RULES, 250, session_id="a", user_id="ada")
+    with pytest.raises(RateLimited) as caught:
+        store.check_rate_limits(RULES, session_id="a", user_id="ada")
+    assert caught.value.rule == RULES[2]  # which takes longest
+    wait = round(caught.value.retry_after * 1000)
+    clock._now = (now + wait - 1) / 1000
+    with pytest.raises(RateLimited):
+        store.check_rate_limits(RULES, session_id="z", user_id="zoe")
+    clock._now = (now + wait) / 1000
+    store.check_rate_limits(RULES, session_id="z", user_id="zoe")
+
+
+def test_without_a_user_a_session_is_a_user_of_its_own(store: Store) -> None:
+    rules = [RateLimit(per="user", requests=1, window=60)]
+    for session in ("a", "b"):
+        store.check_rate_limits(rules, session_id=session)
+        with pytest.raises(RateLimited):
+            store.check_rate_limits(rules, session_id=session)
+
+
+def test_a_repetition_after_a_lost_reply_is_not_counted_again(
+    lossy_store: Store, proxy: LossyProxy
+) -> None:
+    proxy.lose_replies(2)
+    assert lossy_store.check_rate_limit("k", 5, 600).remaining == 4
+    assert proxy.lost == 2
+    rules = [RateLimit(per="user", requests=2, tokens=100, window=600)]
+    for _ in range(2):
+        proxy.lose_replies(1)
+        lossy_store.check_rate_limits(rules, session_id="s")
+    proxy.lose_replies(1)
+    lossy_store.charge_tokens(rules, 60, session_id="s")
+    key = lossy_store.keys.rate_limit_of("session", "s", "tokens", 600_000)
+    assert lossy_store.client.hget(key, "current") == b"60"
+
+
+def test_all_limits_take_one_round_trip(lossy_store: Store, proxy: LossyProxy) -> None:
+    lossy_store.check_rate_limits(RULES, session_id="a", user_id="ada")
+    before = proxy.round_trips
+    lossy_store.check_rate_limits(RULES, session_id="a", user_id="ada")
+    assert proxy.round_trips == before + 1
+
+
+def _passed(url: str) -> int:
+    rules = [RateLimit(per="namespace", requests=40, window=1_000_000)]
+    passed = 0
+    with Store(RedisConfig(url=url)) as store:
+        for number in range(30):
+            try:
+                store.check_rate_limits(rules, session_id=f"s{number}")
+                passed += 1
+            except RateLimited:
+                pass
+    return passed
+
+
+def test_processes_share_a_limit(redis_url: str) -> None:
+    with ProcessPoolExecutor(4, get_context("spawn")) as pool:
+        assert sum(pool.map(_passed, [redis_url] * 4)) == 40

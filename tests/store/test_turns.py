@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 from talk import call, lines, result, said
@@ -153,3 +155,22 @@ def test_a_turn_id_that_was_committed_supersedes_nobody(store: Store, client: re
         store.begin_turn("s", "one", turn_id="t", on_busy="interrupt")
     assert dump(client) == before
     store.commit_turn(running, [said("2")])
+
+
+@pytest.mark.parametrize("end", ["commit", "abort"])
+def test_a_begin_that_arrives_after_the_turns_end_opens_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """As when it was sent twice, and the first copy was held up in the network."""
+    sent: list[tuple[Any, ...]] = []
+    run = store.scripts.run
+    monkeypatch.setattr(
+        store.scripts, "run", lambda *args, **options: sent.append(args) or run(*args, **options)
+    )
+    turn = store.begin_turn("s", "hi")
+    late = sent[-1]
+    store.commit_turn(turn, [said("hello")]) if end == "commit" else store.abort_turn(turn)
+    assert run(*late)[0] == "superseded"
+    assert store.session_state("s").open_turn is None
+    assert store.resume_turn("s") is None
+    store.commit_turn(store.begin_turn("s", "next"), [said("fine")])

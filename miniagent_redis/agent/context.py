@@ -1,0 +1,128 @@
+"""The context window: how much of a stored thread a request has room for.
+
+The thread itself stays whole; which of its messages go when there is not room for all is decided
+in view.py. Without limits everything is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from math import inf
+
+from attrs import define, frozen
+
+from ..llm import ToolSpec, estimate_tokens, instruction_tokens, message_tokens
+from ..models import Message
+from .config import AgentConfig
+from .view import conversation, newest, opening
+
+ESTIMATE = "estimated_input_tokens"  # in a reply's metadata, beside the real ``usage``
+_RESERVE = 1.05  # a text that is denser than the others before it is estimated too low
+_LEAST, _MOST = 0.5, 4.0  # a correction beyond these says that the usage was no such thing
+_LOOKED_AT = 50  # newest messages: about what a small window holds
+_log = logging.getLogger("miniagent_redis")
+
+
+@frozen
+class View:
+    """The messages of a request, and what it was estimated to cost, if anybody had to know."""
+
+    messages: tuple[Message, ...]
+    estimate: int | None = None
+
+
+class ContextWindow:
+    """What the requests of one turn hold, within the limits of the configuration."""
+
+    def __init__(
+        self, config: AgentConfig, tools: Iterable[ToolSpec], history: Sequence[Message]
+    ) -> None:
+        self._max_tokens = config.max_context_tokens
+        self._max_messages = config.max_context_messages
+        self._is_limited = (self._max_tokens, self._max_messages) != (None, None)
+        self._is_estimate = self._max_tokens is not None and config.count_tokens is None
+        # A counter of the user's may be slow, and most texts come again at the turn's next step.
+        self._count = lru_cache(4096)(config.count_tokens or estimate_tokens)
+        self._instructions = 0
+        self._correction = 1.0
+        if self._is_estimate:
+            self._correction = _correction(history) or 1.0
+        if self._max_tokens is not None:
+            self._instructions = instruction_tokens(config.system_prompt, tools, self._count)
+        self._history = history if self._is_limited else conversation(history)
+
+    def view(self, steps: Sequence[Message]) -> View:
+        """Return the newest exchanges of the history that there is room for, and all ``steps``.
+
+        ``steps`` are the messages of the current turn. They are sent even if they alone are more
+        than the limits: it is the model that knows what it can take. What one view has left out
+        stays out in the turn. Costs what is looked at, however long the history is.
+        """
+        turn = conversation(steps)
+        if self._is_limited:
+            self._history = newest(self._history, self._room_beside(turn).take)
+        messages = (*self._history, *turn)
+        if self._max_tokens is None:
+            return View(messages)
+        estimate = self._instructions + sum(map(self._size, messages))
+        if estimate * self._correction > self._max_tokens:
+            _log.warning(
+                "a request of about %d tokens is sent, though max_context_tokens is %d: the "
+                "instructions and the current turn alone come to that",
+                estimate * self._correction,
+                self._max_tokens,
+            )
+        return View(messages, estimate if self._is_estimate else None)
+
+    def _room_beside(self, turn: Sequence[Message]) -> _Room:
+        """Return the room that the turn, and what comes with every request, leave."""
+        fixed = (*opening(self._history), *turn)
+        messages = inf if self._max_messages is None else self._max_messages - len(fixed)
+        if self._max_tokens is None:
+            return _Room(messages, inf, self._size)
+        most: float = self._max_tokens
+        if self._is_estimate:
+            self._correction = max(self._correction, _correction(turn) or 0)
+            most /= self._correction * _RESERVE
+        tokens = most - self._instructions - sum(map(self._size, fixed))
+        return _Room(messages, tokens, self._size)
+
+    def _size(self, message: Message) -> int:
+        return message_tokens(message, self._count)
+
+
+@define
+class _Room:
+    """Room for so many more messages and tokens."""
+
+    messages: float
+    tokens: float
+    size: Callable[[Message], int]
+
+    def take(self, messages: Sequence[Message]) -> bool:
+        """Take up room for all these messages, or for none if it is too little."""
+        if len(messages) > self.messages:
+            return False
+        tokens = self.tokens
+        for message in messages:
+            if (tokens := tokens - self.size(message)) < 0:
+                return False
+        self.messages -= len(messages)
+        self.tokens = tokens
+        return True
+
+
+def _correction(messages: Sequence[Message]) -> float | None:
+    """Return by what to multiply an estimate, as the newest replies of known cost show.
+
+    The highest of what they show: a text that was dense is still in the view, or comes again.
+    """
+    shown: list[float] = [
+        message.metadata["usage"]["input_tokens"] / message.metadata[ESTIMATE]
+        for message in islice(reversed(messages), _LOOKED_AT)
+        if ESTIMATE in message.metadata
+    ]
+    return min(max(*shown, _LEAST), _MOST) if shown else None

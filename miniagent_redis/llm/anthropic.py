@@ -1,0 +1,213 @@
+"""Models of Anthropic by its messages: `anthropic:MODEL[@URL]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
+
+from attrs import define
+
+from ..models import Message, Usage
+from .base import Finish, ModelEvent, ModelRequest, TextDelta
+from .blocks import Layout, pieces
+from .parts import Media, content_parts, content_text
+from .provider import ProviderModel
+from .sending import START, read_call, sendable
+
+PROVIDER = "anthropic"
+MAX_TOKENS = 8192  # the API wants a number; models still offered can give at least so many
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+}
+
+
+class AnthropicModel(ProviderModel):
+    """A model by Anthropic's messages; ``options`` are those of ``messages.create``."""
+
+    provider = PROVIDER
+    sdk = "anthropic"
+    key_variables = ("ANTHROPIC_API_KEY",)
+
+    def _connect(self, sdk: Any, key: str | None) -> Any:
+        client = sdk.Anthropic(api_key=key, base_url=self._base_url)
+        ways = (getattr(client, way, None) for way in ("api_key", "auth_token", "credentials"))
+        if not any(ways):
+            raise self._no_key()
+        return client
+
+    def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
+        system, messages = anthropic_messages(request)
+        params: dict[str, Any] = {"max_tokens": MAX_TOKENS, **request.params}
+        options = dict(self.options)
+        if "temperature" in params:  # the API takes it for many models, the SDK has no name for it
+            body = {"temperature": params.pop("temperature")}
+            options["extra_body"] = body | dict(options.get("extra_body") or {})
+        if system:
+            params["system"] = system
+        tools = [
+            {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+            for tool in request.tools
+        ]
+        if not tools and (names := _called(messages)):
+            # A conversation with calls must say which tools there are, also when there are none.
+            tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+            params["tool_choice"] = {"type": "none"}
+        if tools:
+            params["tools"] = tools
+        with client.messages.create(
+            model=self.model,
+            messages=messages,
+            stream=True,
+            timeout=request.timeout,
+            **params | options,
+        ) as events:
+            yield from _events(events)
+
+
+def anthropic_messages(request: ModelRequest) -> tuple[str, list[dict[str, Any]]]:
+    """Return the system prompt and the messages: roles in turn, the user's first.
+
+    Messages of the role system go to the prompt, since there is no such role.
+    """
+    system = [request.system] if request.system else []
+    messages: list[dict[str, Any]] = []
+    for message in sendable(request.messages, _ID):
+        if message.role == "system":
+            system.append(content_text(message.content))
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        if not messages or messages[-1]["role"] != role:
+            messages.append({"role": role, "content": []})
+        messages[-1]["content"] += _blocks(message)
+    if messages and messages[0]["role"] == "assistant":
+        messages.insert(0, {"role": "user", "content": [{"type": "text", "text": START}]})
+    return "\n\n".join(system), messages
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if message.role == "user":
+        return [_part(part) for part in content_parts(message.content)]
+    if message.role == "tool":
+        result = {
+            "type": "tool_result",
+            "tool_use_id": message.tool_call_id,
+            "content": content_text(message.content),
+        }
+        return [result | {"is_error": True} if message.metadata.get("is_error") else result]
+    blocks: list[dict[str, Any]] = []
+    for piece in pieces(message, PROVIDER):
+        if piece.own is not None:
+            blocks.append(piece.own)
+        elif (call := piece.call) is not None:
+            use = {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+            blocks.append(use)
+        elif piece.text.strip():
+            blocks.append({"type": "text", "text": piece.text})
+    return blocks
+
+
+def _part(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    source = {"type": "base64", "media_type": part.mime_type, "data": part.data}
+    if part.url:
+        source = {"type": "url", "url": part.url}
+    if part.kind == "image":
+        return {"type": "image", "source": source}
+    name = {"title": part.name} if part.name else {}
+    if part.mime_type == "application/pdf":
+        return {"type": "document", "source": source, **name}
+    if part.mime_type == "text/plain" and part.data:
+        text = part.decoded().decode("utf-8", "replace")
+        source = {"type": "text", "media_type": "text/plain", "data": text}
+        return {"type": "document", "source": source, **name}
+    return {"type": "text", "text": part.left_out()}
+
+
+def _called(messages: list[dict[str, Any]]) -> list[str]:
+    blocks = (block for message in messages for block in message["content"])
+    return sorted({block["name"] for block in blocks if block["type"] == "tool_use"})
+
+
+@define
+class _Open:
+    """A content block that is still coming in."""
+
+    block: dict[str, Any]
+    json: str = ""
+
+
+def _events(events: Iterable[Any]) -> Iterator[ModelEvent]:
+    layout = Layout(PROVIDER)
+    usage: dict[str, int] = {}
+    blocks: dict[int, _Open] = {}
+    reason: str | None = None
+    for event in events:
+        match event.type:
+            case "message_start":
+                usage |= _counts(event.message.usage)
+            case "content_block_start":
+                blocks[event.index] = _Open(event.content_block.to_dict())
+                if text := getattr(event.content_block, "text", None):
+                    yield TextDelta(text)
+            case "content_block_delta":
+                _add(blocks[event.index], event.delta)
+                if event.delta.type == "text_delta" and event.delta.text:
+                    yield TextDelta(event.delta.text)
+            case "content_block_stop":
+                yield from _finished(blocks.pop(event.index), layout)
+            case "message_delta":
+                usage |= _counts(event.usage)
+                reason = event.delta.stop_reason or reason
+            case "message_stop" if reason is not None:
+                yield from layout.blocks()
+                yield _usage(usage)
+                yield Finish(_REASONS.get(reason, reason))
+
+
+def _add(open_block: _Open, delta: Any) -> None:
+    block = open_block.block
+    match delta.type:
+        case "text_delta":
+            block["text"] = block.get("text", "") + delta.text
+        case "input_json_delta":
+            open_block.json += delta.partial_json
+        case "thinking_delta":
+            block["thinking"] = block.get("thinking", "") + delta.thinking
+        case "signature_delta":
+            block["signature"] = delta.signature
+
+
+def _finished(open_block: _Open, layout: Layout) -> Iterator[ModelEvent]:
+    block = open_block.block
+    match block["type"]:
+        case "text":
+            layout.text(block["text"])
+        case "tool_use":
+            call = read_call(block["id"], block["name"], open_block.json)
+            if not open_block.json:  # some servers send it in one piece
+                call.arguments.update(block.get("input") or {})
+            layout.call(call.id)
+            yield call
+        case _:
+            if open_block.json:
+                block["input"] = read_call("", block.get("name", ""), open_block.json).arguments
+            layout.own(block)
+
+
+def _counts(usage: Any) -> dict[str, int]:
+    """Return the counts that are there; those in later events take the place of earlier ones."""
+    return {key: count for key, count in usage.to_dict().items() if isinstance(count, int)}
+
+
+def _usage(counts: dict[str, int]) -> Usage:
+    cached = counts.get("cache_read_input_tokens", 0)
+    written = counts.get("cache_creation_input_tokens", 0)
+    read = counts.get("input_tokens", 0) + written + cached
+    return Usage(read, counts.get("output_tokens", 0), cached)

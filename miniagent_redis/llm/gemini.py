@@ -1,0 +1,186 @@
+"""Models of Google by its generateContent: `gemini:MODEL[@URL]`."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from ..models import Message, ToolCall, Usage, new_id
+from .base import Finish, ModelEvent, ModelRequest, TextDelta
+from .blocks import Layout, Piece, pieces
+from .parts import Media, content_parts, content_text
+from .provider import ProviderModel
+from .sending import START, sendable
+
+PROVIDER = "gemini"
+_ANY_ID = re.compile(".+", re.DOTALL)
+_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
+_SIGNATURE = "thought_signature"
+# By Google's documentation, for calls in the current turn that its newer models did not make.
+_FOREIGN = b"skip_thought_signature_validator"
+_WITHOUT_SIGNATURES = re.compile("gemini-[12]")
+# The SDK does not repeat by itself unless told to. Not after 429: it would not wait long enough.
+_RETRIES = {"attempts": 3, "http_status_codes": [408, 500, 502, 503, 504]}
+_SERVER_TIMEOUT = "600"  # seconds for the whole answer; the SDK would send our limit for a silence
+
+
+class GeminiModel(ProviderModel):
+    """A model by Google's generateContent; ``options`` are fields of GenerateContentConfig."""
+
+    provider = PROVIDER
+    sdk = "google.genai"
+    key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+
+    def _connect(self, sdk: Any, key: str | None) -> Any:
+        http: dict[str, Any] = {"retry_options": _RETRIES}
+        if self._base_url:
+            address = re.fullmatch(r"(.*?)(?:/(v\d\w*))?/?", self._base_url)
+            assert address is not None
+            http |= {"base_url": address[1], "api_version": address[2]}
+        return sdk.Client(api_key=key, http_options=http)
+
+    def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
+        system, contents = gemini_contents(request, self.model)
+        http: dict[str, Any] = {"headers": {"X-Server-Timeout": _SERVER_TIMEOUT}}
+        if request.timeout:
+            http["timeout"] = max(1, round(request.timeout * 1000))
+        config: dict[str, Any] = {
+            "http_options": http,
+            "automatic_function_calling": {"disable": True},
+        }
+        if system:
+            config["system_instruction"] = system
+        if request.tools:
+            declarations = [
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters_json_schema": tool.parameters,
+                }
+                for tool in request.tools
+            ]
+            config["tools"] = [{"function_declarations": declarations}]
+        names = {"max_tokens": "max_output_tokens"}
+        config |= {names.get(name, name): value for name, value in request.params.items()}
+        with closing(
+            client.models.generate_content_stream(
+                model=self.model, contents=contents, config=config | self.options
+            )
+        ) as chunks:
+            yield from _events(chunks)
+
+
+def gemini_contents(request: ModelRequest, model: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return the system instruction and the contents: roles in turn, the user's first."""
+    system = [request.system] if request.system else []
+    contents: list[dict[str, Any]] = []
+    given: set[str | None] = set()  # ids that are Google's own
+    messages = sendable(request.messages, _ANY_ID)
+    asked = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
+    for number, message in enumerate(messages):
+        if message.role == "system":
+            system.append(content_text(message.content))
+            continue
+        role = "model" if message.role == "assistant" else "user"
+        if not contents or contents[-1]["role"] != role:
+            contents.append({"role": role, "parts": []})
+        is_foreign = number > asked and not _WITHOUT_SIGNATURES.match(model)
+        contents[-1]["parts"] += _parts(message, given, needs_signature=is_foreign)
+    if contents and contents[0]["role"] == "model":
+        contents.insert(0, {"role": "user", "parts": [{"text": START}]})
+    return "\n\n".join(system), contents
+
+
+def _parts(
+    message: Message, given: set[str | None], *, needs_signature: bool
+) -> list[dict[str, Any]]:
+    if message.role == "user":
+        return [_part(part) for part in content_parts(message.content)]
+    if message.role == "tool":
+        kind = "error" if message.metadata.get("is_error") else "output"
+        response = {"name": message.name, "response": {kind: content_text(message.content)}}
+        if message.tool_call_id in given:
+            response["id"] = message.tool_call_id
+        return [{"function_response": response}]
+    parts = [_restored(piece) for piece in pieces(message, PROVIDER)]
+    calls = [part for part in parts if "function_call" in part]
+    given |= {call["function_call"].get("id") for call in calls} - {None}
+    if needs_signature and calls:
+        calls[0].setdefault(_SIGNATURE, _FOREIGN)
+    return parts
+
+
+def _part(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"text": part}
+    if part.url:
+        return {"file_data": {"file_uri": part.url, "mime_type": part.mime_type}}
+    return {"inline_data": {"data": part.decoded(), "mime_type": part.mime_type}}
+
+
+def _restored(piece: Piece) -> dict[str, Any]:
+    part = dict(piece.own or ())
+    if piece.call is not None:
+        part["function_call"] = {"name": piece.call.name, "args": piece.call.arguments}
+        if piece.extra.get("has_id"):
+            part["function_call"]["id"] = piece.call.id
+    elif piece.own is None:
+        part["text"] = piece.text
+    if signature := piece.extra.get(_SIGNATURE) or part.get(_SIGNATURE):
+        part[_SIGNATURE] = base64.urlsafe_b64decode(signature)
+    if blob := part.get("inline_data"):
+        part["inline_data"] = blob | {"data": base64.urlsafe_b64decode(blob["data"])}
+    return part
+
+
+def _events(chunks: Iterable[Any]) -> Iterator[ModelEvent]:
+    layout = Layout(PROVIDER)
+    has_calls = False
+    usage: Any = None
+    finish: str | None = None
+    for chunk in chunks:
+        usage = chunk.usage_metadata or usage
+        if chunk.prompt_feedback and chunk.prompt_feedback.block_reason:
+            finish = chunk.prompt_feedback.block_reason.value
+        for candidate in (chunk.candidates or ())[:1]:
+            if candidate.finish_reason:
+                finish = candidate.finish_reason.value
+            for part in (candidate.content and candidate.content.parts) or ():
+                for event in _read(part, layout):
+                    has_calls = has_calls or isinstance(event, ToolCall)
+                    yield event
+    yield from layout.blocks()
+    if usage is not None:
+        counts = usage.model_dump()
+        yield Usage(
+            _sum(counts, "prompt_token_count", "tool_use_prompt_token_count"),
+            _sum(counts, "candidates_token_count", "thoughts_token_count"),
+            _sum(counts, "cached_content_token_count"),
+        )
+    if finish is not None:
+        reason = _REASONS.get(finish, finish)
+        yield Finish("tool_calls" if has_calls and reason == "stop" else reason)
+
+
+def _read(part: Any, layout: Layout) -> Iterator[ModelEvent]:
+    extra: dict[str, Any] = {}
+    if part.thought_signature:
+        extra[_SIGNATURE] = base64.urlsafe_b64encode(part.thought_signature).decode()
+    if (call := part.function_call) is not None:
+        call_id = call.id or new_id()
+        layout.call(call_id, **extra, **({"has_id": True} if call.id else {}))
+        yield ToolCall(call_id, call.name or "", dict(call.args or {}))
+    elif part.text is not None and not part.thought:
+        if part.text or extra:
+            layout.text(part.text, **extra)
+        if part.text:
+            yield TextDelta(part.text)
+    else:
+        layout.own(part.model_dump(mode="json", exclude_none=True))
+
+
+def _sum(counts: dict[str, Any], *names: str) -> int:
+    return sum(counts.get(name) or 0 for name in names)

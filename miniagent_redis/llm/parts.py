@@ -1,0 +1,76 @@
+"""The parts of a message's content, the same for all models: text, images, audio and files.
+
+    {"type": "text", "text": "What is this?"}
+    {"type": "image", "mime_type": "image/png", "data": "<base64>"}
+    {"type": "image", "url": "https://…"}
+    {"type": "audio", "mime_type": "audio/wav", "data": "<base64>"}
+    {"type": "file", "mime_type": "application/pdf", "data": "<base64>", "name": "report.pdf"}
+
+Each but the text has ``data``, or a ``url`` from which the provider can fetch it. What a provider
+cannot take is replaced by a note to its model, so that a session can go on with any of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from typing import Any
+
+from attrs import frozen
+
+from ..errors import InvalidInput
+
+_KINDS = {"image": "image/png", "audio": "audio/wav", "file": "application/octet-stream"}
+
+
+@frozen
+class Media:
+    """A part that is no text; either ``data``, in base64, or ``url`` is set."""
+
+    kind: str
+    mime_type: str
+    data: str = ""
+    url: str = ""
+    name: str = ""
+
+    @property
+    def data_url(self) -> str:
+        return self.url or f"data:{self.mime_type};base64,{self.data}"
+
+    def decoded(self) -> bytes:
+        try:
+            return base64.b64decode(self.data, validate=True)
+        except ValueError as exc:
+            raise InvalidInput(
+                f"the data of a part of type {self.kind!r} is not base64", cause=str(exc)
+            ) from exc
+
+    def left_out(self) -> str:
+        """Say to a model that the part is not here, because it could not be sent to it."""
+        name = f" {self.name}" if self.name else ""
+        return f"[{self.kind}{name} ({self.mime_type}) left out: it cannot be sent to this model]"
+
+
+def content_parts(content: str | list[dict[str, Any]]) -> list[str | Media]:
+    """Return the parts of a message's content; texts that say nothing are left out."""
+    if isinstance(content, str):
+        return [content] if content.strip() else []
+    parts = [_part(part) for part in content]
+    return [part for part in parts if not isinstance(part, str) or part.strip()]
+
+
+def content_text(content: str | list[dict[str, Any]]) -> str:
+    """Return the content as text, with notes for what is none."""
+    parts = content_parts(content)
+    return "\n".join(part.left_out() if isinstance(part, Media) else part for part in parts)
+
+
+def _part(part: dict[str, Any]) -> str | Media:
+    if "text" in part:
+        return str(part["text"])
+    kind = part.get("type")
+    data, url, name = (str(part.get(key) or "") for key in ("data", "url", "name"))
+    if kind not in _KINDS or not (data or url):
+        return f"[a part of type {kind!r} left out: it is not known here]"
+    guessed = mimetypes.guess_type(name or url.partition("?")[0])[0]
+    return Media(kind, part.get("mime_type") or guessed or _KINDS[kind], data, url, name)

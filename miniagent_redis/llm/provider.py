@@ -1,0 +1,237 @@
+"""What the models of all providers share: one client each, its key, and what its errors mean.
+
+The SDKs are imported when a model is first asked, and repeat failed requests by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from ..errors import IncompleteResponse, InvalidInput, MiniAgentError, ModelError
+from ..forking import anew_in_child
+from .base import ModelEvent, ModelRequest, TextDelta
+
+NO_KEY = "none"  # what a server of one's own is given for a key
+_LONGEST_CAUSE = 500  # characters
+_parents: list[Any] = []  # clients of the parent process: closing one here could wait for ever
+
+
+class ProviderModel(ABC):
+    """A model of one provider. Safe in threads; a forked child connects anew.
+
+    ``api_key`` is by default what the SDK finds in the environment, ``base_url`` the provider's
+    own address. ``options`` go into each request as they are. Raises InvalidInput for a name
+    without a model, ModelError if the SDK is not installed.
+    """
+
+    provider: ClassVar[str]
+    sdk: ClassVar[str]
+    """The module; its package is installed by the extra named like the provider."""
+    key_variables: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, model: str, *, base_url: str | None = None, api_key: str | None = None, **options: Any
+    ) -> None:
+        if not model:
+            raise InvalidInput(
+                f"the name {self.provider!r} lacks a model", hint=f'use "{self.provider}:MODEL"'
+            )
+        self.model = model
+        self.options = options
+        self._base_url = base_url
+        self._api_key = api_key
+        if not _is_installed(self.sdk):
+            raise self._not_installed()
+        self._sdk_client: Any = None
+        self._start_anew()
+        anew_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.Lock()  # over the client
+        if self._sdk_client is not None:
+            _parents.append(self._sdk_client)
+        self._sdk_client = None
+
+    @classmethod
+    def named(cls, rest: str) -> ProviderModel:
+        """Return the model of a name ``MODEL`` or ``MODEL@BASE_URL``."""
+        model, *url = re.split("@(?=https?://)", rest, maxsplit=1)
+        return cls(model, base_url=url[0] if url else None)
+
+    @property
+    def name(self) -> str:
+        """What tells the model from others, without secrets."""
+        place = f"@{_without_password(self._base_url)}" if self._base_url else ""
+        options = f" {sha256(repr(self.options).encode()).hexdigest()[:8]}" if self.options else ""
+        return f"{self.provider}:{self.model}{place}{options}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        text: list[str] = []
+        try:
+            with closing(self._answer(self._client(), request)) as events:
+                for event in events:
+                    if isinstance(event, TextDelta):
+                        text.append(event.text)
+                    yield event
+            return
+        except MiniAgentError:
+            raise
+        except Exception as exc:
+            error = self._explain(exc, request, "".join(text))
+        raise error  # not from the SDK's, which holds the request with its key
+
+    @abstractmethod
+    def _connect(self, sdk: Any, key: str | None) -> Any:
+        """Return a new client."""
+
+    @abstractmethod
+    def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
+        """Send the request and yield what comes back; Finish only if the end was reached."""
+
+    def _client(self) -> Any:
+        with self._lock:
+            if self._sdk_client is None:
+                key = self._key()
+                if key is None and self._base_url:
+                    key = NO_KEY
+                if key is None and any(os.environ.get(name) for name in self.key_variables):
+                    raise self._no_key()  # only blanks, which the SDKs would send
+                try:
+                    self._sdk_client = self._connect(self._import(), key)
+                except MiniAgentError:
+                    raise
+                except Exception as exc:
+                    cause = self._without_secrets(str(exc))
+                    error = ModelError(f"{self.name} cannot be set up", cause=cause)
+                    if key is None:
+                        error = self._no_key()
+                    raise error from None
+            return self._sdk_client
+
+    def _import(self) -> Any:
+        try:
+            return import_module(self.sdk)
+        except ImportError as exc:
+            raise self._not_installed(str(exc)) from exc
+
+    def _key(self) -> str | None:
+        keys = (self._api_key, *(os.environ.get(name) for name in self.key_variables))
+        return next((key.strip() for key in keys if key and key.strip()), None)
+
+    def _not_installed(self, cause: str = "") -> ModelError:
+        return ModelError(
+            f"{self.provider}:{self.model} needs a package that is not installed",
+            cause=cause or f"there is no module {self.sdk}",
+            hint=f"pip install 'miniagent-redis[{self.provider}]'",
+        )
+
+    def _no_key(self) -> ModelError:
+        return ModelError(
+            f"{self.name} needs a key",
+            cause=f"{' and '.join(self.key_variables)} is not set",
+            hint=f"set the environment variable {self.key_variables[0]}",
+        )
+
+    def _explain(self, exc: Exception, request: ModelRequest, text: str) -> ModelError:
+        problem, hint = self._meaning(exc, request)
+        cause = self._without_secrets(_said(exc))[:_LONGEST_CAUSE]
+        error: ModelError
+        if text:
+            problem, cause = f"the answer of {self.name} broke off", f"{problem}: {cause}"
+            error = IncompleteResponse(problem, text=text, cause=cause, hint=hint)
+        else:
+            error = ModelError(problem, cause=cause, hint=hint)
+        error.retry_after = _retry_after(exc)
+        return error
+
+    def _meaning(self, exc: Exception, request: ModelRequest) -> tuple[str, str]:
+        """Return the problem and what to do about it."""
+        kinds = {kind.__name__ for kind in type(exc).__mro__}
+        again = "send the message again"
+        if isinstance(exc, TypeError):
+            return f"{self.name} cannot be asked like this", "check the options of the model"
+        # By name, since the SDKs let errors of several HTTP libraries through.
+        if kinds & {"APITimeoutError", "TimeoutException"}:
+            waited = f" within {request.timeout:g} s" if request.timeout else ""
+            return f"{self.name} did not answer{waited}", "raise AgentConfig.model_timeout"
+        if kinds & {"APIConnectionError", "TransportError"}:
+            return f"the connection to {self.name} failed", "check the network and the address"
+        match _status(exc):
+            case 401 | 403:
+                key = " or ".join(self.key_variables)
+                return f"{self.name} refused the key", f"check {key}, and what the key may do"
+            case 404:
+                return f"{self.name} was not found", "check the name of the model and the address"
+            case 429:
+                wait = _retry_after(exc)
+                when = "later" if wait is None else f"in {wait:g} s"
+                return f"{self.name} takes no more requests for now", f"{again} {when}"
+            case int(status) if 400 <= status < 500:
+                hint = "if the conversation is too long, set AgentConfig.max_context_tokens"
+                return f"{self.name} refused the request", hint
+            case int():
+                return f"{self.name} failed", again
+        return f"{self.name} sent what cannot be read", again
+
+    def _without_secrets(self, text: str) -> str:
+        password = urlsplit(self._base_url or "").password
+        keys = (self._api_key, password, *(os.environ.get(name) for name in self.key_variables))
+        for key in keys:
+            if key and key.strip():
+                text = text.replace(key.strip(), "***")
+        return text
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is in
+        return False
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _status(exc: Exception) -> int | None:
+    """Return the HTTP status that the error tells; 500 for one that came within the stream."""
+    for status in (getattr(exc, "status_code", None), getattr(exc, "code", None)):
+        if isinstance(status, int) and status >= 400:
+            return status
+    return 500 if type(exc).__name__ == "APIError" else None
+
+
+def _said(exc: Exception) -> str:
+    """Return the vendor's own words."""
+    body = getattr(exc, "body", None)
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else None
+    said = str(message or getattr(exc, "message", None) or exc) or type(exc).__name__
+    status = _status(exc)
+    return said if status is None else f"{status}: {said}"
+
+
+def _retry_after(exc: Exception) -> float | None:
+    """Return the seconds to wait, from the headers or from Google's RetryInfo."""
+    headers = getattr(getattr(exc, "response", None), "headers", None) or {}
+    delay = str(headers.get("retry-after") or "")
+    if found := re.search(r"'retryDelay': '(\d+(?:\.\d+)?)s'", str(getattr(exc, "details", ""))):
+        delay = delay or found[1]
+    try:
+        return max(float(delay), 0.0)
+    except ValueError:  # none, or a date
+        return None

@@ -1,0 +1,80 @@
+"""What every provider's request has in common: messages that any of them takes, and calls to read.
+
+A stored thread may come from several providers, each with its own form of ids, and from people who
+send nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+from attrs import evolve
+
+from ..errors import ModelError
+from ..models import Message, ToolCall
+from .parts import content_parts
+
+EMPTY = "(empty message)"
+START = "(start of the conversation)"
+_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def sendable(messages: Iterable[Message], valid_id: re.Pattern[str]) -> list[Message]:
+    """Return the messages without those that say nothing, and with ids and names that are valid.
+
+    An id that matches ``valid_id`` and was not there before stays as it is; the others become a
+    digest, the same in each request. An empty message of a user stays, as ``EMPTY``.
+    """
+    sent: list[Message] = []
+    used: set[str] = set()
+    renamed: dict[str | None, str] = {}
+    for message in messages:
+        if message.role == "tool":
+            call_id = renamed.get(message.tool_call_id, message.tool_call_id)
+            sent.append(evolve(message, tool_call_id=call_id, name=_tool_name(message.name)))
+        elif message.tool_calls:
+            renamed = {
+                call.id: _valid(call.id, message, valid_id, used) for call in message.tool_calls
+            }
+            calls = (
+                evolve(call, id=renamed[call.id], name=_tool_name(call.name))
+                for call in message.tool_calls
+            )
+            sent.append(evolve(message, tool_calls=tuple(calls)))
+        elif content_parts(message.content):
+            sent.append(message)
+        elif message.role == "user":
+            sent.append(evolve(message, content=EMPTY))
+    return sent
+
+
+def _valid(call_id: str, message: Message, valid: re.Pattern[str], used: set[str]) -> str:
+    if not valid.fullmatch(call_id) or call_id in used:
+        call_id = "call_" + sha256(f"{message.id} {call_id}".encode()).hexdigest()[:24]
+    used.add(call_id)
+    return call_id
+
+
+def _tool_name(name: str | None) -> str:
+    return _NAME.sub("_", name or "")[:64] or "tool"
+
+
+def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
+    """Return the call whose arguments came as JSON. Raises ModelError if they are no object."""
+    try:
+        read: Any = json.loads(arguments) if arguments.strip() else {}
+    except ValueError as exc:
+        read, cause = None, str(exc)
+    else:
+        cause = f"they are {type(read).__name__}, not an object"
+    if not isinstance(read, dict):
+        raise ModelError(
+            f"the model called {name!r} with arguments that are no JSON object",
+            cause=cause,
+            hint="send the message again; if they were cut off, raise AgentConfig.max_tokens",
+        )
+    return ToolCall(call_id, name, read)

@@ -1,0 +1,23 @@
+#!lua
+-- Add a batch of counts to totals, once.
+-- KEYS  1 a string: number of the last batch of whoever sends it  2… a hash of counts for each total
+-- ARGV  1 nonce  2 number of this batch  3 ms for which that is remembered
+--       4 ms for which totals are kept unused  5… for each total its counts: name amount name …
+-- Returns  nonce 'ok'   now, or earlier with the same number  |  nonce 'wrongtype' key type
+for i = 1, #KEYS do
+  local found = redis.call('TYPE', KEYS[i]).ok
+  if found ~= (i == 1 and 'string' or 'hash') and found ~= 'none' then
+    return {ARGV[1], 'wrongtype', KEYS[i], found}
+  end
+end
+if tonumber(redis.call('GET', KEYS[1]) or 0) >= tonumber(ARGV[2]) then
+  return {ARGV[1], 'ok'}
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+for i = 2, #KEYS do
+  for name, amount in string.gmatch(ARGV[i + 3], '(%S+) (%d+)') do
+    redis.pcall('HINCRBY', KEYS[i], name, amount) -- what is no number must not stop the others
+  end
+  redis.call('PEXPIRE', KEYS[i], ARGV[4])
+end
+return {ARGV[1], 'ok'}

@@ -1,0 +1,55 @@
+"""One way to write the arguments of a call, so that equal calls can be told by their text."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cattrs import Converter
+
+from ..errors import ToolError
+from .objects import convert_members
+from .registry import Tool
+from .shapes import Mismatch
+
+_converter = Converter()
+
+
+def canonical_json(value: object) -> str:
+    """Write JSON in one way: members sorted, no spaces. Sets become sorted lists.
+
+    Raises TypeError for what JSON cannot hold.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_sorted)
+
+
+def canonical_arguments(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """Write what the tool's function is given: 5 is 5.0 where a number is taken, defaults count.
+
+    Raises ToolError if the arguments do not fit.
+    """
+    try:
+        values = convert_members(tool.signature.members, arguments, "")
+    except Mismatch as found:
+        raise ToolError(str(found)) from found
+    parameters = inspect.signature(tool.function).parameters
+    for member in tool.signature.members:
+        if member.name not in values:
+            default = parameters[member.name].default
+            try:
+                values[member.name] = member.shape.convert(default, "")
+            except Mismatch:  # one that no model could send, such as a member of an Enum
+                values[member.name] = default
+    try:
+        return canonical_json(_converter.unstructure(values))
+    except (TypeError, ValueError, RecursionError):
+        # A class of the caller's made something of them that has no JSON. Then as they were sent.
+        return canonical_json(dict(arguments))
+
+
+def _sorted(value: object) -> list[Any]:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=canonical_json)
+    raise TypeError(f"{type(value).__name__} has no canonical form")

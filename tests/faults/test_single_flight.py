@@ -1,0 +1,115 @@
+"""Fifty processes ask for one tool result that is not cached yet: the tool runs once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from fault_report import FaultRun
+from program import Program, until
+from servers import RedisServer
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork and no SIGKILL here")
+
+PROCESSES = 50
+LIMIT = 120.0  # seconds for fifty agents to start, on however slow a machine
+
+
+class Crowd:
+    """The program with its children, and what they said."""
+
+    def __init__(self, program: Program, server: RedisServer, log: Path) -> None:
+        self.program = program
+        self.log = log
+        self.client: redis.Redis = server.client()
+        self.runs_by: list[int] = []
+        self.answers: list[dict[str, Any]] = []
+
+    def gather(self) -> None:
+        """Wait until all are there."""
+        ready = 0
+        while ready < PROCESSES:
+            ready += "ready" in self.program.hear(LIMIT)
+
+    def hear_run(self) -> int:
+        """Return the process in which the tool runs now."""
+        pid: int = self.program.hear(LIMIT)["runs"]
+        self.runs_by.append(pid)
+        return pid
+
+    def until_waiting(self, count: int) -> None:
+        """Wait until so many processes listen for the value."""
+
+        def waiting() -> int:
+            channels: Any = self.client.pubsub_channels("cache:tool:report:*")
+            listeners: Any = self.client.pubsub_numsub(*channels)
+            return sum(number for _, number in listeners)
+
+        until(lambda: waiting() >= count, LIMIT)
+
+    def hear_answers(self, count: int) -> None:
+        while len(self.answers) < count:
+            said = self.program.hear(LIMIT)
+            if "runs" in said:
+                self.runs_by.append(said["runs"])
+            else:
+                self.answers.append(said)
+        self.program.tell(end=True)
+        assert "ended" in self.program.hear(LIMIT)
+
+    def runs(self) -> list[int]:
+        return [int(line) for line in self.log.read_text().splitlines()]
+
+
+def test_fifty_processes_that_ask_at_once_run_the_tool_once(
+    faults: FaultRun, tmp_path: Path
+) -> None:
+    log = tmp_path / "runs"
+    with RedisServer() as server, Program("asking_agents", server.url, PROCESSES, log) as program:
+        crowd = Crowd(program, server, log)
+        crowd.gather()
+        program.tell(begin=True)
+        pid = crowd.hear_run()
+        crowd.until_waiting(PROCESSES - 1)
+        began = time.monotonic()
+        program.tell(finish=True)
+        crowd.hear_answers(PROCESSES)
+        took = time.monotonic() - began
+    hits = sum(answer["hits"] for answer in crowd.answers)
+    faults.report(
+        processes=PROCESSES, runs=len(crowd.runs()), hits=hits, seconds_to_all_answers=took
+    )
+    assert crowd.runs() == crowd.runs_by == [pid]
+    assert {answer["text"] for answer in crowd.answers} == {f"the report of 2026 by {pid}"}
+    assert hits == PROCESSES - 1
+
+
+def test_when_the_process_that_runs_it_is_killed_one_other_runs_it(
+    faults: FaultRun, tmp_path: Path
+) -> None:
+    log = tmp_path / "runs"
+    with RedisServer() as server, Program("asking_agents", server.url, PROCESSES, log) as program:
+        crowd = Crowd(program, server, log)
+        crowd.gather()
+        program.tell(begin=True)
+        victim = crowd.hear_run()
+        crowd.until_waiting(PROCESSES - 1)
+        os.kill(victim, signal.SIGKILL)
+        began = time.monotonic()
+        heir = crowd.hear_run()
+        taken_over = time.monotonic() - began
+        program.tell(finish=True)
+        crowd.hear_answers(PROCESSES - 1)
+    hits = sum(answer["hits"] for answer in crowd.answers)
+    faults.report(
+        processes=PROCESSES, kills=1, runs=len(crowd.runs()), hits=hits,
+        seconds_to_takeover=taken_over,
+    )  # fmt: skip
+    assert crowd.runs() == crowd.runs_by == [victim, heir]
+    assert {answer["text"] for answer in crowd.answers} == {f"the report of 2026 by {heir}"}
+    assert hits == PROCESSES - 2

@@ -1,0 +1,41 @@
+"""Fixtures for models of providers. What needs their SDKs is collected only where those are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+from canned_server import CannedServer
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+_SDKS = ("openai", "anthropic", "google-genai", "llmock")
+_NEEDS = {
+    "test_llm_library.py": ("llm",),
+    "test_llmock.py": _SDKS,
+    "test_provider_streams.py": _SDKS,
+}
+collect_ignore = [file for file, needed in _NEEDS.items() if not all(map(_is_installed, needed))]
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set keys that are none, and nothing else that the SDKs read."""
+    for name in ("OPENAI", "ANTHROPIC", "GEMINI"):
+        monkeypatch.setenv(f"{name}_API_KEY", f"key-of-{name.lower()}")
+        monkeypatch.delenv(f"{name}_BASE_URL", raising=False)
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+
+
+@pytest.fixture
+def canned() -> Iterator[CannedServer]:
+    """Yield a server that answers what it is told to."""
+    with CannedServer() as server:
+        yield server

@@ -1,0 +1,153 @@
+"""Answers that are heard elsewhere while they are given, are cancelled, or break off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from miniagent_redis import (
+    Event,
+    EventType,
+    IncompleteResponse,
+    SessionManager,
+    SessionNotFound,
+    ToolRegistry,
+)
+from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall
+
+Open = Callable[..., SessionManager]
+WORDS = ["one ", "two ", "three"]
+LIMIT = 20.0
+
+
+class Speaker:
+    """Says a word whenever it is let; keeps what it was asked."""
+
+    def __init__(self, words: list[str] = WORDS, *, ends: bool = True) -> None:
+        self.words, self.ends = words, ends
+        self.may_speak = threading.Semaphore(0)
+        self.asked: list[list[str]] = []
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        self.asked.append([message.text for message in request.messages])
+        for word in self.words:
+            assert self.may_speak.acquire(timeout=LIMIT)
+            yield TextDelta(word)
+        if self.ends:
+            yield Finish()
+
+
+def texts(manager: SessionManager, session_id: str) -> list[str]:
+    return [message["content"] for message in manager.get_history(session_id)]
+
+
+def test_another_instance_hears_an_answer_while_it_is_given(open_manager: Open) -> None:
+    speaker = Speaker()
+    manager, elsewhere = open_manager(speaker, delta_interval=0), open_manager()
+    session_id = manager.create_or_resume_session()
+    watcher = elsewhere.watch(session_id, "", timeout=LIMIT)
+    future = manager.agent.submit(session_id, "Count!")
+    heard: list[Event] = []
+    for event in watcher:
+        heard.append(event)
+        if event.type in (EventType.TURN_STARTED, EventType.TEXT_DELTA):
+            speaker.may_speak.release()
+        if event.type is EventType.AGENT_RESPONSE:
+            break
+    deltas = [event.text for event in heard if event.type is EventType.TEXT_DELTA]
+    assert deltas == WORDS
+    assert heard[-1].text == future.result(LIMIT).text == "one two three"
+
+
+def test_tool_calls_are_heard_as_the_caller_sees_them(open_manager: Open) -> None:
+    manager, elsewhere = open_manager(), open_manager()
+    session_id = manager.create_or_resume_session()
+    seen = [e for e in manager.stream(session_id, "What is 6 * 7?") if e.type.value[:4] == "tool"]
+    heard = [e for e in elsewhere.watch(session_id, "", 0.05) if e.type.value[:4] == "tool"]
+    assert [(e.type, e.data) for e in heard] == [(e.type, e.data) for e in seen]
+    assert len(seen) == 2
+
+
+def test_a_cancelled_answer_is_kept_as_far_as_it_came(open_manager: Open) -> None:
+    speaker = Speaker()
+    manager, elsewhere = open_manager(speaker, delta_interval=0), open_manager()
+    session_id = manager.create_or_resume_session()
+    spoken = threading.Event()
+    manager.agent.callbacks.on(EventType.TEXT_DELTA, lambda event: spoken.set())
+    future = manager.agent.submit(session_id, "Count!")
+    speaker.may_speak.release()
+    assert spoken.wait(LIMIT)
+    assert elsewhere.cancel(session_id)
+    speaker.may_speak.release()
+    result = future.result(LIMIT)
+    assert result.interrupted
+    assert result.text in ("one ", "one two ")  # it hears at its next word, or at this one
+    assert texts(manager, session_id) == ["Count!", result.text]
+    assert not elsewhere.cancel(session_id)
+
+    speaker.may_speak.release(3)  # and one more, if that word was not said
+    assert manager.chat(session_id, "Go on") == "one two three"
+    assert speaker.asked[1] == ["Count!", f"{result.text}\n[interrupted]", "Go on"]
+
+
+def test_cancelling_while_tools_run_leaves_a_valid_thread(open_manager: Open) -> None:
+    tools, started, may_end = ToolRegistry(), threading.Event(), threading.Event()
+
+    @tools.tool
+    def wait() -> str:
+        started.set()
+        may_end.wait(LIMIT)
+        return "done"
+
+    class Caller:
+        def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+            yield TextDelta("Let me see. ")
+            yield ToolCall("1", "wait")
+            yield Finish("tool_calls")
+
+    manager, elsewhere = open_manager(Caller(), tools), open_manager()
+    session_id = manager.create_or_resume_session()
+    future = manager.agent.submit(session_id, "Wait!")
+    assert started.wait(LIMIT)
+    assert elsewhere.cancel(session_id)
+    result = future.result(LIMIT)  # though the tool still waits
+    may_end.set()
+    assert (result.text, result.interrupted) == ("", True)
+    _, _, tool_result, _ = manager.get_history(session_id)
+    assert tool_result["metadata"] == {"is_error": True}
+    assert tool_result["content"].startswith("cancelled")
+    assert elsewhere.chat(session_id, "Hello!").startswith("Hello")
+
+
+def test_cancelling_what_does_not_run_does_nothing(open_manager: Open) -> None:
+    manager = open_manager()
+    session_id = manager.create_or_resume_session("ada")
+    assert not manager.cancel(session_id)
+    with pytest.raises(SessionNotFound):
+        manager.cancel(session_id, user_id="eve")
+    assert manager.chat(session_id, "Hello!")
+
+
+@pytest.mark.parametrize("reply", ["no finish", "an exception"])
+def test_an_answer_that_breaks_off_is_stored_as_interrupted(open_manager: Open, reply: str) -> None:
+    class Broken(Speaker):
+        def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+            yield from super().stream(request)
+            if reply == "an exception":
+                raise ValueError("cut")
+
+    speaker: Any = Broken(WORDS[:2], ends=False)
+    manager = open_manager(speaker)
+    session_id = manager.create_or_resume_session()
+    speaker.may_speak.release(2)
+    with pytest.raises(IncompleteResponse) as caught:
+        manager.chat(session_id, "Count!")
+    assert caught.value.text == "one two "
+    assert "stored" in caught.value.__notes__[0]
+    question, answer = manager.get_history(session_id)
+    assert (question["content"], answer["content"]) == ("Count!", "one two ")
+    assert answer["metadata"]["interrupted"] == "incomplete"
+    assert manager.store.session_state(session_id).open_turn is None

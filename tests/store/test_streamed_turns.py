@@ -1,0 +1,86 @@
+"""A running turn told to watchers as it happens, and cancelled from anywhere."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from talk import result, said
+
+from miniagent_redis import EventType, TurnSuperseded
+from miniagent_redis.models import Event, Message, ToolCall
+from miniagent_redis.store.manager import RedisSessionManager
+
+Store = RedisSessionManager
+CALLS = Message(
+    "assistant", "Let me see", (ToolCall("1", "sum", {"of": [1]}), ToolCall("2", "now"))
+)
+TOLD = ["turn_started", "text_delta", "tool_call", "tool_call", "tool_result", "agent_response"]
+
+
+@pytest.fixture(autouse=True)
+def _session(store: Store) -> None:
+    store.create_session("s")
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event.type.value for event in events]
+
+
+def streamed(store: Store) -> list[Event]:
+    """Do a turn with everything in it; return its events."""
+    turn = store.tell_text(store.begin_turn("s", "hi"), "Let me ")
+    turn = store.stage_step(turn, [CALLS])
+    turn = store.stage_step(turn, [result("1", "5"), result("2", "noon")])
+    store.commit_turn(turn, [said("fine")])
+    return store.read_events("s")[1:]
+
+
+def test_text_and_steps_are_told_in_their_order(store: Store) -> None:
+    events = streamed(store)
+    assert kinds(events) == [*TOLD[:5], *TOLD[4:]]
+    assert events[1].text == "Let me "
+    assert events[2].data == {"id": "1", "name": "sum", "arguments": {"of": [1]}}
+    assert events[4].data == {"id": "1", "name": "tool", "content": "5", "is_error": False}
+    assert len({event.id for event in events}) == len(events)
+
+
+def test_reading_goes_on_behind_any_of_the_events_of_one_step(store: Store) -> None:
+    events = streamed(store)
+    for place, event in enumerate(events):
+        assert store.read_events("s", event.id) == events[place + 1 :]
+
+
+def test_who_lost_the_turn_tells_nothing(store: Store) -> None:
+    old = store.begin_turn("s", "hi")
+    store.begin_turn("s", "no, this", on_busy="interrupt")
+    with pytest.raises(TurnSuperseded):
+        store.tell_text(old, "late")
+    assert EventType.TEXT_DELTA not in {event.type for event in store.read_events("s")}
+
+
+def test_telling_wakes_nobody_who_waits_for_the_session(store: Store, client: redis.Redis) -> None:
+    store.subscribe(["events:{s}"])
+    turn = store.begin_turn("s", "hi")
+    turn = store.stage_step(store.tell_text(turn, "x"), [CALLS])
+    store.abort_turn(turn)
+    heard = store.get_messages(timeout=5)
+    assert [next(heard)["data"] for _ in range(2)] == ["turn_started", "turn_failed"]
+
+
+def test_the_holder_hears_at_its_next_call_that_the_turn_is_cancelled(store: Store) -> None:
+    turn = store.begin_turn("s", "hi")
+    assert not store.tell_text(turn, "x").cancelled
+    assert store.cancel_turn("s")
+    assert store.tell_text(turn, "y").cancelled
+    assert store.renew_lease(turn).cancelled
+    turn = store.stage_step(turn, [CALLS])
+    assert turn.cancelled
+    store.abort_turn(turn)
+    assert not store.cancel_turn("s")
+
+
+def test_a_cancellation_ends_with_its_turn(store: Store) -> None:
+    turn = store.begin_turn("s", "hi")
+    store.cancel_turn("s")
+    store.commit_turn(turn, [said("all the same")])
+    assert not store.tell_text(store.begin_turn("s", "again"), "x").cancelled

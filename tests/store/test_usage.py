@@ -1,0 +1,109 @@
+"""Totals of what turns took: each turn counted once, whatever happens to the replies."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+import redis
+from lossy_proxy import LossyProxy
+from talk import OpenStore
+
+from miniagent_redis.clock import ManualClock
+from miniagent_redis.errors import InvalidInput
+from miniagent_redis.models import Message, Usage, UsageTotals
+from miniagent_redis.store.counts import all_counts, totals
+from miniagent_redis.store.manager import RedisSessionManager
+
+Store = RedisSessionManager
+SPENT = UsageTotals(1, 2, 3, 40, 5, 6, 7, 8, 9, 0.25, 1.5, 0.000123)
+
+
+def test_counts_stand_for_the_same_totals() -> None:
+    assert totals(all_counts(SPENT)) == SPENT
+    assert all_counts(UsageTotals()) == {}
+
+
+def test_a_turn_counts_for_its_user_its_day_and_the_namespace(
+    store: Store, open_store: OpenStore, clock: ManualClock
+) -> None:
+    clock._now = 1_900_000_000.0
+    store.note_usage(SPENT, user_id="ada")
+    store.note_usage(UsageTotals(turns=1))
+    assert store.usage(user_id="ada") == SPENT
+    other = open_store()
+    assert other.usage().turns == 2
+    assert other.usage(day="2030-03-17") == other.usage(day=date(2030, 3, 17)) == other.usage()
+    assert other.usage(user_id="eve") == other.usage(day="2030-03-18") == UsageTotals()
+
+
+def test_instances_add_up(store: Store, open_store: OpenStore) -> None:
+    for one in (store, open_store(), store):
+        one.note_usage(UsageTotals(turns=1, cost=0.25), user_id="ada")
+        one.flush_usage()
+    assert store.usage() == UsageTotals(turns=3, cost=0.75)
+
+
+def test_a_batch_whose_reply_was_lost_is_counted_once(
+    lossy_store: Store, proxy: LossyProxy
+) -> None:
+    for times in (1, 3, 1000):  # of the last no reply comes within the call's time
+        lossy_store.note_usage(UsageTotals(turns=1))
+        proxy.lose_replies(times)
+        lossy_store.flush_usage()
+        lossy_store.note_usage(UsageTotals(turns=10))
+    proxy.lose_replies(0)
+    lossy_store.flush_usage()
+    assert lossy_store.usage() == UsageTotals(turns=33)
+
+
+def test_totals_are_forgotten_400_days_after_their_last_use(
+    store: Store, client: redis.Redis
+) -> None:
+    store.note_usage(SPENT, user_id="ada")
+    store.flush_usage()
+    for key in client.keys("usage:*"):  # type: ignore[union-attr]
+        days = client.pttl(key) / 86_400_000  # type: ignore[operator]
+        assert 0.9 < days <= 1 if b":batch:" in key else 399 < days <= 400
+
+
+def test_what_is_noted_is_written_at_the_end(store: Store, open_store: OpenStore) -> None:
+    closing = open_store()
+    closing.connect()
+    closing.note_usage(SPENT)
+    closing.disconnect()
+    assert store.usage() == SPENT
+
+
+def test_what_is_noted_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miniagent_redis.store.usage._MOST_NOTED", 4)
+    for number in range(5):
+        store.note_usage(UsageTotals(turns=1), user_id=f"u{number}")
+    assert store.dropped_usage == 3
+    assert store.usage().turns == 5
+
+
+def test_a_session_counts_with_its_turns(lossy_store: Store, proxy: LossyProxy) -> None:
+    store = lossy_store
+    store.create_session("s", user_id="ada")
+    proxy.lose_replies(1)
+    turn = store.begin_turn("s", "x")
+    proxy.lose_replies(1)
+    store.abort_turn(turn, spent=UsageTotals(failed_turns=1))
+    turn = store.begin_turn("s", "x")
+    spent = UsageTotals(turns=1, input_tokens=5, cached_tokens=2, seconds=0.5, cost=0.01)
+    proxy.lose_replies(1)
+    store.commit_turn(turn, [Message("assistant", "y")], usage=Usage(5, 3), spent=spent)
+    assert proxy.lost == 1
+    assert store.usage(session_id="s", user_id="ada") == UsageTotals(
+        1, 1, 0, 5, 3, cached_tokens=2, seconds=0.5, cost=0.01
+    )
+
+
+def test_totals_of_two_things_at_once_are_not_kept(store: Store) -> None:
+    with pytest.raises(InvalidInput, match="day"):
+        store.usage(user_id="ada", day="2030-01-01")
+    with pytest.raises(InvalidInput, match="day"):
+        store.usage(session_id="s", day="2030-01-01")
+    with pytest.raises(InvalidInput, match="2026-01-31"):
+        store.usage(day="yesterday")
