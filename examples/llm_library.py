@@ -24,12 +24,12 @@ class LLMModel:
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         import llm
 
-        known = self.model.Options.model_fields
+        known = self.model.Options.model_fields.keys() & request.params.keys()
         tools = [llm.Tool(tool.name, tool.description, tool.parameters) for tool in request.tools]
         response = self.model.prompt(
             messages=list(self.messages(request)),
             tools=tools if self.model.supports_tools else None,
-            options={key: value for key, value in request.params.items() if key in known},
+            options={key: request.params[key] for key in known},
         )
         yield from (TextDelta(text) for text in response)
         for call in response.tool_calls():
@@ -51,9 +51,7 @@ class LLMModel:
             yield parts.Message(one.role, found)
 
 
-if __name__ == "__main__" and find_spec("llm") is None:
-    print("pip install llm")
-elif __name__ == "__main__" and len(sys.argv) > 1:
+if __name__ == "__main__" and find_spec("llm") and len(sys.argv) > 1:
     config = AgentConfig(model=LLMModel(sys.argv[1]))
     with SessionAgent(config, redis_config=RedisConfig.from_env()) as agent:
         manager = SessionManager(agent)

@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
+from weakref import finalize
 
 from ..errors import IncompleteResponse, InvalidInput, MiniAgentError, ModelError
 from ..forking import anew_in_child
@@ -53,14 +54,16 @@ class ProviderModel(ABC):
         if not _is_installed(self.sdk):
             raise self._not_installed()
         self._sdk_client: Any = None
+        self._closing: finalize[..., Any] | None = None
         self._start_anew()
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
         self._lock = threading.Lock()  # over the client
-        if self._sdk_client is not None:
+        if self._closing is not None:
+            self._closing.detach()
             _parents.append(self._sdk_client)
-        self._sdk_client = None
+        self._sdk_client = self._closing = None
 
     @classmethod
     def named(cls, rest: str) -> ProviderModel:
@@ -110,7 +113,7 @@ class ProviderModel(ABC):
                 if key is None and any(os.environ.get(name) for name in self.key_variables):
                     raise self._no_key()  # only blanks, which the SDKs would send
                 try:
-                    self._sdk_client = self._connect(self._import(), key)
+                    client = self._connect(self._import(), key)
                 except MiniAgentError:
                     raise
                 except Exception as exc:
@@ -119,6 +122,9 @@ class ProviderModel(ABC):
                     if key is None:
                         error = self._no_key()
                     raise error from None
+                self._closing = finalize(self, client.close)
+                self._closing.atexit = False
+                self._sdk_client = client
             return self._sdk_client
 
     def _import(self) -> Any:

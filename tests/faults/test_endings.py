@@ -135,6 +135,9 @@ class Ending:
         expected = {"idle": "none", "submitted": "stored", "hung": "open", "forked": "stored"}
         if self.moment == "turn" or (self.moment == "submitted" and self.ending in ABRUPT):
             expected[self.moment] = "open" if self.ending in ABRUPT else "dropped"
+        breaks_off = (self.moment, self.ending) == ("turn", "error")  # the model, in its answer
+        if breaks_off:
+            expected["turn"] = "stored"
         texts = self._texts(session_id)
         if store.session_state(session_id).open_turn is not None:
             self.found = "open"
@@ -146,7 +149,7 @@ class Ending:
         if self.found == "open":
             self.manager.resume_turn(session_id)
             texts = self._texts(session_id)
-        whole = ["first", "re: first", "second", "re: second"]
+        whole = ["first", "re: first", "second", "re: " if breaks_off else "re: second"]
         self._expect("the thread", texts, whole[: 4 if self.found in ("open", "stored") else 2])
         if self.moment == "forked":
             self._expect("the child's thread", self._texts(f"{session_id}-child"), whole[:2])

@@ -64,7 +64,7 @@ def test_totals_are_forgotten_400_days_after_their_last_use(
     store.flush_usage()
     for key in client.keys("usage:*"):  # type: ignore[union-attr]
         days = client.pttl(key) / 86_400_000  # type: ignore[operator]
-        assert 0.9 < days <= 1 if b":batch:" in key else 399 < days <= 400
+        assert 0.9 < days <= 1 if ":batch:" in str(key) else 399 < days <= 400
 
 
 def test_what_is_noted_is_written_at_the_end(store: Store, open_store: OpenStore) -> None:
