@@ -89,8 +89,7 @@ class Channels(StoreBase):
             except StoreUnavailable as exc:
                 patience.pause(exc)
                 continue
-            if patience.is_over():
-                quiet_since = self.clock.monotonic()
+            patience.end()
             now = self.clock.monotonic()
             if got is not None:
                 quiet_since = now

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import redis
 from attrs import astuple
 
 from ..config import RedisConfig
-from ..errors import MiniAgentError
+from ..errors import MiniAgentError, StoreUnavailable
 from ..forking import anew_in_child
 from ..health import Health
 from ..locks import NamedLock
@@ -43,18 +44,24 @@ class RedisSessionManager(
         self.connections.open()
 
     def disconnect(self) -> None:
-        """Write what is noted for the indexes and close all connections. Twice is fine."""
+        """Give locks back, write what is noted, close all connections. Twice is fine."""
         if self.connections.is_open:
             self.unsubscribe()
-            self.flush_marks()
-            self.flush_usage()
+            with suppress(StoreUnavailable):  # it is logged, and the rest would meet it too
+                self._give_locks_back()
+                self._write_marks()
+                self._write_usage()
+        self._held.clear()
+        self.connections.close()
+
+    def _give_locks_back(self) -> None:
         for lock in list(self._held.values()):
             try:
                 lock.release()
             except MiniAgentError as exc:
                 log.warning("a lock could not be given back; its ttl will end: %s", exc)
-        self._held.clear()
-        self.connections.close()
+                if isinstance(exc, StoreUnavailable):
+                    raise
 
     def __init__(self, config: RedisConfig | None = None, **options: Any) -> None:
         super().__init__(config, **options)

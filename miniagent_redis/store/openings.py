@@ -197,7 +197,7 @@ class Openings(Threads):
                         "begin_turn", session_id, user_id, *arguments, operation=str(arguments[0])
                     )
                     uncertain = None
-                    patience.is_over()
+                    patience.end()
                     if reply[0] != "busy":
                         return reply
                     left = end - self.clock.monotonic()

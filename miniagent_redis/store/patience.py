@@ -37,7 +37,6 @@ class Patience:
         time.sleep(pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
-    def is_over(self) -> bool:
-        """Note that Redis answers; return whether there was an outage until now."""
-        was, self._since = self._since, None
-        return was is not None
+    def end(self) -> None:
+        """Note that Redis answers."""
+        self._since = None

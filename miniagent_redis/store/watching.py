@@ -72,7 +72,7 @@ class Watching(Events):
                         if left <= 0:
                             return
                         self._wait_for_more(watch, waiting, left)
-                    patience.is_over()
+                    patience.end()
                 except StoreUnavailable as exc:
                     if watch.known is None:
                         raise

@@ -82,12 +82,16 @@ class World:
 
 @frozen
 class Call:
-    """One call; ``may_return`` whether it may end without an error although Redis is away."""
+    """One call; ``may_return`` whether it may end without an error although Redis is away.
+
+    ``commits`` is whether it also saves a turn, once Redis let it begin one.
+    """
 
     make: Callable[[World], Any]
     deadline: float = FIRST
     may_return: bool = False
     again_at_once: bool = True
+    commits: bool = False
 
 
 def _local(make: Callable[[World], Any]) -> Call:
@@ -201,9 +205,9 @@ STORE = {
 }
 MANAGER = {
     "create_or_resume_session": Call(lambda w: w.manager.create_or_resume_session()),
-    "chat": Call(lambda w: w.manager.chat(w.sid, "x")),
-    "run": Call(lambda w: w.manager.run(w.sid, "x")),
-    "stream": Call(lambda w: list(w.manager.stream(w.sid, "x"))),
+    "chat": Call(lambda w: w.manager.chat(w.sid, "x"), commits=True),
+    "run": Call(lambda w: w.manager.run(w.sid, "x"), commits=True),
+    "stream": Call(lambda w: list(w.manager.stream(w.sid, "x")), commits=True),
     "resume_turn": Call(lambda w: w.manager.resume_turn(w.sid)),
     "cancel": Call(lambda w: w.manager.cancel(w.sid)),
     # It is under way: one look finds out, and the last one may take as long.
@@ -220,9 +224,9 @@ AGENT = {
     "on_expire": _local(lambda w: w.agent.on_expire(print)),
     "thread": _local(lambda w: w.agent.thread(w.sid)),
     "forget": _local(lambda w: w.agent.forget("other")),
-    "submit": Call(lambda w: w.agent.submit(w.sid, "x").result(30)),
-    "run": Call(lambda w: w.agent.run(w.sid, "x")),
-    "stream": Call(lambda w: list(w.agent.stream(w.sid, "x"))),
+    "submit": Call(lambda w: w.agent.submit(w.sid, "x").result(30), commits=True),
+    "run": Call(lambda w: w.agent.run(w.sid, "x"), commits=True),
+    "stream": Call(lambda w: list(w.agent.stream(w.sid, "x")), commits=True),
     "resume_turn": Call(lambda w: w.agent.resume_turn(w.sid)),
     "cancel": Call(lambda w: w.agent.cancel(w.sid)),
 }

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from threading import Event
 
 from attrs import define, field
-from calls import CALLS, World, public_methods
+from calls import CALLS, COMMIT_TIMEOUT, World, public_methods
 from fault_report import FaultRun
 from outages import OUTAGES
 from place import LIMIT, Place, is_back
@@ -138,7 +138,8 @@ def _meet(kind: str, dice: random.Random, names: list[str]) -> list[Meeting]:
 def _measure(kind: str, name: str, world: World) -> Meeting:
     call = CALLS[name]
     took, error = _timed(world, call.make)
-    row = Meeting(kind, name, took - call.deadline, error=error)
+    commit = COMMIT_TIMEOUT if call.commits and kind in PARTLY else 0.0
+    row = Meeting(kind, name, took - call.deadline - commit, error=error)
     if kind not in PARTLY | REFUSALS:
         if call.again_at_once and error is not None:
             # A try every second may be made, and then the next call is quick.
