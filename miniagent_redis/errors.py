@@ -248,9 +248,12 @@ class ModelError(MiniAgentError):
     """The model could not answer: refused, failed, timed out or misconfigured.
 
     ``retry_after`` is seconds until its provider takes a request again, where it said so.
+    ``tokens`` are the input, output and cached tokens of the reply that was of no use, as far as
+    the provider told.
     """
 
     retry_after: float | None = None
+    tokens: tuple[int, int, int] = (0, 0, 0)
 
 
 class IncompleteResponse(ModelError):

@@ -23,6 +23,8 @@ import redis
 START_LIMIT = 10.0  # seconds
 STOP_LIMIT = 5.0
 POLL = 0.002
+# Reads until nobody holds the other end of the pipe any more: the system closes it, too.
+_WAIT_AND_KILL = 'read -r _; kill -9 "$1"; shift; rm -rf "$@"'
 
 
 def find_server() -> str | None:
@@ -53,7 +55,7 @@ class RedisServer:
     It keeps nothing on disk unless ``args`` say otherwise (``"--appendonly", "yes"``). ``tcp``
     opens a port on the loopback address besides the socket, and ``url`` then names that port.
     Used as a context manager it is started on entry and removed with its data on exit; a server
-    that was forgotten ends with the interpreter.
+    that was forgotten ends with the interpreter, and one whose interpreter was killed does too.
     """
 
     def __init__(self, *args: str, tcp: bool = False) -> None:
@@ -67,6 +69,7 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}?db=0"
         self._command = [binary, *self._settings(), *args]
         self._process: subprocess.Popen[bytes] | None = None
+        self._leash: Leash | None = None
         self._clients: list[redis.Redis] = []
         self._owner = os.getpid()
         atexit.register(self.close)
@@ -103,6 +106,7 @@ class RedisServer:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self._leash = Leash(self.pid, self.folder)
         deadline = time.monotonic() + START_LIMIT
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -138,6 +142,8 @@ class RedisServer:
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
+        if self._leash is not None:
+            self._leash.release()
         self._process.send_signal(how)
         self._process.send_signal(signal.SIGCONT)
         try:
@@ -145,7 +151,7 @@ class RedisServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process = None
+        self._process = self._leash = None
 
     def pause(self) -> None:
         """Freeze the server: it accepts connections and answers nothing."""
@@ -178,6 +184,30 @@ class RedisServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Leash:
+    """A shell that waits for the end of this process, then kills another and removes its folders.
+
+    It is a process and not PR_SET_PDEATHSIG, which also fires when a mere thread ends.
+    """
+
+    def __init__(self, pid: int, *folders: Path) -> None:
+        # A session of its own: Ctrl-C in the terminal is for the tests.
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", _WAIT_AND_KILL, "leash", str(pid), *map(str, folders)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def release(self) -> None:
+        """Let go, before the number of the process can be another's."""
+        assert self._shell.stdin is not None
+        self._shell.kill()
+        self._shell.wait()
+        self._shell.stdin.close()
 
 
 def _free_port() -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import deepcopy
 from typing import Any, cast
 
-from attrs import frozen
+from attrs import astuple, frozen
 
 from .._mirror import raise_if_cancelled
 from ..clock import Clock, SystemClock
-from ..errors import IncompleteResponse, TurnSuperseded
+from ..errors import IncompleteResponse, ModelError, TurnSuperseded
 from ..llm import DemoModel, ModelRequest, Reply, TextDelta, resolve_model
 from ..models import Event, EventType, Message, ToolResult, Usage
 from ..tools import ToolRegistry, calculator
@@ -131,15 +132,9 @@ class Agent:
                 outcome = None
                 match action:
                     case AskModel(request):
-                        try:
-                            outcome = yield from self._ask(
-                                request, cache, event, check, is_cancelled
-                            )
-                        except IncompleteResponse as exc:
-                            if not exc.text.strip():
-                                raise
-                            broken = exc
-                            outcome = Reply(exc.text, interrupted="incomplete")
+                        outcome, broken = yield from self._ask(
+                            request, cache, event, check, is_cancelled
+                        )
                         yield from _told_of_cache(event, "model", self._cache_name, outcome)
                     case StartTools(calls):
                         for call in calls:
@@ -147,7 +142,7 @@ class Agent:
                                 EventType.TOOL_CALL,
                                 id=call.id,
                                 name=call.name,
-                                arguments=call.arguments,
+                                arguments=deepcopy(call.arguments),  # the tool gets them too
                             )
                         runs = ToolRuns(
                             tools,
@@ -180,10 +175,12 @@ class Agent:
         event: Callable[..., Event],
         check: Callable[[], None],
         is_cancelled: Callable[[], bool],
-    ) -> Generator[Event, None, Reply]:
+    ) -> Generator[Event, None, tuple[Reply, IncompleteResponse | None]]:
+        """Return the reply, or what there is of it; and what broke it off, if that was an error."""
         text: list[str] = []
+        usage = Usage()
         if is_cancelled():
-            return Reply(interrupted="cancelled")
+            return Reply(interrupted="cancelled"), None
 
         def check_waiting() -> None:
             check()
@@ -202,15 +199,22 @@ class Agent:
                 try:
                     piece = next(stream)
                 except StopIteration as end:
-                    return cast(Reply, end.value)
+                    return cast(Reply, end.value), None
                 check()
+                if isinstance(piece, Usage):
+                    usage += piece
                 if isinstance(piece, TextDelta) and piece.text:
                     text.append(piece.text)
                     yield event(EventType.TEXT_DELTA, text=piece.text)
                 if is_cancelled():
-                    return Reply("".join(text), interrupted="cancelled")
+                    return Reply("".join(text), usage=usage, interrupted="cancelled"), None
         except _Cancelled:
-            return Reply(interrupted="cancelled")
+            return Reply(interrupted="cancelled"), None
+        except ModelError as exc:
+            if isinstance(exc, IncompleteResponse) and exc.text.strip():
+                return Reply(exc.text, usage=usage, interrupted="incomplete"), exc
+            exc.tokens = astuple(usage)
+            raise
         finally:
             stream.close()
 

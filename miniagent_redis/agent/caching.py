@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
+from inspect import ismethod
 from typing import Any, Protocol
 
 from attrs import asdict, evolve, frozen
@@ -24,6 +25,7 @@ _FORMAT = 1  # of what is kept; another one never meets this one's entries
 _WHOLE = ("stop", "tool_calls")
 
 Check = Callable[[], None]
+Flight = AbstractContextManager["Entry"]
 
 
 class Entry(Protocol):
@@ -43,12 +45,11 @@ class Cache(Protocol):
     """Finds the entry of a key, or waits for it up to ``timeout`` seconds (None: without end).
 
     ``check`` is called now and then while it waits, to raise when the value is not wanted any more.
-    It must not fail for a reason of its own: then the entry is one to compute.
+    It must not fail for a reason of its own: then the entry is one to compute. When the context is
+    left others need not wait for the value any longer. That may be twice, in different threads.
     """
 
-    def __call__(
-        self, key: str, *, timeout: float | None, check: Check
-    ) -> AbstractContextManager[Entry]: ...
+    def __call__(self, key: str, *, timeout: float | None, check: Check) -> Flight: ...
 
 
 @frozen
@@ -60,11 +61,18 @@ class TurnCache:
     user_id: str | None
 
     def call_tool(
-        self, tools: ToolRegistry, call: ToolCall, *, longest: int, check: Check
+        self,
+        tools: ToolRegistry,
+        call: ToolCall,
+        *,
+        longest: int,
+        check: Check,
+        take_off: Callable[[Flight], None],
     ) -> ToolResult:
         """Return the result of the call, computed by this turn or another one; never an old error.
 
-        ``check`` ends the waiting for another one; there is no other end to it.
+        ``check`` ends the waiting for another one; there is no other end to it. ``take_off`` is
+        given what others wait for when the tool is about to run: to be left if it takes too long.
         """
         tool = tools.get(call.name)
         if self.cache is None or tool is None or tool.cache_ttl is None:
@@ -73,10 +81,13 @@ class TurnCache:
             key = self._tool_key(tool, call, longest)
         except ToolError:  # which the call will tell
             return call_tool(tools, call, longest=longest)
-        with self.cache(key, timeout=None, check=check) as entry:
+        flight = self.cache(key, timeout=None, check=check)
+        with flight as entry:
             if entry.is_hit:
                 saved = round(entry.saved_seconds, 3)
                 return ToolResult(call.id, call.name, entry.value, cached=True, saved_seconds=saved)
+            take_off(flight)
+            check()
             result = call_tool(tools, call, longest=longest)
             if not result.is_error:
                 entry.keep(result.content, tool.cache_ttl)
@@ -109,11 +120,8 @@ class TurnCache:
         return evolve(reply, cached=False)
 
     def _tool_key(self, tool: Tool, call: ToolCall, longest: int) -> str:
-        """Name the result: by the tool as models know it, the arguments, and whose it is.
-
-        Without a user only the session itself may see again what is not shared.
-        """
-        whose = None if tool.shared else [self.user_id, None if self.user_id else self.session_id]
+        """Name the result: by the tool as models know it, the arguments, and whose it is."""
+        whose = None if tool.shared else self._owner()
         arguments = canonical_arguments(tool, call.arguments)
         spec = [tool.name, tool.description, tool.parameters]
         return f"tool:{tool.name}:{_digest(spec, arguments, whose, longest)}"
@@ -121,14 +129,18 @@ class TurnCache:
     def _model_key(self, name: str, request: ModelRequest) -> str:
         tools = [asdict(tool) for tool in request.tools]
         asked = [request.system, _without_ids(request.messages), tools, request.params]
-        return f"model:{name}:{_digest(name, asked, request.user_id)}"
+        return f"model:{name}:{_digest(name, asked, self._owner())}"
+
+    def _owner(self) -> list[str | None]:
+        """Without a user only the session itself may see again what is not shared."""
+        return [self.user_id, None if self.user_id else self.session_id]
 
 
 def cache_name(model: str | Model | ModelFunction) -> str:
     """Return what tells a configured model from all others: its name, or where a function is.
 
     Raises InvalidInput for an object that does not say, by an attribute ``name``, what it is: two
-    of its kind may be set up differently.
+    of its kind may be set up differently. So may those that a method is of.
     """
     if isinstance(model, str):
         return model
@@ -136,7 +148,7 @@ def cache_name(model: str | Model | ModelFunction) -> str:
     if isinstance(name := getattr(model, "name", None), str) and name:
         return f"{kind.__module__}.{kind.__qualname__}:{name}"
     path = getattr(model, "__qualname__", "<")
-    if "<" not in path:  # as in <lambda> and <locals>
+    if "<" not in path and not ismethod(model):  # as in <lambda> and <locals>
         return f"{model.__module__}.{path}"
     raise InvalidInput(
         f"model_cache_ttl needs to know the model from others, and {model!r:.100} does not say",
@@ -168,6 +180,7 @@ def _without_ids(messages: Sequence[Message]) -> list[Any]:
             [[numbers[call.id], call.name, call.arguments] for call in message.tool_calls],
             message.name,
             numbers.get(message.tool_call_id or ""),
+            bool(message.metadata.get("is_error")),
             message.metadata.get("blocks"),
         ]
         for message in messages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
+from math import inf
 from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
@@ -15,7 +16,9 @@ from ..llm import CountTokens, Model, ModelFunction
 OnBusy = Literal["wait", "reject", "interrupt"]
 
 
-def _number(lowest: float, *, above: bool = False, whole: bool = False) -> Any:
+def _number(
+    lowest: float, *, above: bool = False, whole: bool = False, highest: float = inf
+) -> Any:
     """Validate a number; None is fine where it is the default."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -27,6 +30,8 @@ def _number(lowest: float, *, above: bool = False, whole: bool = False) -> Any:
             noun = "a whole number" if whole else "a number"
             limit = f"above {lowest:g}" if above else f"of at least {lowest:g}"
             raise InvalidInput(f"{attribute.name} must be {noun} {limit}, not {value!r}")
+        if value > highest:  # type: ignore[operator]
+            raise InvalidInput(f"{attribute.name} may be {highest:g} at the most, not {value!r}")
 
     return check
 
@@ -69,7 +74,7 @@ def _prices(_: object, attribute: Attribute[Any], value: object) -> None:
 
 
 def _as_tuple(values: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
-    return tuple(values)
+    return tuple(values) if isinstance(values, Iterable) else (values,)
 
 
 _OPTIONAL = {"optional": True}
@@ -109,9 +114,12 @@ class AgentConfig:
     delta_interval: float | None = field(default=0.1, validator=_number(0), metadata=_OPTIONAL)
     """While the model speaks, watchers elsewhere hear of its text so often; None: at the end."""
     model_cache_ttl: float | None = field(
-        default=None, validator=_number(0, above=True), metadata=_OPTIONAL
+        default=None, validator=_number(0, above=True, highest=1e9), metadata=_OPTIONAL
     )
-    """How long a reply of the model may answer the same request of the same user; None: never."""
+    """How long a reply of the model may answer the same request; None: never.
+
+    Of the same user, or, of nobody's session, of that alone.
+    """
     model_timeout: float | None = field(
         default=60.0, validator=_number(0, above=True), metadata=_OPTIONAL
     )

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from ..clock import Clock
 from ..models import ToolCall, ToolResult
 from ..tools import ToolRegistry
-from .caching import TurnCache
+from .caching import Flight, TurnCache
 
 MOST_AT_ONCE = 16  # threads for one reply; further calls wait
 _LOOK_AROUND = 0.05  # seconds between looks at the clock and at whether the turn was cancelled
@@ -32,8 +32,8 @@ class ToolRuns:
 
     Each call runs in a daemon thread with a copy of the caller's context variables. ``timeout``
     is in seconds, for tools that set none; None waits for ever. A thread cannot be killed: a tool
-    that took too long goes on until it ends by itself, but its result is dropped. Results of more
-    than ``longest`` characters are cut.
+    that took too long goes on until it ends by itself, but its result is dropped, and others that
+    wait for the same one need not any longer. Results of more than ``longest`` characters are cut.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class ToolRuns:
         self._cache = cache
         self._waiting = deque(calls)
         self._running: dict[str, tuple[ToolCall, float, float]] = {}  # with timeout and deadline
-        self._finished: SimpleQueue[ToolResult | BaseException] = SimpleQueue()
+        self._flights: dict[str, Flight] = {}  # of running calls for whose results others may wait
+        self._finished: SimpleQueue[tuple[str, ToolResult | BaseException]] = SimpleQueue()
         self._start_more()
 
     def next(self) -> ToolResult:
@@ -68,23 +69,27 @@ class ToolRuns:
         """
         while True:
             self._check()
-            if self._is_cancelled():
-                return self._given_up()
+            cancelled = self._is_cancelled()
             try:
-                finished = self._finished.get(timeout=_LOOK_AROUND)
+                call_id, finished = self._finished.get(timeout=0 if cancelled else _LOOK_AROUND)
             except Empty:
+                if cancelled:
+                    return self._given_up()
                 if (late := self._first_late()) is None:
                     continue
-                finished = late
+                call_id, finished = late.call_id, late
+            if self._running.pop(call_id, None) is None:
+                continue  # it came too late
+            self._land(call_id)
             if isinstance(finished, BaseException):
                 raise finished
-            if self._running.pop(finished.call_id, None) is not None:  # else it came too late
-                self._start_more()
-                return finished
+            self._start_more()
+            return finished
 
     def _given_up(self) -> ToolResult:
         if self._running:
             call, _, _ = self._running.pop(next(iter(self._running)))
+            self._land(call.id)
             text = "cancelled by the user; it may still be running"
         else:
             call, text = self._waiting.popleft(), "cancelled by the user before it was run"
@@ -107,20 +112,33 @@ class ToolRuns:
         """Wait for nothing any more: calls not started are not, those that run go on unheeded."""
         self._waiting.clear()
         self._running.clear()
+        for call_id in list(self._flights):
+            self._land(call_id)
+
+    def _land(self, call_id: str) -> None:
+        if (flight := self._flights.pop(call_id, None)) is not None:
+            flight.__exit__(None, None, None)
 
     def _run(self, call: ToolCall) -> None:
         def check() -> None:
             if call.id not in self._running:
                 raise _NotWanted
 
+        def take_off(flight: Flight) -> None:
+            self._flights[call.id] = flight
+
+        finished: ToolResult | BaseException
         try:
-            self._finished.put(
-                self._cache.call_tool(self._tools, call, longest=self._longest, check=check)
+            finished = self._cache.call_tool(
+                self._tools, call, longest=self._longest, check=check, take_off=take_off
             )
         except _NotWanted:
-            pass
+            return
         except BaseException as exc:
-            self._finished.put(exc)
+            finished = exc
+        finally:
+            self._flights.pop(call.id, None)
+        self._finished.put((call.id, finished))
 
     def _first_late(self) -> ToolResult | None:
         now = self._clock.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
@@ -11,12 +12,12 @@ from attrs import define
 from ..models import Message, Usage
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
 from .blocks import Layout, pieces
-from .parts import Media, content_parts, content_text
-from .provider import ProviderModel
-from .sending import START, read_call, sendable
+from .parts import WEB_IMAGES, Media, content_parts, content_text
+from .provider import NO_KEY, ProviderModel, only_short_waits
+from .sending import START, encodable, read_call, sendable
 
-PROVIDER = "anthropic"
 MAX_TOKENS = 8192  # the API wants a number; models still offered can give at least so many
+_HOST = "api.anthropic.com"
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REASONS = {
     "end_turn": "stop",
@@ -30,20 +31,27 @@ _REASONS = {
 class AnthropicModel(ProviderModel):
     """A model by Anthropic's messages; ``options`` are those of ``messages.create``."""
 
-    provider = PROVIDER
+    provider = "anthropic"
     sdk = "anthropic"
     key_variables = ("ANTHROPIC_API_KEY",)
+    secret_variables = ("ANTHROPIC_AUTH_TOKEN",)
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
-        client = sdk.Anthropic(api_key=key, base_url=self._base_url)
+        if key == NO_KEY and os.environ.get("ANTHROPIC_AUTH_TOKEN"):
+            key = None  # then the SDK sends the token
+        http = sdk.DefaultHttpxClient(event_hooks={"response": [only_short_waits]})
+        client = sdk.Anthropic(api_key=key, base_url=self._base_url, http_client=http)
         ways = (getattr(client, way, None) for way in ("api_key", "auth_token", "credentials"))
         if not any(ways):
             raise self._no_key()
         return client
 
     def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
-        system, messages = anthropic_messages(request)
-        params: dict[str, Any] = {"max_tokens": MAX_TOKENS, **request.params}
+        host = client.base_url.host  # whose signatures others do not know
+        provider = self.provider if host == _HOST else f"{self.provider}@{host}"
+        system, messages = anthropic_messages(request, provider)
+        params: dict[str, Any] = {"max_tokens": MAX_TOKENS, "timeout": request.timeout}
+        params |= request.params
         options = dict(self.options)
         if "temperature" in params:  # the API takes it for many models, the SDK has no name for it
             body = {"temperature": params.pop("temperature")}
@@ -60,37 +68,32 @@ class AnthropicModel(ProviderModel):
             params["tool_choice"] = {"type": "none"}
         if tools:
             params["tools"] = tools
-        with client.messages.create(
-            model=self.model,
-            messages=messages,
-            stream=True,
-            timeout=request.timeout,
-            **params | options,
-        ) as events:
-            yield from _events(events)
+        params |= {**options, "model": self.model, "messages": messages, "stream": True}
+        with client.messages.create(**encodable(params)) as events:
+            yield from _events(events, provider)
 
 
-def anthropic_messages(request: ModelRequest) -> tuple[str, list[dict[str, Any]]]:
+def anthropic_messages(request: ModelRequest, provider: str) -> tuple[str, list[dict[str, Any]]]:
     """Return the system prompt and the messages: roles in turn, the user's first.
 
     Messages of the role system go to the prompt, since there is no such role.
     """
     system = [request.system] if request.system else []
     messages: list[dict[str, Any]] = []
-    for message in sendable(request.messages, _ID):
+    for message in sendable(request.messages, provider, _ID):
         if message.role == "system":
             system.append(content_text(message.content))
             continue
         role = "assistant" if message.role == "assistant" else "user"
         if not messages or messages[-1]["role"] != role:
             messages.append({"role": role, "content": []})
-        messages[-1]["content"] += _blocks(message)
+        messages[-1]["content"] += _blocks(message, provider)
     if messages and messages[0]["role"] == "assistant":
         messages.insert(0, {"role": "user", "content": [{"type": "text", "text": START}]})
     return "\n\n".join(system), messages
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
+def _blocks(message: Message, provider: str) -> list[dict[str, Any]]:
     if message.role == "user":
         return [_part(part) for part in content_parts(message.content)]
     if message.role == "tool":
@@ -101,14 +104,14 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         }
         return [result | {"is_error": True} if message.metadata.get("is_error") else result]
     blocks: list[dict[str, Any]] = []
-    for piece in pieces(message, PROVIDER):
+    for piece in pieces(message, provider):
         if piece.own is not None:
             blocks.append(piece.own)
         elif (call := piece.call) is not None:
             use = {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
-            blocks.append(use)
+            blocks.append(use | piece.extra)
         elif piece.text.strip():
-            blocks.append({"type": "text", "text": piece.text})
+            blocks.append({"type": "text", "text": piece.text, **piece.extra})
     return blocks
 
 
@@ -118,7 +121,7 @@ def _part(part: str | Media) -> dict[str, Any]:
     source = {"type": "base64", "media_type": part.mime_type, "data": part.data}
     if part.url:
         source = {"type": "url", "url": part.url}
-    if part.kind == "image":
+    if part.kind == "image" and part.mime_type in WEB_IMAGES:
         return {"type": "image", "source": source}
     name = {"title": part.name} if part.name else {}
     if part.mime_type == "application/pdf":
@@ -143,32 +146,39 @@ class _Open:
     json: str = ""
 
 
-def _events(events: Iterable[Any]) -> Iterator[ModelEvent]:
-    layout = Layout(PROVIDER)
-    usage: dict[str, int] = {}
+def _events(events: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
+    layout = Layout(provider)
+    counts: dict[str, int] = {}
+    told = Usage()
     blocks: dict[int, _Open] = {}
     reason: str | None = None
+    is_over = False
     for event in events:
+        text = ""
         match event.type:
             case "message_start":
-                usage |= _counts(event.message.usage)
+                counts |= _counts(event.message.usage)
+                told = _usage(counts)
+                yield told  # what was asked is paid for, whatever becomes of the answer
             case "content_block_start":
                 blocks[event.index] = _Open(event.content_block.to_dict())
-                if text := getattr(event.content_block, "text", None):
-                    yield TextDelta(text)
+                text = getattr(event.content_block, "text", None) or ""
             case "content_block_delta":
                 _add(blocks[event.index], event.delta)
-                if event.delta.type == "text_delta" and event.delta.text:
-                    yield TextDelta(event.delta.text)
+                if event.delta.type == "text_delta":
+                    text = event.delta.text
             case "content_block_stop":
                 yield from _finished(blocks.pop(event.index), layout)
             case "message_delta":
-                usage |= _counts(event.usage)
+                counts |= _counts(event.usage)
                 reason = event.delta.stop_reason or reason
-            case "message_stop" if reason is not None:
-                yield from layout.blocks()
-                yield _usage(usage)
-                yield Finish(_REASONS.get(reason, reason))
+            case "message_stop":
+                is_over = True
+        yield TextDelta(text)
+    if is_over and reason is not None:
+        yield from layout.blocks()
+        yield _usage(counts) - told
+        yield Finish(_REASONS.get(reason, reason))
 
 
 def _add(open_block: _Open, delta: Any) -> None:
@@ -182,23 +192,30 @@ def _add(open_block: _Open, delta: Any) -> None:
             block["thinking"] = block.get("thinking", "") + delta.thinking
         case "signature_delta":
             block["signature"] = delta.signature
+        case "citations_delta":
+            block["citations"] = [*(block.get("citations") or ()), delta.citation.to_dict()]
 
 
 def _finished(open_block: _Open, layout: Layout) -> Iterator[ModelEvent]:
     block = open_block.block
     match block["type"]:
         case "text":
-            layout.text(block["text"])
+            layout.text(block["text"], **_added(block, "text"))
         case "tool_use":
             call = read_call(block["id"], block["name"], open_block.json)
             if not open_block.json:  # some servers send it in one piece
                 call.arguments.update(block.get("input") or {})
-            layout.call(call.id)
+            layout.call(call.id, **_added(block, "id", "name", "input"))
             yield call
         case _:
             if open_block.json:
                 block["input"] = read_call("", block.get("name", ""), open_block.json).arguments
             layout.own(block)
+
+
+def _added(block: dict[str, Any], *stored: str) -> dict[str, Any]:
+    """Return what the vendor says of a block beside what is stored anyway, like citations."""
+    return {key: value for key, value in block.items() if value and key not in ("type", *stored)}
 
 
 def _counts(usage: Any) -> dict[str, int]:

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from ..models import Message, ToolCall
 from .base import Block
+from .parts import content_text
 
 
 def own_blocks(message: Message, provider: str) -> Iterator[dict[str, Any]]:
@@ -72,7 +73,8 @@ def pieces(message: Message, provider: str) -> Iterator[Piece]:
     Of a reply by another provider, that is the text and then the calls. Calls that are not in the
     message any more are passed over.
     """
-    text = message.text
+    content = message.content
+    text = content if isinstance(content, str) else content_text(content)
     calls = {call.id: call for call in message.tool_calls}
     for data in own_blocks(message, provider):
         for entry in data.get("order", ()):

@@ -13,15 +13,15 @@ from .base import Finish, ModelEvent, ModelRequest, TextDelta
 from .blocks import Layout, Piece, pieces
 from .parts import Media, content_parts, content_text
 from .provider import ProviderModel
-from .sending import START, sendable
+from .sending import ANY_ID, START, encodable, sendable
 
 PROVIDER = "gemini"
-_ANY_ID = re.compile(".+", re.DOTALL)
 _REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
 _SIGNATURE = "thought_signature"
 # By Google's documentation, for calls in the current turn that its newer models did not make.
 _FOREIGN = b"skip_thought_signature_validator"
-_WITHOUT_SIGNATURES = re.compile("gemini-[12]")
+_WITHOUT_SIGNATURES = re.compile("(models/)?gemini-[12]")
+_TAKEN = re.compile(r"image/(png|jpeg|webp|heic|heif)|(audio|video|text)/.+|application/pdf")
 # The SDK does not repeat by itself unless told to. Not after 429: it would not wait long enough.
 _RETRIES = {"attempts": 3, "http_status_codes": [408, 500, 502, 503, 504]}
 _SERVER_TIMEOUT = "600"  # seconds for the whole answer; the SDK would send our limit for a silence
@@ -65,10 +65,13 @@ class GeminiModel(ProviderModel):
             config["tools"] = [{"function_declarations": declarations}]
         names = {"max_tokens": "max_output_tokens"}
         config |= {names.get(name, name): value for name, value in request.params.items()}
+        try:
+            checked = self._import().types.GenerateContentConfig(**encodable(config | self.options))
+        except ValueError as exc:  # of pydantic, for an option that there is not
+            raise TypeError(str(exc)) from None
+        stream = client.models.generate_content_stream
         with closing(
-            client.models.generate_content_stream(
-                model=self.model, contents=contents, config=config | self.options
-            )
+            stream(model=self.model, contents=encodable(contents), config=checked)
         ) as chunks:
             yield from _events(chunks)
 
@@ -78,7 +81,7 @@ def gemini_contents(request: ModelRequest, model: str) -> tuple[str, list[dict[s
     system = [request.system] if request.system else []
     contents: list[dict[str, Any]] = []
     given: set[str | None] = set()  # ids that are Google's own
-    messages = sendable(request.messages, _ANY_ID)
+    messages = sendable(request.messages, PROVIDER, ANY_ID)
     asked = max((n for n, message in enumerate(messages) if message.role == "user"), default=-1)
     for number, message in enumerate(messages):
         if message.role == "system":
@@ -116,6 +119,8 @@ def _parts(
 def _part(part: str | Media) -> dict[str, Any]:
     if isinstance(part, str):
         return {"text": part}
+    if not _TAKEN.fullmatch(part.mime_type):
+        return {"text": part.left_out()}
     if part.url:
         return {"file_data": {"file_uri": part.url, "mime_type": part.mime_type}}
     return {"inline_data": {"data": part.decoded(), "mime_type": part.mime_type}}
@@ -139,10 +144,12 @@ def _restored(piece: Piece) -> dict[str, Any]:
 def _events(chunks: Iterable[Any]) -> Iterator[ModelEvent]:
     layout = Layout(PROVIDER)
     has_calls = False
-    usage: Any = None
+    usage = Usage()
     finish: str | None = None
     for chunk in chunks:
-        usage = chunk.usage_metadata or usage
+        if chunk.usage_metadata and (counted := _usage(chunk.usage_metadata)) != usage:
+            yield counted - usage  # each tells of all so far
+            usage = counted
         if chunk.prompt_feedback and chunk.prompt_feedback.block_reason:
             finish = chunk.prompt_feedback.block_reason.value
         for candidate in (chunk.candidates or ())[:1]:
@@ -152,17 +159,20 @@ def _events(chunks: Iterable[Any]) -> Iterator[ModelEvent]:
                 for event in _read(part, layout):
                     has_calls = has_calls or isinstance(event, ToolCall)
                     yield event
+        yield TextDelta("")
     yield from layout.blocks()
-    if usage is not None:
-        counts = usage.model_dump()
-        yield Usage(
-            _sum(counts, "prompt_token_count", "tool_use_prompt_token_count"),
-            _sum(counts, "candidates_token_count", "thoughts_token_count"),
-            _sum(counts, "cached_content_token_count"),
-        )
     if finish is not None:
         reason = _REASONS.get(finish, finish)
         yield Finish("tool_calls" if has_calls and reason == "stop" else reason)
+
+
+def _usage(metadata: Any) -> Usage:
+    counts = metadata.model_dump()
+    return Usage(
+        _sum(counts, "prompt_token_count", "tool_use_prompt_token_count"),
+        _sum(counts, "candidates_token_count", "thoughts_token_count"),
+        _sum(counts, "cached_content_token_count"),
+    )
 
 
 def _read(part: Any, layout: Layout) -> Iterator[ModelEvent]:

@@ -16,12 +16,12 @@ from attrs import define, field
 from ..models import Message, Usage, new_id
 from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
 from .blocks import own_blocks
-from .parts import Media, content_parts, content_text
-from .provider import ProviderModel
-from .sending import read_call, sendable
+from .parts import WEB_IMAGES, Media, content_parts, content_text
+from .provider import ProviderModel, only_short_waits
+from .sending import ANY_ID, encodable, read_call, sendable
 
+_HOST = "api.openai.com"
 _ID = re.compile(r"[\x21-\x7e]{1,40}")
-_REASONS = {"function_call": "tool_calls"}
 _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 # What compatible servers add to a reply, and want back; OpenAI itself adds nothing.
 _REASONING_TEXT = ("reasoning_content", "reasoning")
@@ -34,15 +34,18 @@ class OpenAIModel(ProviderModel):
     provider = "openai"
     sdk = "openai"
     key_variables = ("OPENAI_API_KEY",)
+    address_variable = "OPENAI_BASE_URL"
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
-        return sdk.OpenAI(api_key=key, base_url=self._base_url)
+        http = sdk.DefaultHttpxClient(event_hooks={"response": [only_short_waits]})
+        return sdk.OpenAI(api_key=key, base_url=self._base_url, http_client=http)
 
     def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
         host = str(client.base_url.host)
-        is_openai = host == "api.openai.com"
-        provider = "openai" if is_openai else f"openai@{host}"
-        params = dict(request.params)
+        is_openai = host == _HOST or host.endswith("." + _HOST)
+        provider = self.provider if is_openai else f"{self.provider}@{host}"
+        params: dict[str, Any] = {"stream_options": {"include_usage": True}}
+        params |= {"timeout": request.timeout, **request.params}
         if is_openai and "max_tokens" in params:  # its newer models refuse the old name
             params["max_completion_tokens"] = params.pop("max_tokens")
         if request.tools:
@@ -57,21 +60,17 @@ class OpenAIModel(ProviderModel):
                 }
                 for tool in request.tools
             ]
-        with client.chat.completions.create(
-            model=self.model,
-            messages=chat_messages(request, provider),
-            stream=True,
-            stream_options={"include_usage": True},
-            timeout=request.timeout,
-            **params | self.options,
-        ) as chunks:
+        messages = chat_messages(request, provider)
+        params |= {**self.options, "model": self.model, "messages": messages, "stream": True}
+        with client.chat.completions.create(**encodable(params)) as chunks:
             yield from _events(chunks, provider)
 
 
 def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
     """Return the conversation as OpenAI's messages."""
     system = [{"role": "system", "content": request.system}] if request.system else []
-    return system + [_message(message, provider) for message in sendable(request.messages, _ID)]
+    messages = sendable(request.messages, provider, _ID if provider == "openai" else ANY_ID)
+    return system + [_message(message, provider) for message in messages]
 
 
 def _message(message: Message, provider: str) -> dict[str, Any]:
@@ -89,13 +88,13 @@ def _message(message: Message, provider: str) -> dict[str, Any]:
     parts = content_parts(message.content)
     if isinstance(message.content, str) or not any(isinstance(part, Media) for part in parts):
         return {"role": "user", "content": content_text(message.content)}
-    return {"role": "user", "content": [_part(part) for part in parts]}
+    return {"role": "user", "content": [_part(part, provider) for part in parts]}
 
 
-def _part(part: str | Media) -> dict[str, Any]:
+def _part(part: str | Media, provider: str) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    if part.kind == "image":
+    if part.kind == "image" and (part.mime_type in WEB_IMAGES or provider != "openai"):
         return {"type": "image_url", "image_url": {"url": part.data_url}}
     if part.kind == "audio" and part.data and part.mime_type in _AUDIO:
         audio = {"data": part.data, "format": _AUDIO[part.mime_type]}
@@ -130,6 +129,7 @@ def _reply(message: Message, provider: str) -> dict[str, Any]:
 
 @define
 class _Call:
+    index: int | None
     id: str = ""
     name: str = ""
     arguments: str = ""
@@ -137,26 +137,27 @@ class _Call:
 
 
 def _events(chunks: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
-    calls: dict[int, _Call] = {}
+    calls: list[_Call] = []
     own: dict[str, Any] = {}
     usage: Any = None
     finish: str | None = None
     for chunk in chunks:
+        text = ""
         usage = getattr(chunk, "usage", None) or usage
         for choice in (chunk.choices or ())[:1]:
             finish = choice.finish_reason or finish
             delta = choice.delta
             if delta is None:
                 continue
-            if text := delta.content or getattr(delta, "refusal", None):
-                yield TextDelta(text)
+            text = delta.content or getattr(delta, "refusal", None) or ""
             for piece in delta.tool_calls or ():
                 _add_call(calls, piece)
             _add_reasoning(own, delta.model_extra or {})
-    for call in calls.values():
+        yield TextDelta(text)
+    for call in calls:
         call.id = call.id or new_id()
         yield read_call(call.id, call.name, call.arguments)
-    added = {call.id: call.added for call in calls.values() if call.added}
+    added = {call.id: call.added for call in calls if call.added}
     if own or added:
         yield Block(provider, {"message": own, "calls": added})
     if usage is not None:
@@ -167,18 +168,32 @@ def _events(chunks: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
             getattr(details, "cached_tokens", None) or 0,
         )
     if finish is not None:
-        yield Finish("tool_calls" if calls and finish == "stop" else _REASONS.get(finish, finish))
+        yield Finish("tool_calls" if calls and finish == "stop" else finish)
 
 
-def _add_call(calls: dict[int, _Call], piece: Any) -> None:
-    # Some servers leave the index out, and send each call whole.
-    index = len(calls) if piece.index is None else piece.index
-    call = calls.setdefault(index, _Call())
+def _add_call(calls: list[_Call], piece: Any) -> None:
+    begun = [call for call in calls if call.index == piece.index is not None]
+    call = begun[-1] if begun else None
+    if call is None or _is_another(call, piece):
+        call = _Call(piece.index)
+        calls.append(call)
     call.id = call.id or piece.id or ""
     call.added |= {key: value for key, value in (piece.model_extra or {}).items() if value}
     if piece.function is not None:
         call.name = call.name or piece.function.name or ""
         call.arguments += piece.function.arguments or ""
+
+
+def _is_another(call: _Call, piece: Any) -> bool:
+    """Whether a call begins with this piece, though its index is that of ``call``.
+
+    Google's server and others say 0 of each call, with ids or without, and send each call whole.
+    """
+    if piece.function is None or not piece.function.name:
+        return False
+    if call.id or piece.id:
+        return bool(piece.id) and piece.id != call.id
+    return bool(call.arguments)
 
 
 def _add_reasoning(own: dict[str, Any], extra: dict[str, Any]) -> None:

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+import re
 from typing import Any
 
 from attrs import frozen
 
 from ..errors import InvalidInput
 
+WEB_IMAGES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
+_DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,(.*)", re.DOTALL)
 _KINDS = {"image": "image/png", "audio": "audio/wav", "file": "application/octet-stream"}
 
 
@@ -73,4 +76,6 @@ def _part(part: dict[str, Any]) -> str | Media:
     if kind not in _KINDS or not (data or url):
         return f"[a part of type {kind!r} left out: it is not known here]"
     guessed = mimetypes.guess_type(name or url.partition("?")[0])[0]
+    if inside := _DATA_URL.fullmatch(url):
+        guessed, data, url = inside[1], inside[2], ""
     return Media(kind, part.get("mime_type") or guessed or _KINDS[kind], data, url, name)

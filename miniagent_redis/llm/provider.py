@@ -8,22 +8,27 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
+from math import isfinite, isnan
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import finalize
 
 from ..errors import IncompleteResponse, InvalidInput, MiniAgentError, ModelError
 from ..forking import anew_in_child
-from .base import ModelEvent, ModelRequest, TextDelta
+from ..models import ToolCall, Usage
+from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
 
 NO_KEY = "none"  # what a server of one's own is given for a key
 _LONGEST_CAUSE = 500  # characters
+_SHORTEST_KEY = 8  # shorter ones are no secrets, but words like "none"
 _parents: list[Any] = []  # clients of the parent process: closing one here could wait for ever
 
 
@@ -39,6 +44,10 @@ class ProviderModel(ABC):
     sdk: ClassVar[str]
     """The module; its package is installed by the extra named like the provider."""
     key_variables: ClassVar[tuple[str, ...]]
+    secret_variables: ClassVar[tuple[str, ...]] = ()
+    """What else must be in no message."""
+    address_variable: ClassVar[str] = ""
+    """What leads the SDK elsewhere than to the provider, where no key may be needed."""
 
     def __init__(
         self, model: str, *, base_url: str | None = None, api_key: str | None = None, **options: Any
@@ -82,18 +91,20 @@ class ProviderModel(ABC):
         return f"<{type(self).__name__} {self.name}>"
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
-        text: list[str] = []
+        heard: list[str] = []
         try:
             with closing(self._answer(self._client(), request)) as events:
                 for event in events:
-                    if isinstance(event, TextDelta):
-                        text.append(event.text)
+                    _check(event)
+                    heard.append(event.text if isinstance(event, TextDelta) else "")
                     yield event
-            return
+            if heard:
+                return
+            error = ModelError(f"{self.name} sent no answer", hint="check the address")
         except MiniAgentError:
             raise
         except Exception as exc:
-            error = self._explain(exc, request, "".join(text))
+            error = self._explain(exc, request, heard)
         raise error  # not from the SDK's, which holds the request with its key
 
     @abstractmethod
@@ -102,13 +113,16 @@ class ProviderModel(ABC):
 
     @abstractmethod
     def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
-        """Send the request and yield what comes back; Finish only if the end was reached."""
+        """Send the request and yield what comes back; Finish only if the end was reached.
+
+        Pieces that are no text are told as an empty TextDelta: the turn can be cancelled there.
+        """
 
     def _client(self) -> Any:
         with self._lock:
             if self._sdk_client is None:
                 key = self._key()
-                if key is None and self._base_url:
+                if key is None and (self._base_url or os.environ.get(self.address_variable)):
                     key = NO_KEY
                 if key is None and any(os.environ.get(name) for name in self.key_variables):
                     raise self._no_key()  # only blanks, which the SDKs would send
@@ -151,11 +165,11 @@ class ProviderModel(ABC):
             hint=f"set the environment variable {self.key_variables[0]}",
         )
 
-    def _explain(self, exc: Exception, request: ModelRequest, text: str) -> ModelError:
-        problem, hint = self._meaning(exc, request)
+    def _explain(self, exc: Exception, request: ModelRequest, heard: list[str]) -> ModelError:
+        problem, hint = self._meaning(exc, request, is_answering=bool(heard))
         cause = self._without_secrets(_said(exc))[:_LONGEST_CAUSE]
         error: ModelError
-        if text:
+        if text := "".join(heard):
             problem, cause = f"the answer of {self.name} broke off", f"{problem}: {cause}"
             error = IncompleteResponse(problem, text=text, cause=cause, hint=hint)
         else:
@@ -163,11 +177,13 @@ class ProviderModel(ABC):
         error.retry_after = _retry_after(exc)
         return error
 
-    def _meaning(self, exc: Exception, request: ModelRequest) -> tuple[str, str]:
+    def _meaning(
+        self, exc: Exception, request: ModelRequest, *, is_answering: bool
+    ) -> tuple[str, str]:
         """Return the problem and what to do about it."""
         kinds = {kind.__name__ for kind in type(exc).__mro__}
         again = "send the message again"
-        if isinstance(exc, TypeError):
+        if isinstance(exc, TypeError) and not is_answering:
             return f"{self.name} cannot be asked like this", "check the options of the model"
         # By name, since the SDKs let errors of several HTTP libraries through.
         if kinds & {"APITimeoutError", "TimeoutException"}:
@@ -176,7 +192,7 @@ class ProviderModel(ABC):
         if kinds & {"APIConnectionError", "TransportError"}:
             return f"the connection to {self.name} failed", "check the network and the address"
         match _status(exc):
-            case 401 | 403:
+            case 401 | 402 | 403:
                 key = " or ".join(self.key_variables)
                 return f"{self.name} refused the key", f"check {key}, and what the key may do"
             case 404:
@@ -185,7 +201,7 @@ class ProviderModel(ABC):
                 wait = _retry_after(exc)
                 when = "later" if wait is None else f"in {wait:g} s"
                 return f"{self.name} takes no more requests for now", f"{again} {when}"
-            case int(status) if 400 <= status < 500:
+            case int(status) if 400 <= status < 500 and status not in (408, 409):
                 hint = "if the conversation is too long, set AgentConfig.max_context_tokens"
                 return f"{self.name} refused the request", hint
             case int():
@@ -193,12 +209,22 @@ class ProviderModel(ABC):
         return f"{self.name} sent what cannot be read", again
 
     def _without_secrets(self, text: str) -> str:
-        password = urlsplit(self._base_url or "").password
-        keys = (self._api_key, password, *(os.environ.get(name) for name in self.key_variables))
-        for key in keys:
-            if key and key.strip():
-                text = text.replace(key.strip(), "***")
+        variables = (*self.key_variables, *self.secret_variables)
+        keys = (self._api_key, *(os.environ.get(name) for name in variables))
+        secrets = [key.strip() for key in keys if key and len(key.strip()) >= _SHORTEST_KEY]
+        for secret in (*secrets, urlsplit(self._base_url or "").password):
+            text = text.replace(secret, "***") if secret else text
         return text
+
+
+def _check(event: ModelEvent) -> None:
+    """Raise ValueError for what no vendor sends, since the SDKs do not look at it."""
+    match event:
+        case TextDelta(str()) | ToolCall(str(), str(), dict()) | Block() | Finish(str()):
+            return
+        case Usage(int(), int(), int()):
+            return
+    raise ValueError(f"a strange {type(event).__name__}: {event!r:.100}")
 
 
 def _is_installed(module: str) -> bool:
@@ -218,7 +244,7 @@ def _status(exc: Exception) -> int | None:
     for status in (getattr(exc, "status_code", None), getattr(exc, "code", None)):
         if isinstance(status, int) and status >= 400:
             return status
-    return 500 if type(exc).__name__ == "APIError" else None
+    return 500 if type(exc).__name__ in ("APIError", "APIStatusError") else None
 
 
 def _said(exc: Exception) -> str:
@@ -226,18 +252,41 @@ def _said(exc: Exception) -> str:
     body = getattr(exc, "body", None)
     error = body.get("error", body) if isinstance(body, Mapping) else None
     message = error.get("message") if isinstance(error, Mapping) else None
-    said = str(message or getattr(exc, "message", None) or exc) or type(exc).__name__
+    said = " ".join(str(message or getattr(exc, "message", None) or exc).split())
+    said = said or type(exc).__name__
     status = _status(exc)
     return said if status is None else f"{status}: {said}"
 
 
 def _retry_after(exc: Exception) -> float | None:
     """Return the seconds to wait, from the headers or from Google's RetryInfo."""
-    headers = getattr(getattr(exc, "response", None), "headers", None) or {}
-    delay = str(headers.get("retry-after") or "")
-    if found := re.search(r"'retryDelay': '(\d+(?:\.\d+)?)s'", str(getattr(exc, "details", ""))):
-        delay = delay or found[1]
+    found = re.search(r"'retryDelay': '(\d+(?:\.\d+)?)s'", str(getattr(exc, "details", "")))
+    told = _told_to_wait(getattr(getattr(exc, "response", None), "headers", None) or {})
+    return float(found[1]) if told is None and found else told
+
+
+def _told_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that headers tell to wait (RFC 9110: a number or a date), if they do."""
+    told = headers.get("retry-after") or ""
     try:
-        return max(float(delay), 0.0)
-    except ValueError:  # none, or a date
+        seconds = float(headers.get("retry-after-ms") or "nan") / 1000
+        if isnan(seconds):
+            seconds = float(told) if told[:1].isdigit() else _seconds_until(told)
+    except ValueError:
         return None
+    return max(seconds, 0.0) if isfinite(seconds) else None
+
+
+def _seconds_until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - time.time()
+
+
+def only_short_waits(response: Any) -> None:
+    """Forbid the SDK a retry for which it would wait longer than the model may keep silent.
+
+    A hook for the responses of its HTTP client; it knows this header, and sleeps unheeding.
+    """
+    wait = _told_to_wait(response.headers)
+    limit = response.request.extensions.get("timeout", {}).get("read")
+    if wait is not None and limit is not None and wait > limit:
+        response.headers["x-should-retry"] = "false"

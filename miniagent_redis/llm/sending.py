@@ -16,18 +16,23 @@ from attrs import evolve
 
 from ..errors import ModelError
 from ..models import Message, ToolCall
+from .blocks import own_blocks
 from .parts import content_parts
 
 EMPTY = "(empty message)"
 START = "(start of the conversation)"
+ANY_ID = re.compile(".+", re.DOTALL)  # some servers hide in theirs what they want back
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def sendable(messages: Iterable[Message], valid_id: re.Pattern[str]) -> list[Message]:
+def sendable(
+    messages: Iterable[Message], provider: str, valid_id: re.Pattern[str]
+) -> list[Message]:
     """Return the messages without those that say nothing, and with ids and names that are valid.
 
-    An id that matches ``valid_id`` and was not there before stays as it is; the others become a
-    digest, the same in each request. An empty message of a user stays, as ``EMPTY``.
+    An id that matches ``valid_id`` and was not there before stays as it is, and so do all those
+    beside blocks of the provider's own; the others become a digest, the same in each request. An
+    empty message of a user stays, as ``EMPTY``.
     """
     sent: list[Message] = []
     used: set[str] = set()
@@ -37,9 +42,12 @@ def sendable(messages: Iterable[Message], valid_id: re.Pattern[str]) -> list[Mes
             call_id = renamed.get(message.tool_call_id, message.tool_call_id)
             sent.append(evolve(message, tool_call_id=call_id, name=_tool_name(message.name)))
         elif message.tool_calls:
+            is_own = any(own_blocks(message, provider))
             renamed = {
-                call.id: _valid(call.id, message, valid_id, used) for call in message.tool_calls
+                call.id: call.id if is_own else _valid(call.id, message, valid_id, used)
+                for call in message.tool_calls
             }
+            used |= {*renamed.values()}
             calls = (
                 evolve(call, id=renamed[call.id], name=_tool_name(call.name))
                 for call in message.tool_calls
@@ -54,8 +62,8 @@ def sendable(messages: Iterable[Message], valid_id: re.Pattern[str]) -> list[Mes
 
 def _valid(call_id: str, message: Message, valid: re.Pattern[str], used: set[str]) -> str:
     if not valid.fullmatch(call_id) or call_id in used:
-        call_id = "call_" + sha256(f"{message.id} {call_id}".encode()).hexdigest()[:24]
-    used.add(call_id)
+        named = f"{message.id} {call_id}".encode("utf-8", "surrogatepass")
+        return "call_" + sha256(named).hexdigest()[:24]
     return call_id
 
 
@@ -63,11 +71,26 @@ def _tool_name(name: str | None) -> str:
     return _NAME.sub("_", name or "")[:64] or "tool"
 
 
+def encodable(value: Any) -> Any:
+    """Return what goes into a request, with U+FFFD for what of its text UTF-8 cannot hold.
+
+    That is half a surrogate pair; the two halves of one, next to each other, become a character.
+    """
+    match value:
+        case str() if not value.isascii():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [encodable(item) for item in value]
+        case dict():
+            return {encodable(key): encodable(item) for key, item in value.items()}
+    return value
+
+
 def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
     """Return the call whose arguments came as JSON. Raises ModelError if they are no object."""
     try:
         read: Any = json.loads(arguments) if arguments.strip() else {}
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         read, cause = None, str(exc)
     else:
         cause = f"they are {type(read).__name__}, not an object"

@@ -18,11 +18,15 @@ if length ~= count then
   return {nonce, 'miscounted', count, length}
 end
 local turn, new, staged = ARGV[5], not open_turn, {}
-if open_turn and not (open_turn == turn and holder == ARGV[6]) then
-  if lease <= now then
+local again = holder == ARGV[6] -- an earlier try has begun it, or taken it over
+if open_turn and not (again and open_turn == turn) then
+  if again or lease <= now then
     staged = redis.call('LRANGE', KEYS[3], 0, -1)
     new = #staged == 0 -- lost: there is nothing to go on with
     turn = new and turn or open_turn
+    if not new and not again then
+      emit('turn_resumed', turn, staged[1], version)
+    end
   elseif ARGV[8] == 'interrupt' then
     new = true
   else
@@ -45,6 +49,7 @@ if new then
   end
   if open_turn then
     close_turn()
+    emit('turn_failed', open_turn, '', version, true)
   end
   redis.call('RPUSH', KEYS[3], ARGV[14])
   emit('turn_started', turn, ARGV[14], version)

@@ -5,7 +5,7 @@
 --       before, ids of the last requests
 -- ARGV  1 nonce  2 now in ms, or ''  3 id of the request, or ''
 --       4… for each key  limit, window in ms, cost (what must still fit), what is to be counted
--- Returns  nonce 'ok' {remaining, for each key}   now, or earlier by the same id
+-- Returns  nonce 'ok' {remaining, for each key} now   counted now, or earlier by the same id
 --          nonce 'limited' i ms: until the request can pass, by the key that takes longest
 --          nonce 'wrongtype' key type
 for i = 1, #KEYS do
@@ -24,8 +24,10 @@ local counters, left, seen, longest, slowest = {}, {}, false, 0, 0
 for i = 1, #KEYS do
   local limit, window = tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1])
   local cost = tonumber(ARGV[4 * i + 2])
-  local start = now - now % window
   local kept = redis.call('HMGET', KEYS[i], 'start', 'current', 'previous', 'ids')
+  local ahead = (tonumber(kept[1]) or 0) - now
+  local at = now + (ahead > 0 and ahead <= window and ahead or 0) -- the clock may have gone back
+  local start = at - at % window
   local ids, current, previous = kept[4] or '', 0, 0
   if tonumber(kept[1]) == start then
     current, previous = tonumber(kept[2]), tonumber(kept[3])
@@ -34,7 +36,7 @@ for i = 1, #KEYS do
   end
   seen = seen or id ~= '' and string.find(ids, id, 1, true)
   counters[i] = {start = start, current = current, previous = previous, ids = ids, window = window}
-  local used = math.floor(previous * (start + window - now) / window + current)
+  local used = math.floor(previous * (start + window - at) / window + current)
   left[i] = limit - used
   if used + cost > limit then
     -- The estimate has to fall below free + 1: in this window, or when `current` is `previous`.
@@ -51,7 +53,7 @@ for i = 1, #KEYS do
   end
 end
 if seen then
-  return {ARGV[1], 'ok', left}
+  return {ARGV[1], 'ok', left, now}
 elseif longest > 0 then
   return {ARGV[1], 'limited', slowest, longest}
 end
@@ -62,4 +64,4 @@ for i, counter in ipairs(counters) do
   redis.call('PEXPIRE', KEYS[i], 2 * counter.window)
   left[i] = left[i] - added
 end
-return {ARGV[1], 'ok', left}
+return {ARGV[1], 'ok', left, now}

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from ..agent import AgentConfig, TurnOutcome
 from ..agent.caching import saved_by_cache
 from ..agent.steps import usage_of
-from ..errors import MiniAgentError
+from ..errors import MiniAgentError, ModelError
 from ..models import Message, OpenTurn, Usage, UsageTotals
+from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 
 log = logging.getLogger("miniagent_redis")
@@ -24,16 +25,16 @@ class Accounting:
         self._has_user_limit = any(limit.per == "user" for limit in self._limits)
         self._price = config.prices.get(_name(config.model))
 
-    def admit(self, session_id: str, user_id: str | None) -> None:
+    def admit(self, session_id: str, user_id: str | None) -> Admission:
         """Count a request. Raises RateLimited; SessionNotFound where the user has to be looked up.
 
         One round trip, and one more to look up the user of a session when a limit is per user.
         """
-        if not self._limits:
-            return
         if user_id is None and self._has_user_limit:
             user_id = self._store.session_state(session_id).user_id
-        self._store.check_rate_limits(self._limits, session_id=session_id, user_id=user_id)
+        admission = Admission(self._store, self._limits, session_id, user_id)
+        admission.ask()
+        return admission
 
     def cost(self, usage: Usage) -> float | None:
         """Return the price of these tokens in USD, 0 for none, None if the model has no price."""
@@ -43,16 +44,26 @@ class Accounting:
 
     def of_outcome(self, outcome: TurnOutcome, seconds: float) -> UsageTotals:
         """Return what a turn took that came to its answer."""
-        return self._totals(outcome.steps, seconds, turns=1)
+        return self._totals(outcome.steps, outcome.usage, seconds, turns=1)
 
-    def of_failure(self, steps: Sequence[Message], seconds: float) -> UsageTotals:
+    def of_failure(
+        self, steps: Sequence[Message], error: BaseException, seconds: float
+    ) -> UsageTotals:
         """Return what is known of a turn that failed."""
-        return self._totals(steps, seconds, failed_turns=1)
+        usage = usage_of(steps)
+        if isinstance(error, ModelError):
+            usage += Usage(*error.tokens)
+        return self._totals(steps, usage, seconds, failed_turns=1)
 
     def _totals(
-        self, steps: Sequence[Message], seconds: float, *, turns: int = 0, failed_turns: int = 0
+        self,
+        steps: Sequence[Message],
+        usage: Usage,
+        seconds: float,
+        *,
+        turns: int = 0,
+        failed_turns: int = 0,
     ) -> UsageTotals:
-        usage = usage_of(steps)
         cost = self.cost(usage)
         cache_hits, saved_seconds, saved_tokens = saved_by_cache(steps)
         return UsageTotals(

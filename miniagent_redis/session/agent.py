@@ -186,10 +186,10 @@ class SessionAgent:
     def _stream(
         self, session_id: str, message: str | Message, user_id: str | None
     ) -> Generator[Event, None, TurnResult]:
-        self._work.admit(session_id, user_id)
+        admission = self._work.admit(session_id, user_id)
         thread = self.thread(session_id)
         while True:
-            turn = self._work.begin(thread, message, user_id)
+            turn = self._work.begin(admission, thread, message, user_id)
             if not turn.resumed:
                 return (yield from self._work.perform(turn, thread))
             _last(self._work.perform(turn, thread))
@@ -215,9 +215,10 @@ class SessionAgent:
         ``interrupted``. Raises SessionNotFound or StoreUnavailable.
         """
         self._must_be_open()
+        running = self._turns.of(session_id)
         is_running = self.store.cancel_turn(session_id, user_id=user_id)
-        if is_running:
-            self._turns.cancel(session_id)
+        if is_running and running is not None:
+            running.cancel.set()
         return is_running
 
     def _tell_health(self, health: Health) -> None:

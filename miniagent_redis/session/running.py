@@ -25,7 +25,8 @@ _LOOK_AGAIN = 0.01
 class RunningTurn:
     """An open turn that somebody works on; ``turn`` grows with its steps.
 
-    While it is saved or given up (``is_ending``), its lease may be over at any moment.
+    While it is saved or given up (``is_ending``), its lease may be over at any moment. ``stop``
+    tells it that it is no longer the open one, ``cancel`` to end with what there is.
     """
 
     turn: OpenTurn
@@ -83,15 +84,9 @@ class RunningTurns:
                 if self._by_session.get(turn.session_id) is running:
                     del self._by_session[turn.session_id]
 
-    def stop(self, session_id: str) -> None:
-        """Tell the session's turn to stop, if one runs here."""
-        if running := self._by_session.get(session_id):
-            running.stop.set()
-
-    def cancel(self, session_id: str) -> None:
-        """Tell the session's turn to end with what there is, if one runs here."""
-        if running := self._by_session.get(session_id):
-            running.cancel.set()
+    def of(self, session_id: str) -> RunningTurn | None:
+        """Return the session's turn, if one runs here."""
+        return self._by_session.get(session_id)
 
     def renew_leases(self) -> None:
         """Keep the turns that run here; one that is no longer ours is told to stop."""

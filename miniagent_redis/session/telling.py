@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..errors import MiniAgentError, TurnSuperseded
+from ..errors import MiniAgentError, SessionNotFound, StoreUnavailable, TurnSuperseded
 from ..store.manager import RedisSessionManager
 from .running import RunningTurn
 
@@ -14,8 +14,8 @@ log = logging.getLogger("miniagent_redis")
 class Telling:
     """The text of one running turn that watchers have not heard yet.
 
-    It is sent every ``interval`` seconds while more of it comes (None: never). What is left when a
-    step or the answer is stored need not be: these are told whole.
+    It is sent every ``interval`` seconds while more of it comes (unless None), and before a step
+    is staged. What is left when the answer is stored need not be: that is told whole.
     """
 
     def __init__(
@@ -28,22 +28,34 @@ class Telling:
         self._sent = store.clock.monotonic()
 
     def hear(self, text: str) -> None:
-        """Take the next piece; send what there is, if it is time. Raises TurnSuperseded."""
+        """Take the next piece; send what there is, if it is time. Raises as ``finish``."""
+        self._pieces.append(text)
         if self._interval is None:
             return
-        self._pieces.append(text)
         now = self._store.clock.monotonic()
-        if now - self._sent < self._interval:
+        if now - self._sent >= self._interval:
+            self._sent = now
+            self.finish()
+
+    def finish(self) -> None:
+        """Send what there is, if there is any. Raises TurnSuperseded or SessionNotFound.
+
+        While Redis is away it is kept, to go with the next piece.
+        """
+        text = "".join(self._pieces)
+        if not text:
             return
-        self._sent = now
+        turn = self._running.turn
         try:
-            self._running.turn = self._store.tell_text(self._running.turn, "".join(self._pieces))
-        except TurnSuperseded:
+            self._running.turn = self._store.tell_text(turn, text)
+        except (TurnSuperseded, SessionNotFound):
             raise
         except MiniAgentError as exc:  # the answer matters, and it is not lost by this
-            log.debug("watchers of session %s miss a piece: %s", self._running.turn.session_id, exc)
-        self.forget()
+            log.debug("watchers of session %s may miss a piece: %s", turn.session_id, exc)
+            if isinstance(exc, StoreUnavailable):
+                return
+        self._pieces.clear()
 
     def forget(self) -> None:
-        """Drop what was not sent: it is told in another way."""
+        """Drop what could not be sent before a step that was staged."""
         self._pieces.clear()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from ..agent import Agent, StreamCallback, TurnOutcome
-from ..errors import MiniAgentError, TurnNotSaved, TurnSuperseded, TurnUncertain
+from ..errors import MiniAgentError, SessionBusy, TurnNotSaved, TurnUncertain
 from ..maintenance.spool import Spool
 from ..models import Event, EventType, Message, OpenTurn, TurnResult, UsageTotals
+from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from .accounting import Accounting
 from .running import RunningTurns
@@ -38,16 +39,34 @@ class TurnWork:
         self._spool = spool
         self._accounting = Accounting(store, agent.config)
 
-    def admit(self, session_id: str, user_id: str | None) -> None:
+    def admit(self, session_id: str, user_id: str | None) -> Admission:
         """Count a request against the agent's limits. Raises RateLimited."""
-        self._accounting.admit(session_id, user_id)
+        return self._accounting.admit(session_id, user_id)
 
-    def begin(self, thread: SessionThread, message: str | Message, user_id: str | None) -> OpenTurn:
-        """Open a turn, or take over the abandoned one that has to be finished before."""
+    def begin(
+        self,
+        admission: Admission,
+        thread: SessionThread,
+        message: str | Message,
+        user_id: str | None,
+    ) -> OpenTurn:
+        """Open a turn, or take over the abandoned one that has to be finished before.
+
+        A request that meets a busy session is not counted.
+        """
+        try:
+            return self._begin(thread, message, user_id)
+        except SessionBusy:
+            with suppress(MiniAgentError):  # then it stays counted
+                admission.take_back()
+            raise
+
+    def _begin(
+        self, thread: SessionThread, message: str | Message, user_id: str | None
+    ) -> OpenTurn:
         config = self._agent.config
         self._store_spooled(thread.session_id)
-        if config.on_busy == "interrupt":
-            self._turns.stop(thread.session_id)
+        running = self._turns.of(thread.session_id)
         epoch, count = thread.known
         turn = self._store.begin_turn(
             thread.session_id,
@@ -58,6 +77,8 @@ class TurnWork:
             on_busy=config.on_busy,
             busy_timeout=config.busy_timeout,
         )
+        if running is not None and config.on_busy == "interrupt":
+            running.stop.set()
         thread.absorb(turn.thread)
         return turn
 
@@ -92,6 +113,7 @@ class TurnWork:
 
             def stage(messages: Sequence[Message]) -> None:
                 running.must_go_on()
+                telling.finish()
                 running.turn = self._store.stage_step(running.turn, messages)
                 telling.forget()
 
@@ -100,6 +122,8 @@ class TurnWork:
                 yield self._emit(
                     EventType.TURN_STARTED, turn, message=message, resumed=turn.resumed
                 )
+                if turn.resumed:  # it may have been cancelled while nobody worked on it
+                    running.turn = self._store.renew_lease(turn)
                 steps = self._agent.stream_turn(
                     thread.messages,
                     turn.staged,
@@ -121,7 +145,9 @@ class TurnWork:
                 if running.is_ours:
                     seconds = self._store.clock.monotonic() - began
                     known = [*running.turn.staged[1:], *(outcome.messages if outcome else ())]
-                    self._give_up(running.turn, exc, self._accounting.of_failure(known, seconds))
+                    self._give_up(
+                        running.turn, exc, self._accounting.of_failure(known, exc, seconds)
+                    )
                 raise
         self._accounting.note(turn, spent)
         persisted = version is not None
@@ -198,9 +224,7 @@ class TurnWork:
         """Drop the turn in Redis; if that fails too, its lease runs out by itself."""
         data: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
         try:
-            if not isinstance(error, TurnSuperseded):
-                self._store.abort_turn(turn, error, spent=spent)
-                # Whoever goes on with a superseded turn counts its steps with his own.
+            if self._store.abort_turn(turn, error, spent=spent):
                 self._accounting.note(turn, spent)
         except MiniAgentError as exc:
             log.warning("turn %s could not be dropped now; its lease will end: %s",

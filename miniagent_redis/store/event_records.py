@@ -12,6 +12,8 @@ from ..models import Event, EventType, Message
 from .base import StoreBase, log
 
 _STEP = "turn_step"
+_RESUMED = "turn_resumed"
+_UNREADABLE = {_STEP: EventType.TOOL_RESULT, _RESUMED: EventType.TURN_STARTED}
 
 
 class EventRecords(StoreBase):
@@ -33,7 +35,7 @@ class EventRecords(StoreBase):
             self.unreadable_records += 1
             log.warning("the record in event %s of session %s cannot be read: %s",
                         event_id, session_id, exc)  # fmt: skip
-            same = EventType.TOOL_RESULT if kind == _STEP else EventType(kind)
+            same = _UNREADABLE.get(kind) or EventType(kind)
             told = [(same, {"unreadable": str(exc)})]
         except ValueError:
             self.unreadable_records += 1
@@ -48,10 +50,13 @@ class EventRecords(StoreBase):
     def _contents(self, kind: str, raw: bytes, version: int) -> list[tuple[EventType, Json]]:
         if kind == _STEP:
             return _told_of_step(message_from_data(self._readable(raw)))
-        what = EventType(kind)
+        what = EventType.TURN_STARTED if kind == _RESUMED else EventType(kind)
         if what is EventType.TEXT_DELTA:
             return [(what, {"text": str(upcast(self._readable(raw), "a text").get("text", ""))})]
-        return [(what, self._event_data(what, raw, version))]
+        data = self._event_data(what, raw, version)
+        if what is EventType.TURN_STARTED:
+            data["resumed"] = kind == _RESUMED
+        return [(what, data)]
 
     def _event_data(self, kind: EventType, raw: bytes, version: int) -> Json:
         if kind is EventType.TURN_FAILED:
@@ -61,8 +66,6 @@ class EventRecords(StoreBase):
             return {"version": version}
         message = message_from_data(self._readable(raw))
         data: Json = {"message": message.to_dict(), "version": version}
-        if kind is EventType.TURN_STARTED:
-            data["resumed"] = False
         if kind is EventType.AGENT_RESPONSE:
             data |= {"text": message.text, "persisted": True}
             data["interrupted"] = bool(message.metadata.get("interrupted"))

@@ -18,7 +18,7 @@ from .base import check_position
 from .event_records import EventRecords
 
 _MOST = 1000
-_ID = re.compile(r"(\d{1,20})-(\d{1,20})(?:\.(\d{1,9}))?", re.ASCII)
+_ID = re.compile(r"(\d{1,18})-(\d{1,18})(?:\.(\d{1,9}))?", re.ASCII)  # Redis has 64 bits for each
 
 
 @frozen

@@ -64,19 +64,7 @@ class Limits(StoreBase):
         Of several that are, the error tells the one that takes longest. A session without a user
         counts as a user of its own. Atomic, one round trip.
         """
-        counters: dict[str, tuple[int, int, int, int]] = {}
-        limit_of: dict[str, RateLimit] = {}
-        for key, limit, what, most in self._keys_of(limits, session_id, user_id):
-            if key not in counters or most < counters[key][0]:
-                counters[key] = (most, limit.window_ms, 1, int(what == "requests"))
-                limit_of[key] = limit
-        if not counters:
-            return
-        reply = self._count(counters)
-        if reply[0] == "limited":
-            limit = limit_of[list(counters)[reply[1] - 1]]
-            whose = {"user": user_id or session_id, "session": session_id, "namespace": ""}
-            raise RateLimited(f"{limit.per} {whose[limit.per]}".rstrip(), reply[2] / 1000, limit)
+        Admission(self, limits, session_id, user_id).ask()
 
     def charge_tokens(
         self,
@@ -113,12 +101,57 @@ class Limits(StoreBase):
                     key = self.keys.rate_limit_of(per, name, what, limit.window_ms)
                     yield key, limit, what, most
 
-    def _count(self, counters: dict[str, tuple[int, int, int, int]]) -> list[Any]:
+    def _count(
+        self, counters: dict[str, tuple[int, int, int, int]], request_id: str = ""
+    ) -> list[Any]:
         """Run the script; a repetition after a lost reply is not counted again."""
         now = self.clock.server_now_ms()
         numbers = [number for counter in counters.values() for number in counter]
-        args = ["" if now is None else now, new_id()[:12], *numbers]
+        args = ["" if now is None else now, request_id or _new_request(), *numbers]
+        return self._run_limits("rate_limit", list(counters), args)
+
+    def _run_limits(self, name: str, keys: list[str], args: list[str | int]) -> list[Any]:
         try:
-            return self.scripts.run("rate_limit", list(counters), args)
+            return self.scripts.run(name, keys, args)
         except ReplyLost as exc:
             raise self.connections.unavailable(str(exc)) from exc
+
+
+class Admission:
+    """One request that has to pass limits: counted when it does, and taken back if it must be."""
+
+    def __init__(
+        self, store: Limits, limits: Sequence[RateLimit], session_id: str, user_id: str | None
+    ) -> None:
+        self._store = store
+        self._whose = {"user": user_id or session_id, "session": session_id, "namespace": ""}
+        self._id = _new_request()
+        self._counters: dict[str, tuple[int, int, int, int]] = {}
+        self._limit_of: dict[str, RateLimit] = {}
+        self._counted_at: int | None = None
+        for key, limit, what, most in store._keys_of(limits, session_id, user_id):
+            if key not in self._counters or most < self._counters[key][0]:
+                self._counters[key] = (most, limit.window_ms, 1, int(what == "requests"))
+                self._limit_of[key] = limit
+
+    def ask(self) -> None:
+        """Count the request against all limits, or raise RateLimited. One round trip."""
+        if not self._counters:
+            return
+        reply = self._store._count(self._counters, self._id)
+        if reply[0] == "limited":
+            limit = self._limit_of[list(self._counters)[reply[1] - 1]]
+            whose = f"{limit.per} {self._whose[limit.per]}".rstrip()
+            raise RateLimited(whose, reply[2] / 1000, limit)
+        self._counted_at = reply[2]
+
+    def take_back(self) -> None:
+        """Count the request no more, where it was one of the last 32. One round trip."""
+        windows = {key: window for key, (_, window, _, added) in self._counters.items() if added}
+        if self._counted_at is not None and windows:
+            args: list[str | int] = [self._id, self._counted_at, *windows.values()]
+            self._store._run_limits("take_back", list(windows), args)
+
+
+def _new_request() -> str:
+    return new_id()[:12]

@@ -18,7 +18,7 @@ from ..errors import (
     TurnUncertain,
 )
 from ..keys import check_session_id
-from ..models import Message, OpenTurn, Usage, UsageTotals
+from ..models import Message, OpenTurn, Usage, UsageTotals, new_id
 from .base import check_position, milliseconds
 from .checks import check_results
 from .counts import all_counts, further_counts, packed
@@ -74,11 +74,11 @@ class Turns(Openings):
     def tell_text(self, turn: OpenTurn, text: str) -> OpenTurn:
         """Tell watchers the next piece of the turn's answer, which is stored only by its commit.
 
-        Returns the turn, whose ``cancelled`` may have changed. After a lost reply the piece may be
-        told twice. Raises TurnSuperseded, TurnUncertain or StoreUnavailable.
+        Returns the turn, whose ``cancelled`` may have changed. Told once, also if a reply is lost.
+        Raises TurnSuperseded, TurnUncertain or StoreUnavailable.
         """
         record = self._record({"v": 1, "text": text})
-        reply = self._run_turn("tell_text", turn, record, operation=turn.turn_id)
+        reply = self._run_turn("tell_text", turn, record, new_id(), operation=turn.turn_id)
         if reply[0] == "superseded":
             raise TurnSuperseded(turn.session_id, turn.turn_id)
         return evolve(turn, cancelled=_is_cancelled(turn, reply[1]))
@@ -189,16 +189,21 @@ class Turns(Openings):
     ) -> bool:
         """Drop the turn with its steps; return whether it was still ours. The thread is untouched.
 
-        ``error`` tells watchers why; ``spent`` is what the turn took, for ``usage()``.
+        ``error`` tells watchers why. ``spent`` is what the turn took, for ``usage()``: counted even
+        if others dropped the turn before. With it the answer is False only if another holder goes
+        on with the turn or has stored it, who counts its steps with his own.
         """
         why = b""
         if error is not None:
             why = self._record({"v": 1, "error": type(error).__name__, "message": str(error)})
+        counts = packed(all_counts(spent))
         try:
-            counts = packed(all_counts(spent))
-            return bool(self._run_turn("abort_turn", turn, why, counts, operation=turn.turn_id)[1])
-        except (SessionNotFound, TurnSuperseded):
+            reply = self._run_turn("abort_turn", turn, why, counts, operation=turn.turn_id)
+        except SessionNotFound:
+            return bool(counts)
+        except TurnSuperseded:
             return False
+        return bool(reply[2] if counts else reply[1])
 
     def resolve_turn(
         self, session_id: str, turn_id: str, *, user_id: str | None = None

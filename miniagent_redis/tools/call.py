@@ -6,17 +6,16 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Coroutine
-
-from cattrs import Converter
+from collections.abc import Coroutine, Iterator
+from enum import Enum
 
 from ..errors import ToolError
 from ..models import ToolCall, ToolResult
+from .plain import converter
 from .registry import ToolRegistry
 
 LONGEST_RESULT = 100_000  # characters
 _logger = logging.getLogger(__name__)
-_converter = Converter()
 
 
 def call_tool(
@@ -52,18 +51,22 @@ def call_tool(
 def result_text(value: object) -> str:
     """Return a tool's value as the model reads it.
 
-    Text stays as it is, None is empty, data (attrs classes and dataclasses too) becomes JSON, and
-    anything else is what ``str`` makes of it.
+    Text stays as it is, None is empty, data (attrs classes and dataclasses too, and what an
+    iterator gives) becomes JSON, and anything else is what ``str`` makes of it.
     """
+    if isinstance(value, Enum):  # before text: some are both
+        value = value.value
     if isinstance(value, str):
         return str(value)
     if value is None:
         return ""
+    if isinstance(value, Iterator):
+        value = list(value)
     try:
-        plain = _converter.unstructure(value)
+        plain = converter.unstructure(value)
         if isinstance(plain, str):
             return plain
-        if isinstance(plain, (bool, int, float, list, tuple, dict)):
+        if isinstance(plain, (bool, int, float, list, tuple, dict, set, frozenset)):
             return json.dumps(plain, ensure_ascii=False, default=_inner)
     except (TypeError, ValueError, RecursionError):
         pass  # keys that are no text, or a circle

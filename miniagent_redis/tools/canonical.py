@@ -5,16 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from cattrs import Converter
 
 from ..errors import ToolError
 from .objects import convert_members
+from .plain import converter
 from .registry import Tool
 from .shapes import Mismatch
-
-_converter = Converter()
 
 
 def canonical_json(value: object) -> str:
@@ -28,6 +26,7 @@ def canonical_json(value: object) -> str:
 def canonical_arguments(tool: Tool, arguments: Mapping[str, Any]) -> str:
     """Write what the tool's function is given: 5 is 5.0 where a number is taken, defaults count.
 
+    What a partial binds is given to it too; that which has no JSON goes by the name of its type.
     Raises ToolError if the arguments do not fit.
     """
     try:
@@ -43,10 +42,21 @@ def canonical_arguments(tool: Tool, arguments: Mapping[str, Any]) -> str:
             except Mismatch:  # one that no model could send, such as a member of an Enum
                 values[member.name] = default
     try:
-        return canonical_json(_converter.unstructure(values))
-    except (TypeError, ValueError, RecursionError):
+        written = canonical_json(converter.unstructure(values))
+    except Exception:
         # A class of the caller's made something of them that has no JSON. Then as they were sent.
-        return canonical_json(dict(arguments))
+        written = canonical_json(dict(arguments))
+    if isinstance(tool.function, partial):
+        named = [(name, _bound(value)) for name, value in tool.function.keywords.items()]
+        return canonical_json([written, [*map(_bound, tool.function.args)], sorted(named)])
+    return written
+
+
+def _bound(value: object) -> str:
+    try:
+        return canonical_json(converter.unstructure(value))
+    except Exception:
+        return f"<{type(value).__module__}.{type(value).__qualname__}>"
 
 
 def _sorted(value: object) -> list[Any]:

@@ -10,15 +10,18 @@ import inspect
 import re
 from collections.abc import Iterator
 
-_HEADINGS = {
-    "args", "arguments", "parameters", "params", "returns", "return", "yields", "raises",
+_PARAMETERS = {
+    "args", "arguments", "parameters", "params",
+    "keyword args", "keyword arguments", "other parameters",
+}  # fmt: skip
+_HEADINGS = _PARAMETERS | {
+    "returns", "return", "yields", "raises",
     "example", "examples", "note", "notes", "see also", "references", "attributes",
 }  # fmt: skip
-_PARAMETERS = {"args", "arguments", "parameters", "params"}
 _FIELD = re.compile(r":(?:param|parameter|arg|argument)\s+(?:[^:]*\s)?\*{0,2}(\w+)\s*:\s*(.*)")
 _OTHER_FIELD = re.compile(r":(?:returns?|rtype|raises?|type|yields?)\b[^:]*:")
 _GOOGLE = re.compile(r"\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)")
-_NUMPY = re.compile(r"\*{0,2}(\w+)\s*(?::.*)?$")
+_NUMPY = re.compile(r"\*{0,2}(\w+(?:, *\w+)*)\s*(?::.*)?$")
 
 
 def read_docstring(docstring: str | None) -> tuple[str, dict[str, str]]:
@@ -86,8 +89,8 @@ def _entries(section: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
         if len(line) - len(line.lstrip()) > margin:
             text.append(line.strip())
         elif entry := pattern.match(line.strip()):
-            text = found.setdefault(entry[1], [])
-            text.extend(entry.groups()[1:])
+            text = list(entry.groups()[1:])
+            found |= dict.fromkeys(re.split(", *", entry[1]), text)
         else:
             text = []
     return {name: " ".join(filter(None, texts)) for name, texts in found.items()}

@@ -6,16 +6,14 @@ import dataclasses
 import json
 import typing
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import Any
+from decimal import Decimal
+from typing import Any, NotRequired, Required, get_origin
 
 import attrs
-from cattrs import Converter
 
 from ..errors import InvalidInput
+from .plain import converter
 from .shapes import Json, Member, Mismatch, Shape, mismatch, shape_of
-
-_converter = Converter()
 
 
 def object_schema(members: Sequence[Member]) -> Json:
@@ -55,12 +53,13 @@ def convert_members(members: Sequence[Member], values: Mapping[str, Any], at: st
 
 
 def with_default(shape: Shape, default: object) -> Shape:
-    """Tell the model what it gets if it leaves the member out, as far as JSON can say it."""
+    """Tell the model what it gets if it leaves the member out, if that is what it could send."""
     if default is None:
         return shape
     try:
-        plain = default.value if isinstance(default, Enum) else _converter.unstructure(default)
+        plain = float(default) if isinstance(default, Decimal) else converter.unstructure(default)
         plain = json.loads(json.dumps(plain, allow_nan=False))
+        shape.convert(plain, "")
     except (TypeError, ValueError):
         return shape
     return attrs.evolve(shape, schema={**shape.schema, "default": plain})
@@ -79,7 +78,7 @@ def _shape_of(kind: Any, where: str, inside: tuple[type, ...]) -> Shape:
 
 
 def _class_shape(cls: type, where: str, inside: tuple[type, ...]) -> Shape | None:
-    if not (attrs.has(cls) or dataclasses.is_dataclass(cls)):
+    if not (attrs.has(cls) or dataclasses.is_dataclass(cls) or _is_typed_dict(cls)):
         return None
     if cls in inside:
         raise InvalidInput(f"{where}: {cls.__name__} contains itself, which cannot be described")
@@ -96,7 +95,7 @@ def _class_shape(cls: type, where: str, inside: tuple[type, ...]) -> Shape | Non
         values = convert_members(members, value, f"{path}.")
         try:
             return cls(**values)
-        except (TypeError, ValueError) as exc:  # a validator or converter of the class
+        except Exception as exc:  # a validator or converter of the class
             raise Mismatch(f"argument {path!r} is not usable: {exc}") from exc
 
     return Shape(object_schema(members), label, convert)
@@ -108,6 +107,8 @@ def _fields(cls: type, where: str) -> list[tuple[str, Any, object]]:
         hints = typing.get_type_hints(cls, include_extras=True)
     except NameError as exc:
         raise InvalidInput(f"{where}: a type in {cls.__name__} is unknown", cause=str(exc)) from exc
+    if _is_typed_dict(cls):
+        return [(name, kind, _typed_dict_default(cls, name, kind)) for name, kind in hints.items()]
     if attrs.has(cls):
         return [
             (
@@ -125,3 +126,14 @@ def _fields(cls: type, where: str) -> list[tuple[str, Any, object]]:
             default = attrs.NOTHING if plain.default is dataclasses.MISSING else plain.default
             found.append((plain.name, hints.get(plain.name, Any), None if made else default))
     return found
+
+
+def _is_typed_dict(cls: type) -> bool:
+    return hasattr(cls, "__required_keys__")  # that of typing_extensions is a class of its own
+
+
+def _typed_dict_default(cls: Any, name: str, kind: Any) -> object:
+    # Where annotations are text, the class itself does not see the marks on its members.
+    marked = get_origin(kind)
+    required = name in cls.__required_keys__ and marked is not NotRequired
+    return attrs.NOTHING if required or marked is Required else None

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, TypeVar, overload
 
@@ -105,13 +106,15 @@ class ToolRegistry:
         ``name`` and ``description`` default to the function's name and docstring. Set
         ``idempotent=False`` if running it twice does harm; ``timeout`` is in seconds. With
         ``cache_ttl``, in seconds, results are cached, by user (without one, by session) unless
-        ``shared``; errors never are. Raises InvalidInput for a name that is taken or that models do
-        not accept, for parameters that have no type or one that a model cannot send, and for a
-        ``cache_ttl`` on what is not idempotent.
+        ``shared``; errors never are. The cache knows a tool by its name, description, parameters
+        and what a partial binds: one that differs in anything else needs another name. Raises
+        InvalidInput for a name that is taken or that models do not accept, for parameters that have
+        no type or one that a model cannot send, and for a ``cache_ttl`` on what is not idempotent.
         """
         if not callable(function):
             raise InvalidInput(f"{function!r:.100} is no function, so it cannot be a tool")
-        name = name or str(getattr(function, "__name__", type(function).__name__))
+        named = function.func if isinstance(function, partial) else function
+        name = name or str(getattr(named, "__name__", type(named).__name__))
         if not _NAME.fullmatch(name):
             raise InvalidInput(
                 f"a tool cannot be named {name!r:.100}",
@@ -122,8 +125,10 @@ class ToolRegistry:
             raise InvalidInput(
                 f"there is already a tool {name!r}", hint="give the other one a name: name=…"
             )
-        if timeout is not None and not timeout > 0:
-            raise InvalidInput(f"tool {name!r}: timeout must be above zero, not {timeout!r}")
+        if timeout is not None and not _is_positive(timeout):
+            raise InvalidInput(
+                f"tool {name!r}: timeout must be seconds above zero, not {timeout!r}"
+            )
         _check_caching(name, idempotent, cache_ttl, shared)
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise InvalidInput(f"tool {name!r} is a generator", hint="return a list instead")
@@ -176,6 +181,11 @@ class ToolRegistry:
         return len(self._tools)
 
 
+def _is_positive(seconds: object) -> bool:
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    return is_number and seconds > 0  # type: ignore[operator]
+
+
 def _check_caching(name: str, idempotent: bool, ttl: float | None, shared: bool) -> None:
     if ttl is None:
         if shared:
@@ -183,7 +193,7 @@ def _check_caching(name: str, idempotent: bool, ttl: float | None, shared: bool)
                 f"tool {name!r} is shared, but nothing of it is cached", hint="give it a cache_ttl"
             )
         return
-    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl <= 1e9:
+    if not _is_positive(ttl) or ttl > 1e9:
         raise InvalidInput(f"tool {name!r}: cache_ttl must be seconds above zero, not {ttl!r}")
     if not idempotent:
         raise InvalidInput(

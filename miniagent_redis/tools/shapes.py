@@ -10,9 +10,22 @@ import inspect
 import json
 import math
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+)
+from uuid import UUID
 
 from attrs import evolve, frozen
 
@@ -83,6 +96,28 @@ def _number(value: Any, path: str) -> float:
     raise mismatch(path, "a number", value)
 
 
+def _decimal(value: Any, path: str) -> Decimal:
+    if type(value) is int:
+        return Decimal(value)
+    if type(value) is float and math.isfinite(value):
+        return Decimal(str(value))  # 0.1, and not what it is in binary
+    raise mismatch(path, "a number", value)
+
+
+def _written(label: str, form: str, read: Callable[[str], Any]) -> Shape:
+    """Read what JSON has as text of a certain form."""
+
+    def convert(value: Any, path: str) -> Any:
+        try:
+            if isinstance(value, str):
+                return read(value)
+        except ValueError:
+            pass
+        raise mismatch(path, label, value)
+
+    return Shape({"type": "string", "format": form}, label, convert)
+
+
 _SIMPLE: dict[object, Shape] = {
     Any: Shape({}, "any value", lambda value, path: value),
     object: Shape({}, "any value", lambda value, path: value),
@@ -90,13 +125,20 @@ _SIMPLE: dict[object, Shape] = {
     bool: _exactly("true or false", {"type": "boolean"}, bool),
     int: Shape({"type": "integer"}, "a whole number", _whole_number),
     float: Shape({"type": "number"}, "a number", _number),
+    Decimal: Shape({"type": "number"}, "a number", _decimal),
+    date: _written("a date such as 2026-01-31", "date", date.fromisoformat),
+    time: _written("a time such as 14:30:00", "time", time.fromisoformat),
+    datetime: _written(
+        "a date and time such as 2026-01-31T14:30:00Z", "date-time", datetime.fromisoformat
+    ),
+    UUID: _written("a UUID", "uuid", UUID),
     None: _exactly("null", {"type": "null"}, type(None)),
     type(None): _exactly("null", {"type": "null"}, type(None)),
     dict: _exactly("an object", {"type": "object"}, dict),
     Mapping: _exactly("an object", {"type": "object"}, dict),
 }
 _LISTS: dict[object, Callable[[list[Any]], Any]] = {
-    list: list, Sequence: list, Collection: list, set: set, frozenset: frozenset
+    list: list, Sequence: list, Collection: list, Iterable: list, set: set, frozenset: frozenset
 }  # fmt: skip
 
 
@@ -113,6 +155,8 @@ def shape_of(kind: Any, where: str, classes: Callable[[type, str], Shape | None]
         inner = shape_of(args[0], where, classes)
         described = next((text for text in args[1:] if isinstance(text, str)), None)
         return described_as(inner, described) if described else inner
+    if origin in (Required, NotRequired):
+        return shape_of(args[0], where, classes)
     if origin is Literal:
         return _choice(args, {value: value for value in args}, where)
     if origin in (Union, types.UnionType):
@@ -140,16 +184,16 @@ def shape_of(kind: Any, where: str, classes: Callable[[type, str], Shape | None]
         return _SIMPLE[kind]
     raise InvalidInput(
         f"{where} has the type {inspect.formatannotation(kind)}, which a model cannot send",
-        hint="use str, int, float, bool, Literal, Enum, list, tuple, dict[str, …], unions of "
-        "these, or an attrs class or dataclass of these",
+        hint="use str, int, float, bool, Decimal, date, datetime, time, UUID, Literal, Enum, list, "
+        "tuple, dict[str, …], unions of these, or an attrs class, dataclass or TypedDict of these",
     )
 
 
 def _choice(options: Sequence[Any], results: Mapping[Any, Any], where: str) -> Shape:
-    """One of some plain values. True and 1 are equal in Python but not in JSON."""
+    """One of some plain values. In JSON 1 is 1.0, but other than in Python it is not true."""
     if not all(type(option) in (str, int, float, bool, type(None)) for option in options):
         raise InvalidInput(f"{where} offers a choice of values that JSON does not have")
-    by_type = {(type(option), option): results[option] for option in options}
+    by_value = {(type(option) is bool, option): results[option] for option in options}
     label = "one of " + ", ".join(json.dumps(o, ensure_ascii=False) for o in options)
     schema: Json = {"enum": list(options)}
     if all(isinstance(option, str) for option in options):
@@ -157,7 +201,7 @@ def _choice(options: Sequence[Any], results: Mapping[Any, Any], where: str) -> S
 
     def convert(value: Any, path: str) -> Any:
         try:
-            return by_type[type(value), value]
+            return by_value[type(value) is bool, value]
         except (KeyError, TypeError):
             raise mismatch(path, label, value) from None
 
@@ -201,8 +245,11 @@ def _tuple(items: Sequence[Shape]) -> Shape:
         return tuple(item.convert(one, f"{path}[{i}]") for i, (item, one) in pairs)
 
     schemas = [item.schema for item in items]
-    size = {"minItems": len(items), "maxItems": len(items)}
-    return Shape({"type": "array", "prefixItems": schemas, **size}, label, convert)
+    schema: Json = {"type": "array", "prefixItems": schemas}
+    # Vendors that do not know prefixItems refuse an array without items; for the others these
+    # would describe what comes behind, and nothing may.
+    schema["items"] = schemas[0] if all(s == schemas[0] for s in schemas) else {"anyOf": schemas}
+    return Shape({**schema, "minItems": len(items), "maxItems": len(items)}, label, convert)
 
 
 def _dict(item: Shape) -> Shape:

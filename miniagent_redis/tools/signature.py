@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from inspect import Parameter
 from typing import Any
@@ -29,9 +32,12 @@ class Signature:
         return object_schema(self.members)
 
     def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-        """Call ``function`` with JSON arguments; ToolError tells what is wrong with them."""
+        """Call ``function`` with JSON arguments; ToolError tells what is wrong with them.
+
+        It gets a copy, since they are also what the model is shown that it sent.
+        """
         try:
-            values = convert_members(self.members, arguments, "")
+            values = convert_members(self.members, deepcopy(dict(arguments)), "")
         except Mismatch as found:
             raise ToolError("; ".join(found.problems)) from found
         for name, default in self._left_out(function, values):
@@ -51,21 +57,46 @@ class Signature:
 def read_signature(function: Callable[..., Any], tool: str) -> Signature:
     """Describe what ``function`` takes; raises InvalidInput for what no model could pass."""
     try:
-        parameters = inspect.signature(function, eval_str=True).parameters.values()
-    except (NameError, AttributeError) as exc:
+        all_parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as exc:
+        raise InvalidInput(f"tool {tool!r} has no readable signature", cause=str(exc)) from exc
+    plain, bound = (
+        (function.func, function.keywords) if isinstance(function, partial) else (function, {})
+    )
+    parameters = [parameter for parameter in all_parameters if parameter.name not in bound]
+    try:
+        types = _types(plain, parameters)
+    except (NameError, AttributeError, SyntaxError, TypeError) as exc:
         raise InvalidInput(
             f"a type in the signature of tool {tool!r} is unknown", cause=str(exc)
         ) from exc
-    except (TypeError, ValueError) as exc:
-        raise InvalidInput(f"tool {tool!r} has no readable signature", cause=str(exc)) from exc
-    described = function.func if isinstance(function, partial) else function  # not partial's own
-    description, texts = read_docstring(inspect.getdoc(described))
-    members = tuple(_member(parameter, tool, texts.get(parameter.name)) for parameter in parameters)
+    description, texts = read_docstring(inspect.getdoc(plain))
+    members = tuple(_member(p, types.get(p.name), tool, texts.get(p.name)) for p in parameters)
     positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY)
     return Signature(members, positional, description)
 
 
-def _member(parameter: Parameter, tool: str, text: str | None) -> Member:
+def _types(function: Callable[..., Any], parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Return the parameters' types, those too that are written as text.
+
+    Only theirs: what a function returns is often imported for type checkers alone.
+    """
+
+    def stand_in() -> None: ...
+
+    stand_in.__annotations__ = {
+        p.name: p.annotation for p in parameters if p.annotation is not Parameter.empty
+    }
+    home = inspect.unwrap(function)
+    if inspect.isclass(home):
+        names = vars(sys.modules[home.__module__])
+    else:
+        home = home if hasattr(home, "__globals__") else type(home).__call__
+        names = getattr(home, "__globals__", {})
+    return typing.get_type_hints(stand_in, names, {}, include_extras=True)
+
+
+def _member(parameter: Parameter, kind: Any, tool: str, text: str | None) -> Member:
     where = f"parameter {parameter.name!r} of tool {tool!r}"
     if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
         stars = "*" if parameter.kind is Parameter.VAR_POSITIONAL else "**"
@@ -75,10 +106,11 @@ def _member(parameter: Parameter, tool: str, text: str | None) -> Member:
             hint="name the parameters, or take one of type list[…] or dict[str, …]",
         )
     if parameter.annotation is Parameter.empty:
-        raise InvalidInput(
-            f"{where} has no type", hint=f"annotate it, for example {parameter.name}: str"
-        )
-    shape = shape_of_type(parameter.annotation, where)
+        hint = f"annotate it, for example {parameter.name}: str"
+        if parameter.name in ("self", "cls"):
+            hint = "register the method of an instance: tools.add(instance.method)"
+        raise InvalidInput(f"{where} has no type", hint=hint)
+    shape = shape_of_type(kind, where)
     if text and "description" not in shape.schema:
         shape = described_as(shape, text)
     required = parameter.default is Parameter.empty

@@ -38,6 +38,8 @@ def test_only_what_is_set_is_sent_to_the_model() -> None:
         ({"max_context_messages": 1.5}, "max_context_messages must be a whole number"),
         ({"max_tool_result": None}, "max_tool_result must be a whole number"),
         ({"count_tokens": 4}, "count_tokens must be a function from text to a number, not 4"),
+        ({"model_cache_ttl": float("inf")}, "model_cache_ttl may be 1e\\+09 at the most"),
+        ({"rate_limits": 5}, "rate_limits must be a list of RateLimit"),
         ({"busy_timeout": -1}, "busy_timeout must be a number of at least 0"),
         ({"on_busy": "panic"}, "on_busy must be one of 'wait', 'reject', 'interrupt'"),
     ],

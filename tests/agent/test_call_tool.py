@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
@@ -34,6 +34,10 @@ class Color(Enum):
     RED = "red"
 
 
+class Shade(str, Enum):  # noqa: UP042  # as programs older than StrEnum have it
+    DARK = "dark"
+
+
 def call(function: Callable[..., Any], **arguments: Any) -> ToolResult:
     tools = ToolRegistry()
     tools.add(function, name="tool")
@@ -59,6 +63,10 @@ def circle() -> dict[str, Any]:
         (Point(1), '{"x": 1, "day": "2026-01-02"}'),
         ([Pair(Point(1), frozenset("ba"))], None),
         (Color.RED, "red"),
+        (Shade.DARK, "dark"),
+        ({"b", "a"}, '["a", "b"]'),
+        (iter([1, 2]), "[1, 2]"),
+        ([datetime(2026, 1, 2, 3)], '["2026-01-02T03:00:00"]'),
         (date(2026, 1, 2), "2026-01-02"),
         (b"bytes", "b'bytes'"),
         ({(1, 2): 3}, "{(1, 2): 3}"),
@@ -134,6 +142,18 @@ def test_a_wish_to_stop_is_not_swallowed(error: type[BaseException]) -> None:
         call(stop)
 
 
+def test_a_tool_may_change_what_it_is_given() -> None:
+    def drain(some: dict[str, Any], any_: Any, plain: dict) -> None:  # type: ignore[type-arg]
+        for each in (some["list"], any_, plain):
+            each.clear()
+
+    tools = ToolRegistry()
+    tools.add(drain)
+    sent = ToolCall("id", "drain", {"some": {"list": [1]}, "any_": [1], "plain": {"a": 1}})
+    assert not call_tool(tools, sent).is_error
+    assert sent.arguments == {"some": {"list": [1]}, "any_": [1], "plain": {"a": 1}}
+
+
 def test_arguments_that_do_not_fit_are_data() -> None:
     def weather(city: str) -> str:
         return city
@@ -167,5 +187,6 @@ def test_how_long_a_result_may_be_can_be_set() -> None:
     assert content.startswith("x" * 10 + "\n[cut here: the result has 50 characters")
 
 
-def test_a_generator_is_no_async_result() -> None:
-    assert not call(lambda: (n for n in range(3))).is_error
+def test_a_generator_is_read_to_its_end() -> None:
+    assert call(lambda: (n for n in range(3))) == ToolResult("id", "tool", "[0, 1, 2]")
+    assert call(lambda: (1 / n for n in range(3))).is_error

@@ -202,7 +202,11 @@ def test_a_reply_keeps_what_its_request_was_estimated_at_beside_the_usage() -> N
     metadata = answer_of(loop, Reply("Tea", usage=Usage(80, 3))).metadata
     assert metadata["usage"]["input_tokens"] == 80
     assert metadata["estimated_input_tokens"] > 20
-    for config, usage in (({}, Usage(80, 3)), ({"max_context_tokens": 1_000}, Usage(0, 3))):
+    others: list[tuple[Any, Usage]] = [
+        ({}, Usage(80, 3)),
+        ({"max_context_tokens": 1_000}, Usage(0, 3)),
+    ]
+    for config, usage in others:
         loop = start(**config)
         next(loop)
         assert "estimated_input_tokens" not in answer_of(loop, Reply("Tea", usage=usage)).metadata

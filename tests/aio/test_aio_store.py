@@ -1,18 +1,18 @@
-"""The store for asyncio, in memory and on a real server: locks, messages, clients, formats."""
+"""The store for asyncio, in memory and on a real server: sessions, turns, clients, formats."""
 
 from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from running import LIMIT, run
 from servers import RedisServer
 
 from miniagent_redis.aio import (
     InvalidInput,
-    LockTimeout,
     Message,
     RedisConfig,
     RedisSessionManager,
@@ -20,12 +20,6 @@ from miniagent_redis.aio import (
     StoreUnavailable,
     get_redis_manager,
 )
-
-LIMIT = 20  # seconds: generous, for waits that a right program ends at once
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(main, LIMIT))
 
 
 def test_sessions_are_created_read_changed_and_removed(store_url: str) -> None:
@@ -48,144 +42,6 @@ def test_an_outage_raises_the_same_error() -> None:
             await manager.connect()
         assert not await manager.health_check()
         await manager.disconnect()
-
-    run(main())
-
-
-def test_a_lock_keeps_other_tasks_out(store_url: str) -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
-            inside = 0
-
-            async def enter() -> None:
-                nonlocal inside
-                async with manager.lock("door", timeout=LIMIT):
-                    inside += 1
-                    assert inside == 1
-                    assert await manager.is_locked("door")
-                    inside -= 1
-
-            await asyncio.gather(*(enter() for _ in range(5)))
-            assert not await manager.is_locked("door")
-
-    run(main())
-
-
-def test_a_lock_that_stays_taken_is_an_error_in_with_and_false_in_acquire(store_url: str) -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
-            async with manager.lock("door"):
-                with pytest.raises(LockTimeout):
-                    async with manager.lock("door", timeout=0):
-                        pass
-                other = manager.lock("door")
-                assert not await other.acquire(timeout=0)
-            assert await other.acquire()
-            assert await other.extend()
-            assert await other.is_held()
-            assert await other.release()
-            assert not await other.release()
-
-    run(main())
-
-
-def test_a_lock_with_an_impossible_ttl_is_refused_on_entry() -> None:
-    async def main() -> None:
-        manager = RedisSessionManager(RedisConfig(url="memory://"))
-        with pytest.raises(InvalidInput):
-            async with manager.lock("door", ttl=0):
-                pass
-        await manager.disconnect()
-
-    run(main())
-
-
-def test_who_gives_up_waiting_for_a_lock_does_not_get_it_later(store_url: str) -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
-            async with manager.lock("door"):
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.1):
-                        await manager.acquire_lock("door", timeout=LIMIT)
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.1), manager.lock("door", timeout=LIMIT):
-                        pass
-            assert not await manager.is_locked("door")
-            assert not await manager.release_lock("door")
-
-    run(main())
-
-
-def test_many_who_wait_for_a_lock_do_not_hold_up_the_one_who_has_it(store_url: str) -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
-            async with manager.lock("door"):
-                waiting = [
-                    asyncio.create_task(manager.lock("door").acquire(LIMIT)) for _ in range(40)
-                ]
-                assert all(await asyncio.gather(*(manager.health_check() for _ in range(20))))
-                for task in waiting:
-                    task.cancel()
-                await asyncio.wait(waiting)
-                assert all(task.cancelled() for task in waiting)
-            assert not await manager.is_locked("door")
-
-    run(main())
-
-
-def test_messages_arrive_by_async_for(store_url: str) -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
-            await manager.subscribe(["news"])
-            for number in range(3):
-                await manager.publish("news", {"number": number})
-            seen = []
-            async for message in manager.get_messages():
-                seen.append(message)
-                if len(seen) == 3:
-                    break
-            assert seen == [{"channel": "news", "data": {"number": n}} for n in range(3)]
-
-    run(main())
-
-
-def test_a_quiet_listener_can_be_cancelled_and_misses_nothing_later(store_url: str) -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
-            await manager.subscribe(["news"])
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await anext(manager.get_messages())
-            await manager.publish("news", "hello")
-            assert (await anext(manager.get_messages()))["data"] == "hello"
-
-    run(main())
-
-
-def test_a_listener_ends_with_the_subscription(store_url: str) -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
-            await manager.subscribe(["news"])
-            heard = asyncio.Event()
-
-            async def listen() -> None:
-                async for _ in manager.get_messages():
-                    heard.set()
-
-            listener = asyncio.create_task(listen())
-            await manager.publish("news", "hello")
-            await heard.wait()
-            await manager.unsubscribe()
-            await listener
-
-    run(main())
-
-
-def test_listening_without_a_subscription_is_an_error() -> None:
-    async def main() -> None:
-        async with RedisSessionManager(RedisConfig(url="memory://")) as manager:
-            with pytest.raises(InvalidInput):
-                await anext(manager.get_messages())
 
     run(main())
 

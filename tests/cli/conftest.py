@@ -1,4 +1,4 @@
-"""Fixtures: a user's home, and sessions of hers that were made by a program."""
+"""Fixtures: a user's home, sessions of hers that were made by a program, and a fit server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from programs import Home
+from servers import RedisServer
 
-from miniagent_redis import RedisConfig, SessionAgent, SessionManager
+from miniagent_redis import RedisConfig, RedisSessionManager, SessionAgent, SessionManager
 
 
 @pytest.fixture
@@ -22,3 +23,19 @@ def manager(redis_url: str) -> Iterator[SessionManager]:
     """Yield a program's view of the same server."""
     with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
         yield SessionManager(agent)
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[RedisServer]:
+    """Yield a server of which the doctor has nothing to say."""
+    with RedisServer("--appendonly", "yes") as server:
+        yield server
+
+
+@pytest.fixture
+def store(durable: RedisServer) -> Iterator[RedisSessionManager]:
+    """Yield the emptied store of that server, with one session."""
+    with RedisSessionManager(RedisConfig(url=durable.url)) as store:
+        store.client.flushdb()
+        store.create_session("s", user_id="ada")
+        yield store

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from place import APP, LIMIT, Place
+from place import APP, Place
+from waiting import until
 
 from miniagent_redis import RedisSessionManager
 
@@ -241,7 +242,7 @@ def _busy_script(place: Place, _: object) -> Iterator[None]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        _until(lambda: _is_busy(other))
+        until(lambda: _is_busy(other))
         yield
     finally:
         other.script_kill()
@@ -264,7 +265,7 @@ def _cannot_save(place: Place, _: object) -> Iterator[None]:
     (in_the_way / "occupied").touch()  # else a rename may replace it
     admin.config_set("save", "3600 100000")
     admin.bgsave()
-    _until(lambda: admin.info("persistence")["rdb_last_bgsave_status"] == "err")
+    until(lambda: admin.info("persistence")["rdb_last_bgsave_status"] == "err")
     try:
         yield
     finally:
@@ -282,12 +283,3 @@ def _too_many_clients(place: Place, _: object) -> Iterator[None]:
         yield
     finally:
         admin.config_set("maxclients", 10000)
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    over = threading.Event()
-    for _ in range(int(LIMIT / 0.002)):
-        if condition():
-            return
-        over.wait(0.002)
-    raise AssertionError("the outage did not come about")

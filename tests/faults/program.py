@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-LIMIT = 30.0  # seconds for anything to happen
+from waiting import LIMIT
+
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -81,11 +80,3 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
-    """Wait for something that nobody tells."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come true in {limit:g} s"
-        threading.Event().wait(0.005)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from fault_report import FaultRun
 from histories import ENDED, History, Seen, open_store, read
 from servers import RedisServer, find_server
+from waiting import until
 
 from miniagent_redis import Message, RedisSessionManager
 from miniagent_redis.errors import MiniAgentError
@@ -25,6 +25,11 @@ FOLDER = "appendonlydir"
 LIMIT = 30.0
 KEPT = ("--appendonly", "yes", "--aof-load-truncated", "yes", "--appendfsync", "no")
 MENDED = {"orphan_entry", "not_indexed", "expiry", "counter"}
+
+
+def is_rewriting(client: Any) -> bool:
+    names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+    return any(client.info("persistence")[name] for name in names)
 
 
 class Original:
@@ -39,11 +44,7 @@ class Original:
             self.based = len(self.history.steps)
             client: Any = self.server.client()
             client.bgrewriteaof()
-            end = time.monotonic() + LIMIT
-            while any(client.info("persistence")[name] for name in (
-                "aof_rewrite_in_progress", "aof_rewrite_scheduled")):  # fmt: skip
-                assert time.monotonic() < end
-                threading.Event().wait(0.005)
+            until(lambda: not is_rewriting(client))
             self.history.write(writes)
             threading.Event().wait(ENDED)  # let the short ones end
         self.server.stop()
@@ -122,6 +123,9 @@ def _tell_the_same(store: RedisSessionManager, history: History, seen: dict[str,
 def _goes_on(store: RedisSessionManager, session_id: str) -> bool:
     before = store.load_thread(session_id).messages
     turn = store.begin_turn(session_id, "on we go", on_busy="interrupt")
+    if turn.resumed:  # its lease has ended since it was written
+        store.abort_turn(turn)
+        turn = store.begin_turn(session_id, "on we go")
     store.commit_turn(turn, [Message("assistant", "yes")])
     after = store.load_thread(session_id).messages
     return after[:-2] == before and [m.text for m in after[-2:]] == ["on we go", "yes"]

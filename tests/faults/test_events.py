@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from fault_report import FaultRun
 from faulty_proxy import FaultyProxy
 from servers import RedisServer
+from waiting import until
 
 from miniagent_redis import Event, EventType, Message, RedisConfig, SessionNotFound
 from miniagent_redis.errors import StoreUnavailable, TurnUncertain
@@ -28,13 +29,6 @@ END = "the end"
 def server() -> Iterator[RedisServer]:
     with RedisServer("--appendonly", "yes", "--appendfsync", "no") as started:
         yield started
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        threading.Event().wait(0.002)
 
 
 def number(event_id: str) -> int:

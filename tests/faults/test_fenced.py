@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from fault_report import FaultRun
 from faulty_proxy import FaultyProxy
-from program import LIMIT, Program
+from program import Program
 from servers import RedisServer
+from waiting import LIMIT
 
 from miniagent_redis import Message, RedisConfig, RedisSessionManager
 from miniagent_redis.models import OpenTurn

@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 from fault_report import FaultRun
-from program import LIMIT, PROGRAMS, until
-from servers import RedisServer
+from program import PROGRAMS
+from servers import Leash, RedisServer
+from waiting import LIMIT, until
 
 from miniagent_redis import RedisConfig, SessionAgent, SessionManager
 
@@ -72,6 +73,7 @@ class Site:
             pass_fds=[alive],
         )
         os.close(alive)
+        self._leash = Leash(self.process.pid)
 
     def has_ended(self, limit: float) -> bool:
         """Wait for the end of the master and of each worker; return whether they did in time."""
@@ -79,6 +81,7 @@ class Site:
 
     def close(self) -> None:
         # Without their master the workers end by themselves.
+        self._leash.release()
         self.process.kill()
         self.process.wait()
         ended = self.has_ended(LIMIT)

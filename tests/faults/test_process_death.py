@@ -110,7 +110,7 @@ class Lane:
         """Read as others do while the session has lost its process."""
         history = self.manager.get_history(self.session_id)
         self.figures["torn"] += self._check("torn", not _is_valid(history))
-        records = store.client.lrange(store.keys.of_session(self.session_id)[2], 0, -1)
+        records: Any = store.client.lrange(store.keys.of_session(self.session_id)[2], 0, -1)
         rows = [
             row for row in self.manager.list_sessions("ada") if row["session_id"] == self.session_id
         ]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from fault_report import FaultRun
-from program import Program, until
+from program import Program
 from servers import RedisServer
+from waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork and no SIGKILL here")
 
@@ -62,54 +64,60 @@ class Crowd:
         self.program.tell(end=True)
         assert "ended" in self.program.hear(LIMIT)
 
+    @property
     def runs(self) -> list[int]:
         return [int(line) for line in self.log.read_text().splitlines()]
 
+    @property
+    def texts(self) -> set[str]:
+        return {answer["text"] for answer in self.answers}
 
-def test_fifty_processes_that_ask_at_once_run_the_tool_once(
-    faults: FaultRun, tmp_path: Path
-) -> None:
+    @property
+    def hits(self) -> int:
+        return sum(answer["hits"] for answer in self.answers)
+
+
+@pytest.fixture
+def crowd(tmp_path: Path) -> Iterator[Crowd]:
+    """Yield processes that have all asked: in one the tool runs, the others wait."""
     log = tmp_path / "runs"
     with RedisServer() as server, Program("asking_agents", server.url, PROCESSES, log) as program:
         crowd = Crowd(program, server, log)
         crowd.gather()
         program.tell(begin=True)
-        pid = crowd.hear_run()
+        crowd.hear_run()
         crowd.until_waiting(PROCESSES - 1)
-        began = time.monotonic()
-        program.tell(finish=True)
-        crowd.hear_answers(PROCESSES)
-        took = time.monotonic() - began
-    hits = sum(answer["hits"] for answer in crowd.answers)
+        yield crowd
+
+
+def test_fifty_processes_that_ask_at_once_run_the_tool_once(faults: FaultRun, crowd: Crowd) -> None:
+    began = time.monotonic()
+    crowd.program.tell(finish=True)
+    crowd.hear_answers(PROCESSES)
+    took = time.monotonic() - began
     faults.report(
-        processes=PROCESSES, runs=len(crowd.runs()), hits=hits, seconds_to_all_answers=took
+        processes=PROCESSES, runs=len(crowd.runs), hits=crowd.hits, seconds_to_all_answers=took
     )
-    assert crowd.runs() == crowd.runs_by == [pid]
-    assert {answer["text"] for answer in crowd.answers} == {f"the report of 2026 by {pid}"}
-    assert hits == PROCESSES - 1
+    (pid,) = crowd.runs_by
+    assert crowd.runs == [pid]
+    assert crowd.texts == {f"the report of 2026 by {pid}"}
+    assert crowd.hits == PROCESSES - 1
 
 
 def test_when_the_process_that_runs_it_is_killed_one_other_runs_it(
-    faults: FaultRun, tmp_path: Path
+    faults: FaultRun, crowd: Crowd
 ) -> None:
-    log = tmp_path / "runs"
-    with RedisServer() as server, Program("asking_agents", server.url, PROCESSES, log) as program:
-        crowd = Crowd(program, server, log)
-        crowd.gather()
-        program.tell(begin=True)
-        victim = crowd.hear_run()
-        crowd.until_waiting(PROCESSES - 1)
-        os.kill(victim, signal.SIGKILL)
-        began = time.monotonic()
-        heir = crowd.hear_run()
-        taken_over = time.monotonic() - began
-        program.tell(finish=True)
-        crowd.hear_answers(PROCESSES - 1)
-    hits = sum(answer["hits"] for answer in crowd.answers)
+    (victim,) = crowd.runs_by
+    os.kill(victim, signal.SIGKILL)
+    began = time.monotonic()
+    heir = crowd.hear_run()
+    taken_over = time.monotonic() - began
+    crowd.program.tell(finish=True)
+    crowd.hear_answers(PROCESSES - 1)
     faults.report(
-        processes=PROCESSES, kills=1, runs=len(crowd.runs()), hits=hits,
+        processes=PROCESSES, kills=1, runs=len(crowd.runs), hits=crowd.hits,
         seconds_to_takeover=taken_over,
     )  # fmt: skip
-    assert crowd.runs() == crowd.runs_by == [victim, heir]
-    assert {answer["text"] for answer in crowd.answers} == {f"the report of 2026 by {heir}"}
-    assert hits == PROCESSES - 2
+    assert crowd.runs == crowd.runs_by == [victim, heir]
+    assert crowd.texts == {f"the report of 2026 by {heir}"}
+    assert crowd.hits == PROCESSES - 2

@@ -11,14 +11,16 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
+import redis
 from attrs import define, field
 from fault_report import FaultRun
 from outages import HARMLESS, OUTAGES
 from place import LIMIT, Place, is_back
+from waiting import until
 
 from miniagent_redis import Message, RedisSessionManager, StoreMisconfigured, StoreUnavailable
 from miniagent_redis.codec import decode
@@ -26,6 +28,7 @@ from miniagent_redis.errors import MiniAgentError, TurnNotSaved, TurnUncertain
 from miniagent_redis.models import OpenTurn
 
 SOCKET_TIMEOUT = 0.25
+LEASE = 1.0  # which a begin waits for that is repeated, when it was stored and nobody heard
 NOT_WRITTEN = (TurnNotSaved, StoreUnavailable, StoreMisconfigured)
 ROUND = 25
 OTHERS = ("append", "stage", "begin")
@@ -117,7 +120,11 @@ def _play(dice: random.Random, plan: list[str], size: int) -> list[Attempt]:
     with Place(dice) as place, ThreadPoolExecutor(size + size // 4) as writers:
         stores = {
             (timeout, kind): place.store(
-                kind, commit_timeout=timeout, socket_timeout=SOCKET_TIMEOUT, max_connections=40
+                kind,
+                commit_timeout=timeout,
+                socket_timeout=SOCKET_TIMEOUT,
+                max_connections=40,
+                lease_ttl=LEASE,
             )
             for timeout in (0.2, 0.6)
             for kind in ("", "password wanted")
@@ -158,7 +165,7 @@ def _round(
         _wait_until(time.monotonic() + dice.choice((0.02, 0.1, 0.3, 0.9)) * dice.uniform(0.5, 1))
     for future in done:
         future.result(LIMIT)
-    _until(lambda: is_back(place) and store.health_check())
+    until(lambda: is_back(place) and store.health_check())
     admin = place.admin()
     for attempt in attempts:
         _judge(attempt, attempt.is_stored(admin))
@@ -176,7 +183,16 @@ def _prepared(kind: str, what: str, store: RedisSessionManager, session_id: str)
 def _connect(store: RedisSessionManager, connections: int) -> None:
     """Have so many connections at hand: over an old one a write is sent that no one answers."""
     held = store.connections._held
-    for connection in [held.take() for _ in range(connections)]:
+    taken: list[Any] = []
+
+    def are_taken() -> bool:
+        with suppress(redis.RedisError):  # a busy machine is late to let us in
+            while len(taken) < connections:
+                taken.append(held.take())
+        return len(taken) == connections
+
+    until(are_taken)
+    for connection in taken:
         held.give(connection, in_order=True)
 
 
@@ -230,10 +246,3 @@ def _resolve(attempt: Attempt, admin: Any, dice: random.Random) -> None:
 
 def _wait_until(moment: float) -> None:
     threading.Event().wait(max(0.0, moment - time.monotonic()))
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it did not come back"
-        threading.Event().wait(0.005)

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 from fault_report import FaultRun
-from program import LIMIT, Program, until
+from program import Program
 from servers import RedisServer
+from waiting import LIMIT, until
 
 from miniagent_redis import EventType, RedisConfig, SessionAgent, SessionManager
 

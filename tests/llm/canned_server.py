@@ -10,13 +10,18 @@ from typing import Any
 
 
 class CannedServer:
-    """Answers requests with ``replies``, one after another: a status and the events of each."""
+    """Answers requests with ``replies``, one after another: a status and the events of each.
+
+    Bytes among the events are sent as they are. If it ``is_endless``, the last event comes again
+    and again, until the client has left.
+    """
 
     def __init__(self) -> None:
         self.replies: list[tuple[int, list[Any]]] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.is_endless = False
+        self.was_asked = threading.Event()
         self.was_left = threading.Event()
         canned = self
 
@@ -43,6 +48,7 @@ class CannedServer:
         self.bodies.append(json.loads(body))
         self.headers.append({key.lower(): value for key, value in request.headers.items()})
         status, events = self.replies.pop(0)
+        self.was_asked.set()
         request.send_response(status)
         kind = "text/event-stream" if status == 200 else "application/json"
         request.send_header("content-type", kind)
@@ -78,6 +84,8 @@ class CannedServer:
 
 
 def _encode(event: Any) -> bytes:
+    if isinstance(event, bytes):
+        return event
     name = f"event: {event['type']}\n" if isinstance(event, dict) and "type" in event else ""
     data = event if isinstance(event, str) else json.dumps(event)
     return f"{name}data: {data}\n\n".encode()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import pytest
 from canned_server import CannedServer
+
+if TYPE_CHECKING:
+    from llmock.pytest_plugin import LLMock
+    from llmock.testing import LLMockServer
 
 
 def _is_installed(package: str) -> bool:
@@ -20,7 +25,10 @@ _SDKS = ("openai", "anthropic", "google-genai", "llmock")
 _NEEDS = {
     "test_llm_library.py": ("llm",),
     "test_llmock.py": _SDKS,
+    "test_provider_clients.py": _SDKS,
+    "test_provider_faults.py": _SDKS,
     "test_provider_streams.py": _SDKS,
+    "test_vendors_example.py": _SDKS,
 }
 collect_ignore = [file for file, needed in _NEEDS.items() if not all(map(_is_installed, needed))]
 
@@ -31,7 +39,8 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI", "ANTHROPIC", "GEMINI"):
         monkeypatch.setenv(f"{name}_API_KEY", f"key-of-{name.lower()}")
         monkeypatch.delenv(f"{name}_BASE_URL", raising=False)
-    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    for name in ("GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", "ANTHROPIC_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -39,3 +48,19 @@ def canned() -> Iterator[CannedServer]:
     """Yield a server that answers what it is told to."""
     with CannedServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def llmock_server() -> Iterator[LLMockServer]:
+    from llmock.testing import LLMockServer
+
+    with LLMockServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mock(llmock_server: LLMockServer) -> LLMock:
+    """Return a server that plays all three vendors, with nothing asked yet."""
+    from llmock.pytest_plugin import LLMock
+
+    return LLMock(llmock_server).reset()

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from attrs import evolve
 from llmock.pytest_plugin import LLMock
 from llmock.scenarios import Reply, ToolCall
-from llmock.testing import LLMockServer
+from mocked import PROVIDERS, name, neutral
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager, ToolRegistry
 from miniagent_redis.errors import IncompleteResponse, ModelError
 from miniagent_redis.llm import ModelRequest, fold, resolve_model
 from miniagent_redis.models import Message
 
-PROVIDERS = ["openai", "anthropic", "gemini"]
 TEXT = "one two three four five six seven eight"
 REQUEST = ModelRequest((Message("user", "Count."),), timeout=10)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LLMockServer]:
-    with LLMockServer() as server:
-        yield server
-
-
-@pytest.fixture
-def mock(server: LLMockServer) -> LLMock:
-    return LLMock(server).reset()
 
 
 @pytest.fixture(params=PROVIDERS)
 def provider(request: pytest.FixtureRequest) -> str:
     kind: str = request.param
     return kind
-
-
-def name(provider: str, mock: LLMock) -> str:
-    version = "/v1beta" if provider == "gemini" else ""  # the one that llmock speaks
-    return f"{provider}:some-model@{mock.base_url(provider)}{version}"
 
 
 def tools() -> ToolRegistry:
@@ -77,29 +59,6 @@ def talk(models: list[str], mock: LLMock, redis_url: str) -> list[dict[str, Any]
             assert result.usage.output_tokens > 0
             history = manager.get_history(session_id)
     return history
-
-
-def neutral(history: list[dict[str, Any]]) -> list[Any]:
-    """Return what was said, calls and results by their number; results in the order of calls."""
-    calls = [call["id"] for message in history for call in message.get("tool_calls", ())]
-    assert len(set(calls)) == len(calls)
-    told = [
-        (
-            message["role"],
-            message["content"],
-            [
-                (calls.index(call["id"]), call["name"], call["arguments"])
-                for call in message.get("tool_calls", ())
-            ],
-            message.get("name"),
-            calls.index(message["tool_call_id"]) if message["role"] == "tool" else None,
-        )
-        for message in history
-    ]
-    for index, (one, two) in enumerate(pairwise(told)):
-        if one[0] == two[0] == "tool" and (one[4] or 0) > (two[4] or 0):
-            told[index : index + 2] = [two, one]
-    return told
 
 
 def sent_openai(body: dict[str, Any]) -> list[Any]:
@@ -175,6 +134,31 @@ def test_a_session_goes_on_with_the_next_provider(
     assert SENT[order[-1]](mock.requests[-1].body) == SENT[order[-1]](one)
 
 
+@pytest.mark.parametrize("fault", ["truncate", "disconnect"])
+def test_half_an_answer_is_stored_as_such_and_another_provider_goes_on(
+    fault: str, provider: str, mock: LLMock, redis_url: str
+) -> None:
+    mock.reply(TEXT).reply("Five.")
+    getattr(mock, fault)(after_chunks=5)
+    second = PROVIDERS[PROVIDERS.index(provider) - 1]
+    config = AgentConfig(model=name(provider, mock))
+    with SessionAgent(config, redis_config=RedisConfig(url=redis_url)) as agent:
+        session_id = SessionManager(agent).create_or_resume_session()
+        with pytest.raises(IncompleteResponse) as caught:
+            SessionManager(agent).chat(session_id, "Count.")
+    config = AgentConfig(model=name(second, mock))
+    with SessionAgent(config, redis_config=RedisConfig(url=redis_url)) as agent:
+        assert SessionManager(agent).chat(session_id, "What comes next?") == "Five."
+        history = SessionManager(agent).get_history(session_id)
+    half = caught.value.text
+    assert TEXT.startswith(half)
+    said = [message["content"] for message in history]
+    assert said == ["Count.", half, "What comes next?", "Five."]
+    assert history[1]["metadata"]["interrupted"] == "incomplete"
+    sent = [text for _, _, text in SENT[second](mock.requests[-1].body)]
+    assert sent == ["Count.", f"{half}\n[interrupted]", "What comes next?"]
+
+
 @pytest.mark.parametrize(
     ("status", "problem"),
     [
@@ -203,6 +187,17 @@ def test_a_full_provider_is_told_with_the_wait(provider: str, mock: LLMock) -> N
     mock.assert_resilient()
 
 
+def test_a_longer_wait_than_the_model_may_be_silent_is_not_waited(
+    provider: str, mock: LLMock
+) -> None:
+    mock.rate_limit(times=None, retry_after=3600)
+    with pytest.raises(ModelError, match="again in 3600 s") as caught:
+        fold(resolve_model(name(provider, mock)).stream(REQUEST))
+    assert caught.value.retry_after == 3600
+    assert len(mock.requests) == 1
+    mock.assert_resilient()
+
+
 def test_a_passing_failure_is_ridden_out_by_the_sdk(provider: str, mock: LLMock) -> None:
     mock.fail(503).reply(TEXT)
     assert fold(resolve_model(name(provider, mock)).stream(REQUEST)).text == TEXT
@@ -223,6 +218,7 @@ def test_a_silence_before_the_answer_is_a_timeout(provider: str, mock: LLMock) -
     mock.delay(5, times=None)
     with pytest.raises(ModelError, match=r"did not answer within 0\.2 s"):
         fold(resolve_model(name(provider, mock)).stream(evolve(REQUEST, timeout=0.2)))
+    mock.assert_resilient()
 
 
 @pytest.mark.parametrize("fault", ["truncate", "disconnect", "corrupt"])
@@ -246,6 +242,8 @@ def test_a_silence_in_the_middle_is_half_an_answer(provider: str, mock: LLMock) 
     with pytest.raises(IncompleteResponse, match=r"broke off.*within 0\.5 s") as caught:
         fold(model.stream(evolve(REQUEST, timeout=0.5)))
     assert TEXT.startswith(caught.value.text)
+    assert fold(model.stream(evolve(REQUEST, timeout=0.5))).text
+    mock.assert_resilient()
 
 
 def test_arguments_that_are_no_json_are_told(mock: LLMock) -> None:
@@ -257,3 +255,4 @@ def test_arguments_that_are_no_json_are_told(mock: LLMock) -> None:
         mock.reset().break_tool_call()
         with pytest.raises(ModelError, match="'weather' with arguments that are no JSON object"):
             fold(resolve_model(name(provider, mock)).stream(request))
+        mock.assert_resilient()

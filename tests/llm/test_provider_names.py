@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import sys
+import time
+from email.utils import formatdate
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
@@ -10,8 +15,9 @@ import pytest
 from miniagent_redis.errors import InvalidInput, ModelError
 from miniagent_redis.llm import ModelRequest, resolve_model
 from miniagent_redis.llm.openai import OpenAIModel
-from miniagent_redis.llm.provider import ProviderModel
+from miniagent_redis.llm.provider import ProviderModel, _told_to_wait
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "vendors.py"
 PROVIDERS = ["openai", "anthropic", "gemini"]
 
 
@@ -54,7 +60,12 @@ def test_a_name_without_a_model_is_refused(name: str) -> None:
 
 @pytest.mark.usefixtures("_sdks")
 @pytest.mark.parametrize(
-    ("host", "limit"), [("api.openai.com", "max_completion_tokens"), ("localhost", "max_tokens")]
+    ("host", "limit"),
+    [
+        ("api.openai.com", "max_completion_tokens"),
+        ("eu.api.openai.com", "max_completion_tokens"),
+        ("localhost", "max_tokens"),
+    ],
 )
 def test_openai_itself_is_told_the_limit_by_its_newer_name(
     host: str, limit: str, monkeypatch: pytest.MonkeyPatch
@@ -62,7 +73,8 @@ def test_openai_itself_is_told_the_limit_by_its_newer_name(
     client = MagicMock()
     client.base_url.host = host
     monkeypatch.setattr(OpenAIModel, "_client", lambda model: client)
-    list(OpenAIModel("m").stream(ModelRequest((), params={"max_tokens": 50})))
+    with pytest.raises(ModelError, match="sent no answer"):
+        list(OpenAIModel("m").stream(ModelRequest((), params={"max_tokens": 50})))
     sent = client.chat.completions.create.call_args.kwargs
     assert {name for name in sent if name.startswith("max_")} == {limit}
     assert sent[limit] == 50
@@ -74,3 +86,32 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(provider: s
     with pytest.raises(ModelError) as caught:
         resolve_model(f"{provider}:some-model")
     assert f"pip install 'miniagent-redis[{provider}]'" in str(caught.value)
+
+
+@pytest.mark.usefixtures("_no_sdks")
+def test_the_example_of_all_vendors_tells_the_command_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "memory://")
+    monkeypatch.setattr(sys, "argv", ["vendors.py", "gemini:some-model"])
+    with pytest.raises(SystemExit, match=re.escape("pip install 'miniagent-redis[gemini]'")):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "9", "retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "1e999"}, None),
+        ({}, None),
+    ],
+)
+def test_a_wait_is_told_in_several_ways(headers: dict[str, str], seconds: float | None) -> None:
+    assert _told_to_wait(headers) == seconds
+
+
+def test_a_wait_may_be_told_as_a_date() -> None:
+    wait = _told_to_wait({"retry-after": formatdate(time.time() + 100, usegmt=True)})
+    assert wait is not None
+    assert 90 < wait <= 100

@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
+from asking import anthropic, gemini, openai, text
 
-from miniagent_redis.errors import InvalidInput
-from miniagent_redis.llm import ModelRequest
-from miniagent_redis.llm.anthropic import anthropic_messages
-from miniagent_redis.llm.gemini import gemini_contents
-from miniagent_redis.llm.openai import chat_messages
 from miniagent_redis.models import Message, ToolCall
-
-PIXEL = base64.b64encode(b"\x89PNG").decode()
-NOTE = base64.b64encode("Grüße".encode()).decode()
-PARTS = [
-    {"type": "text", "text": "What is this?"},
-    {"type": "image", "mime_type": "image/png", "data": PIXEL},
-    {"type": "image", "url": "https://example.org/cat.jpg?size=1"},
-    {"type": "audio", "mime_type": "audio/wav", "data": PIXEL},
-    {"type": "file", "mime_type": "application/pdf", "data": PIXEL, "name": "a.pdf"},
-    {"type": "file", "mime_type": "text/plain", "data": NOTE},
-    {"type": "hologram", "data": PIXEL},
-]
-UNKNOWN = "[a part of type 'hologram' left out: it is not known here]"
-
-
-def openai(*messages: Message, system: str | None = None) -> list[dict[str, Any]]:
-    return chat_messages(ModelRequest(messages, system=system), "openai")
-
-
-def anthropic(*messages: Message, system: str | None = None) -> tuple[str, list[dict[str, Any]]]:
-    return anthropic_messages(ModelRequest(messages, system=system))
-
-
-def gemini(*messages: Message, model: str = "gemini-3") -> tuple[str, list[dict[str, Any]]]:
-    return gemini_contents(ModelRequest(messages), model)
 
 
 def exchange(first: str = "call_1", second: str = "call_2") -> list[Message]:
@@ -57,10 +27,6 @@ def exchange(first: str = "call_1", second: str = "call_2") -> list[Message]:
         ),
         Message("user", "Thanks"),
     ]
-
-
-def text(value: str) -> dict[str, str]:
-    return {"type": "text", "text": value}
 
 
 def test_openai_gets_parallel_calls_and_their_results() -> None:
@@ -151,67 +117,6 @@ def test_gemini_is_told_that_a_call_in_the_current_turn_was_made_by_another_mode
     assert "thought_signature" not in gemini(*turn, model="gemini-2.5-pro")[1][1]["parts"][0]
 
 
-def test_parts_become_each_providers_own() -> None:
-    message = Message("user", PARTS)
-    assert openai(message)[0]["content"] == [
-        text("What is this?"),
-        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
-        {"type": "image_url", "image_url": {"url": "https://example.org/cat.jpg?size=1"}},
-        {"type": "input_audio", "input_audio": {"data": PIXEL, "format": "wav"}},
-        {
-            "type": "file",
-            "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PIXEL}"},
-        },
-        {
-            "type": "file",
-            "file": {"filename": "file", "file_data": f"data:text/plain;base64,{NOTE}"},
-        },
-        text(UNKNOWN),
-    ]
-    assert anthropic(message)[1][0]["content"] == [
-        text("What is this?"),
-        {
-            "type": "image",
-            "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
-        },
-        {
-            "type": "image",
-            "source": {"type": "url", "url": "https://example.org/cat.jpg?size=1"},
-        },
-        text("[audio (audio/wav) left out: it cannot be sent to this model]"),
-        {
-            "type": "document",
-            "source": {"type": "base64", "media_type": "application/pdf", "data": PIXEL},
-            "title": "a.pdf",
-        },
-        {
-            "type": "document",
-            "source": {"type": "text", "media_type": "text/plain", "data": "Grüße"},
-        },
-        text(UNKNOWN),
-    ]
-    png = {"data": b"\x89PNG"}
-    assert gemini(message)[1][0]["parts"] == [
-        {"text": "What is this?"},
-        {"inline_data": png | {"mime_type": "image/png"}},
-        {
-            "file_data": {
-                "file_uri": "https://example.org/cat.jpg?size=1",
-                "mime_type": "image/jpeg",
-            }
-        },
-        {"inline_data": png | {"mime_type": "audio/wav"}},
-        {"inline_data": png | {"mime_type": "application/pdf"}},
-        {"inline_data": {"data": "Grüße".encode(), "mime_type": "text/plain"}},
-        {"text": UNKNOWN},
-    ]
-
-
-def test_data_that_is_no_base64_is_told_before_anything_is_sent() -> None:
-    with pytest.raises(InvalidInput, match="'image' is not base64"):
-        gemini(Message("user", [{"type": "image", "data": "é"}]))
-
-
 def test_who_says_nothing_is_left_out_but_for_the_user() -> None:
     messages = [Message("user", " "), Message("assistant", ""), Message("user", "Hello")]
     assert openai(*messages) == [
@@ -252,6 +157,27 @@ def test_ids_of_other_providers_are_made_valid_and_unique(call_id: str) -> None:
     assert all(len(one) <= 40 and one.replace("_", "").isalnum() for one in calls)
     assert next(block["id"] for block in blocks if block.get("name") == "clock") == "call_2"
     assert anthropic(*messages)[1] == sent  # the same the next time, or no prompt cache would hit
+
+
+def test_ids_beside_blocks_of_the_provider_itself_stay_as_they_are() -> None:
+    def turn(provider: str) -> list[Message]:
+        order = [{"own": {"type": "thinking"}}, {"call": "call:0", "caller": {"type": "x"}}]
+        blocks = [{"provider": provider, "data": {"order": order}}]
+        call = ToolCall("call:0", "look")
+        return [
+            Message("user", "Look"),
+            Message("assistant", "", tool_calls=(call,), metadata={"blocks": blocks}),
+            Message("tool", "a cat", tool_call_id="call:0", name="look"),
+        ]
+
+    def sent(provider: str) -> list[dict[str, Any]]:
+        return anthropic(*turn(provider), *turn(provider))[1]
+
+    use = {"type": "tool_use", "id": "call:0", "name": "look", "input": {}, "caller": {"type": "x"}}
+    for own in (sent("anthropic")[1], sent("anthropic")[3]):
+        assert own["content"] == [{"type": "thinking"}, use]
+    (foreign,) = sent("else")[1]["content"]
+    assert foreign["id"].startswith("call_")
 
 
 def test_names_of_tools_that_another_model_made_up_are_made_valid() -> None:

@@ -1,96 +1,31 @@
-"""The SDKs against prepared streams: what comes beside text, and what becomes of a client."""
+"""The SDKs against prepared streams: what comes beside text, is stored, and goes back."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from typing import Any
 
 import pytest
 from canned_server import CannedServer
-
-from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager, ToolRegistry
-from miniagent_redis.errors import ModelError
-from miniagent_redis.llm import (
-    Block,
-    Finish,
-    ModelRequest,
-    TextDelta,
-    Usage,
-    ask,
-    fold,
-    resolve_model,
+from replies import (
+    HI,
+    PROVIDERS,
+    anthropic_block,
+    anthropic_reply,
+    gemini_chunk,
+    name,
+    openai_chunk,
+    said,
 )
-from miniagent_redis.models import Message
 
-HI = ModelRequest((Message("user", "Hi"),), timeout=10)
-PROVIDERS = ["openai", "anthropic", "gemini"]
-
-
-def name(provider: str, server: CannedServer) -> str:
-    return f"{provider}:some-model@{server.url}"
-
-
-def openai_chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {"id": "c", "object": "chat.completion.chunk", "choices": [choice], **more}
-
-
-def anthropic_block(index: int, block: dict[str, Any], *deltas: dict[str, Any]) -> list[Any]:
-    return [
-        {"type": "content_block_start", "index": index, "content_block": block},
-        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
-        {"type": "content_block_stop", "index": index},
-    ]
-
-
-def anthropic_reply(*blocks: list[Any], stop: str = "end_turn") -> list[Any]:
-    usage = {"input_tokens": 10, "output_tokens": 1}
-    usage |= {"cache_creation_input_tokens": 3, "cache_read_input_tokens": 5}
-    start = {"id": "m", "type": "message", "role": "assistant", "content": [], "usage": usage}
-    return [
-        {"type": "message_start", "message": start},
-        {"type": "ping"},
-        *(event for block in blocks for event in block),
-        {"type": "message_delta", "delta": {"stop_reason": stop}, "usage": {"output_tokens": 7}},
-        {"type": "message_stop"},
-    ]
-
-
-def gemini_chunk(*parts: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"role": "model", "parts": list(parts)}}
-    chunk: dict[str, Any] = {"candidates": [candidate]}
-    if finish:
-        candidate["finishReason"] = finish
-        chunk["usageMetadata"] = {
-            "promptTokenCount": 18,
-            "cachedContentTokenCount": 5,
-            "candidatesTokenCount": 4,
-            "thoughtsTokenCount": 3,
-        }
-    return chunk
-
-
-def said(provider: str, text: str) -> list[Any]:
-    """Return the events of a reply that is only text."""
-    if provider == "openai":
-        usage = {
-            "prompt_tokens": 18,
-            "completion_tokens": 7,
-            "total_tokens": 25,
-            "prompt_tokens_details": {"cached_tokens": 5},
-        }
-        return [
-            openai_chunk({"role": "assistant", "content": text}),
-            openai_chunk({}, "stop"),
-            {"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": usage},
-            "[DONE]",
-        ]
-    if provider == "anthropic":
-        delta = {"type": "text_delta", "text": text}
-        return anthropic_reply(anthropic_block(0, {"type": "text", "text": ""}, delta))
-    return [gemini_chunk({"text": text}, finish="STOP")]
+from miniagent_redis import (
+    AgentConfig,
+    Message,
+    RedisConfig,
+    SessionAgent,
+    SessionManager,
+    ToolRegistry,
+)
+from miniagent_redis.llm import TextDelta, Usage, ask, fold, resolve_model
 
 
 def hold(model: str, redis_url: str) -> list[dict[str, Any]]:
@@ -115,6 +50,21 @@ def test_usage_is_counted_in_the_same_way(provider: str, canned: CannedServer) -
     assert reply.text == "Hello"
     assert reply.usage == Usage(18, 7, 5)
     assert reply.blocks == ()
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "gemini"])
+def test_what_is_paid_for_is_told_before_the_answer_ends(
+    provider: str, canned: CannedServer
+) -> None:
+    events = said(provider, "Hello", "there")
+    if provider == "gemini":
+        events[0]["usageMetadata"] = {"promptTokenCount": 18, "candidatesTokenCount": 1}
+    canned.add(*events)
+    told = list(ask(resolve_model(name(provider, canned)), HI))
+    counted = [event for event in told if isinstance(event, Usage)]
+    assert told.index(counted[0]) < told.index(TextDelta("there"))
+    assert counted[0].input_tokens == 18
+    assert sum(counted, Usage()) == Usage(18, 7, 5)
 
 
 def test_thinking_of_anthropic_is_stored_and_sent_back_as_it_came(
@@ -208,111 +158,83 @@ def test_reasoning_of_a_compatible_server_is_stored_and_sent_back_as_it_came(
     assert (canned.bodies[0]["max_tokens"], canned.bodies[0]["temperature"]) == (50, 0.5)
 
 
-def test_a_blocked_prompt_is_told_with_the_vendors_reason(canned: CannedServer) -> None:
-    canned.add({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
-    reply = fold(resolve_model(name("gemini", canned)).stream(HI))
-    assert (reply.text, reply.finish_reason) == ("", "PROHIBITED_CONTENT")
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_closing_the_stream_ends_the_request(provider: str, canned: CannedServer) -> None:
-    events = said(provider, "word ")
-    canned.is_endless = True
-    canned.add(*(events[:1] if provider != "anthropic" else events[:4]))
-    stream = ask(resolve_model(name(provider, canned)), HI)
-    assert next(stream) == TextDelta("word ")
-    stream.close()
-    assert canned.was_left.wait(20)
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_key_that_a_server_repeats_is_in_no_message(
-    provider: str, canned: CannedServer, monkeypatch: pytest.MonkeyPatch
+def test_citations_and_callers_of_anthropic_are_stored_and_sent_back_as_they_came(
+    canned: CannedServer, redis_url: str
 ) -> None:
-    key = f"key-of-{provider}"
-    error = {"error": {"message": f"Wrong key: {key}", "code": 401}, "type": "error"}
-    canned.add(error, status=401)
-    with pytest.raises(ModelError, match=r"refused the key.*401: Wrong key: \*\*\*") as caught:
-        fold(resolve_model(name(provider, canned)).stream(HI))
-    assert caught.value.__cause__ is None
-    assert any(key in value for value in canned.headers[0].values())  # it was sent, after all
+    cites = [
+        {"type": "char_location", "cited_text": text, "document_index": 0} for text in ("a", "b")
+    ]
+    deltas = [{"type": "citations_delta", "citation": one} for one in cites]
+    caller = {"type": "code_execution_20250825", "tool_id": "srvtoolu_1"}
+    use = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}, "caller": caller}
+    canned.add(
+        *anthropic_reply(
+            anthropic_block(
+                0,
+                {"type": "text", "text": "", "citations": []},
+                {"type": "text_delta", "text": "Seen. "},
+                *deltas,
+            ),
+            anthropic_block(1, {"type": "text", "text": "Let me see."}),
+            anthropic_block(2, use),
+            stop="tool_use",
+        )
+    )
+    canned.add(*said("anthropic", "A cat."))
+    canned.add(*said("anthropic", "Yes."))
+    assert hold(name("anthropic", canned), redis_url)[1]["content"] == "Seen. Let me see."
+    for body in canned.bodies[1:]:
+        assert body["messages"][1]["content"] == [
+            {"type": "text", "text": "Seen. ", "citations": cites},
+            {"type": "text", "text": "Let me see."},
+            use,
+        ]
 
 
-@pytest.mark.parametrize("key", [None, "", " \n"])
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_missing_key_is_told_by_its_variable(
-    provider: str, key: str | None, monkeypatch: pytest.MonkeyPatch
+def test_what_one_server_signed_is_not_sent_to_another_of_its_kind(
+    canned: CannedServer, redis_url: str
 ) -> None:
-    monkeypatch.setenv("HOME", "/nowhere")  # where some keep their login
-    if key is None:
-        monkeypatch.delenv(f"{provider.upper()}_API_KEY")
-    else:
-        monkeypatch.setenv(f"{provider.upper()}_API_KEY", key)
-    with pytest.raises(ModelError, match=f"needs a key.*{provider.upper()}_API_KEY"):
-        fold(resolve_model(f"{provider}:some-model").stream(HI))
+    thinking = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    text = {"type": "text", "text": "Hello."}
+    canned.add(*anthropic_reply(anthropic_block(0, thinking), anthropic_block(1, text)))
+    canned.add(*said("anthropic", "Yes."))
+    session_id = None
+    for address in (canned.url, canned.url.replace("127.0.0.1", "localhost")):
+        config = AgentConfig(model=f"anthropic:some-model@{address}")
+        with SessionAgent(config, redis_config=RedisConfig(url=redis_url)) as agent:
+            manager = SessionManager(agent)
+            session_id = manager.create_or_resume_session(session_id=session_id)
+            manager.chat(session_id, "Hi")
+    assert canned.bodies[1]["messages"][1]["content"] == [text]
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_server_of_ones_own_needs_no_key(
-    provider: str, canned: CannedServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call_id", ["functions.look:0", "call_" + "x" * 200, "ü 1"])
+def test_ids_go_back_to_a_compatible_server_as_they_came(
+    call_id: str, canned: CannedServer, redis_url: str
 ) -> None:
-    monkeypatch.delenv(f"{provider.upper()}_API_KEY")
-    canned.add(*said(provider, "Hello"))
-    assert fold(resolve_model(name(provider, canned)).stream(HI)).text == "Hello"
-
-
-def test_a_wait_that_google_asks_for_is_told(canned: CannedServer) -> None:
-    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "21s"}
-    error = {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": [info]}
-    canned.add({"error": error}, status=429)
-    with pytest.raises(ModelError, match="again in 21 s") as caught:
-        fold(resolve_model(name("gemini", canned)).stream(HI))
-    assert caught.value.retry_after == 21
+    call = {"index": 0, "id": call_id, "function": {"name": "look", "arguments": "{}"}}
+    canned.add(openai_chunk({"tool_calls": [call]}), openai_chunk({}, "tool_calls"))
+    canned.add(*said("openai", "A cat."))
+    canned.add(*said("openai", "Yes."))
+    hold(name("openai", canned), redis_url)
+    _, reply, result = canned.bodies[1]["messages"][:3]
+    assert reply["tool_calls"][0]["id"] == result["tool_call_id"] == call_id
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_nobody_there_is_told_as_a_failed_connection(provider: str) -> None:
-    model = resolve_model(f"{provider}:some-model@http://127.0.0.1:9/v1")
-    started = time.monotonic()
-    with pytest.raises(ModelError, match=r"the connection to .* failed"):
-        fold(model.stream(HI))
-    assert time.monotonic() - started < 60
-
-
-FORK = """
-import os, sys
-from miniagent_redis.llm import ModelRequest, fold, resolve_model
-from miniagent_redis.models import Message
-model = resolve_model(sys.argv[1])
-def ask():
-    return fold(model.stream(ModelRequest((Message("user", "Hi"),), timeout=10))).text == "Hello"
-assert ask()
-pid = os.fork()
-if pid == 0:
-    os._exit(0 if ask() and ask() else 1)
-assert ask()
-assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-"""
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_forked_child_connects_anew(provider: str, canned: CannedServer) -> None:
-    for _ in range(4):
-        canned.add(*said(provider, "Hello"))
-    program = [sys.executable, "-W", "ignore", "-c", FORK, name(provider, canned)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-
-
-def test_options_are_sent_with_each_request(canned: CannedServer) -> None:
-    from miniagent_redis.llm.anthropic import AnthropicModel
-
-    thinking = {"type": "enabled", "budget_tokens": 1024}
-    model = AnthropicModel("m", base_url=canned.url, api_key="k", thinking=thinking)
-    canned.add(*said("anthropic", "Hello"))
-    events = list(model.stream(HI))
-    assert events[-1] == Finish("stop")
-    assert not any(isinstance(event, Block) for event in events)
-    assert canned.bodies[0]["thinking"] == thinking
-    with pytest.raises(ModelError, match="cannot be asked like this"):
-        fold(AnthropicModel("m", base_url=canned.url, nonsense=1).stream(HI))
+def test_an_image_goes_through_the_store_and_the_sdk_to_the_model(
+    provider: str, canned: CannedServer, redis_url: str
+) -> None:
+    image = {"type": "image", "mime_type": "image/png", "data": "iVBORw0K"}
+    canned.add(*said(provider, "A dot."))
+    config = AgentConfig(model=name(provider, canned))
+    with SessionAgent(config, redis_config=RedisConfig(url=redis_url)) as agent:
+        manager = SessionManager(agent)
+        session_id = manager.create_or_resume_session()
+        message = Message("user", [{"type": "text", "text": "What is this?"}, image])
+        assert manager.chat(session_id, message) == "A dot."
+        assert manager.get_history(session_id)[0]["content"] == message.content
+    sent = str(canned.bodies[0])
+    assert "What is this?" in sent
+    assert "iVBORw0K" in sent
+    assert "image/png" in sent

@@ -1,12 +1,15 @@
-"""Fixtures of the session tests: agents that share one store, on both backends."""
+"""Fixtures of the session tests: agents that share one store, on both backends; outages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import RedisServer
+from spooling import Program
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager, ToolRegistry
 
@@ -34,3 +37,18 @@ def open_manager(store_url: str) -> Iterator[Open]:
             return SessionManager(stack.enter_context(agent))
 
         yield open_it
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """Yield a server that a test may kill: it loses nothing."""
+    with RedisServer("--appendonly", "yes", "--appendfsync", "always") as started:
+        yield started
+
+
+@pytest.fixture
+def program(server: RedisServer, tmp_path: Path) -> Iterator[Program]:
+    """Yield a program with a spool, on a server that its model kills."""
+    opened = Program(server, tmp_path / "spool")
+    yield opened
+    opened.agent.shutdown()

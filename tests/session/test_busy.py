@@ -11,11 +11,16 @@ import pytest
 
 from miniagent_redis import (
     AgentConfig,
+    InvalidInput,
     Message,
+    RateLimit,
+    RateLimited,
     RedisConfig,
     SessionAgent,
     SessionBusy,
     SessionManager,
+    SessionNotFound,
+    SessionTooLarge,
     ToolCall,
     ToolRegistry,
     TurnSuperseded,
@@ -97,6 +102,49 @@ def test_an_interrupting_message_replaces_the_running_turn(
         with pytest.raises(TurnSuperseded):
             running.result(LIMIT)
     assert [m["content"] for m in second.get_history(session_id)] == ["2?", "quick"]
+
+
+@pytest.mark.parametrize(
+    ("message", "user_id", "error"),
+    [
+        ("2?", "eve", SessionNotFound),
+        ("2" * 2000, "ada", SessionTooLarge),
+        ("", "ada", InvalidInput),
+    ],
+    ids=["a stranger's", "too long", "empty"],
+)
+def test_a_message_that_is_refused_interrupts_nothing(
+    open_manager: Open, message: str, user_id: str, error: type[Exception]
+) -> None:
+    model = SlowModel()
+    manager = open_manager(model, redis={"max_session_size": 1000}, on_busy="interrupt")
+    session_id = manager.create_or_resume_session("ada")
+    running = manager.agent.submit(session_id, "1?", user_id="ada")
+    assert model.began.wait(LIMIT)
+    with pytest.raises(error):
+        manager.chat(session_id, message, user_id=user_id)
+    model.go_on.set()
+    assert running.result(LIMIT).text == "slow answer"
+
+
+@pytest.mark.parametrize("settings", [{"on_busy": "reject"}, {"busy_timeout": 0.05}])
+def test_a_message_that_meets_a_busy_session_uses_up_no_limit(
+    open_manager: Open, settings: dict[str, Any]
+) -> None:
+    model = SlowModel()
+    limits = [RateLimit(per="session", requests=2, window=1_000_000)]
+    manager = open_manager(model, rate_limits=limits, **settings)
+    session_id = manager.create_or_resume_session()
+    running = manager.agent.submit(session_id, "1?")
+    assert model.began.wait(LIMIT)
+    for _ in range(3):
+        with pytest.raises(SessionBusy):
+            manager.chat(session_id, "2?")
+    model.go_on.set()
+    assert running.result(LIMIT).text == "slow answer"
+    assert manager.chat(session_id, "2?") == "slow answer"
+    with pytest.raises(RateLimited):
+        manager.chat(session_id, "3?")
 
 
 class _Either:

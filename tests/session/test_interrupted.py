@@ -7,15 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from servers import RedisServer
 
 from miniagent_redis import (
+    AgentConfig,
     Event,
     EventType,
     IncompleteResponse,
+    RedisConfig,
+    SessionAgent,
     SessionManager,
     SessionNotFound,
     ToolRegistry,
 )
+from miniagent_redis.clock import ManualClock
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall
 
 Open = Callable[..., SessionManager]
@@ -71,6 +76,66 @@ def test_tool_calls_are_heard_as_the_caller_sees_them(open_manager: Open) -> Non
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("interval", [0, 1000, None])
+def test_text_beside_tool_calls_is_heard_before_them(
+    open_manager: Open, interval: float | None
+) -> None:
+    class Caller:
+        def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+            yield TextDelta("Let me ")
+            yield TextDelta("see.")
+            if request.messages[-1].role == "user":
+                yield ToolCall("1", "look")
+            yield Finish()
+
+    tools = ToolRegistry()
+    tools.add(look)
+    manager = open_manager(Caller(), tools, delta_interval=interval)
+    session_id = manager.create_or_resume_session()
+    manager.chat(session_id, "x")
+    heard = list(manager.watch(session_id, "", 0.05))
+    number = [event.type for event in heard].index(EventType.TOOL_CALL)
+    before = [event.text for event in heard[:number] if event.type is EventType.TEXT_DELTA]
+    assert "".join(before) == "Let me see."
+
+
+def look() -> str:
+    return "here"
+
+
+def test_what_is_said_while_redis_is_away_is_heard_when_it_is_back(server: RedisServer) -> None:
+    speaker, redis = Speaker(), RedisConfig(url=server.url)
+    config = AgentConfig(model=speaker, delta_interval=0)
+    with SessionAgent(config, redis_config=redis) as agent:
+        manager = SessionManager(agent)
+        session_id = manager.create_or_resume_session()
+        speaker.may_speak.release(len(WORDS))
+        for event in manager.stream(session_id, "Count!"):
+            if event.text == "one ":
+                server.kill()
+            elif event.text == "two ":
+                server.start()
+        heard = manager.watch(session_id, "", 0.05)
+        deltas = [event.text for event in heard if event.type is EventType.TEXT_DELTA]
+    assert "".join(deltas) == "one two three"
+    assert len(deltas) == 2
+
+
+def test_a_model_is_not_heard_to_the_end_when_the_session_is_gone(open_manager: Open) -> None:
+    speaker = Speaker(["word "] * 1000)
+    manager = open_manager(speaker, delta_interval=0)
+    session_id = manager.create_or_resume_session()
+    spoken = threading.Event()
+    manager.agent.callbacks.on(EventType.TEXT_DELTA, lambda event: spoken.set())
+    future = manager.agent.submit(session_id, "Count!")
+    speaker.may_speak.release()
+    assert spoken.wait(LIMIT)
+    manager.end_session(session_id)
+    speaker.may_speak.release(2)  # it would wait for the others
+    with pytest.raises(SessionNotFound):
+        future.result(LIMIT)
+
+
 def test_a_cancelled_answer_is_kept_as_far_as_it_came(open_manager: Open) -> None:
     speaker = Speaker()
     manager, elsewhere = open_manager(speaker, delta_interval=0), open_manager()
@@ -120,6 +185,27 @@ def test_cancelling_while_tools_run_leaves_a_valid_thread(open_manager: Open) ->
     assert tool_result["metadata"] == {"is_error": True}
     assert tool_result["content"].startswith("cancelled")
     assert elsewhere.chat(session_id, "Hello!").startswith("Hello")
+
+
+def test_an_abandoned_turn_that_was_cancelled_is_not_worked_out(store_url: str) -> None:
+    clock = ManualClock()
+
+    def open_it(model: Any) -> SessionManager:
+        config, redis = AgentConfig(model=model), RedisConfig(url=store_url)
+        return SessionManager(SessionAgent(config, redis_config=redis, clock=clock).initialize())
+
+    dead, speaker = open_it("demo"), Speaker(["mine"])
+    session_id = dead.create_or_resume_session()
+    dead.store.begin_turn(session_id, "Count!")
+    assert dead.cancel(session_id)
+    dead.agent.shutdown()
+    clock.advance(31)
+    manager = open_it(speaker)
+    speaker.may_speak.release()
+    assert manager.chat(session_id, "Hello!") == "mine"
+    assert texts(manager, session_id) == ["Count!", "", "Hello!", "mine"]
+    assert speaker.asked == [["Count!", "[interrupted]", "Hello!"]]
+    manager.agent.shutdown()
 
 
 def test_cancelling_what_does_not_run_does_nothing(open_manager: Open) -> None:

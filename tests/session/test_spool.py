@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_report import FaultRun
 from servers import RedisServer
+from spooling import Program, spool_turn, waiting
 
 from miniagent_redis import (
     AgentConfig,
-    Event,
     EventType,
-    InvalidInput,
     RedisConfig,
     SessionAgent,
     SessionManager,
     SessionNotFound,
-    StreamCallback,
     ToolRegistry,
     TurnNotSaved,
     Usage,
 )
-from miniagent_redis.codec import encode
-from miniagent_redis.diagnosis import diagnose
 from miniagent_redis.llm import ScriptedModel, TextDelta
 from miniagent_redis.models import Message, ToolCall
 
@@ -49,45 +42,6 @@ agent = SessionAgent(AgentConfig(model=model), redis_config=config).initialize()
 print(SessionManager(agent).run(session_id, "Hello!").persisted, flush=True)
 os._exit(9)
 """
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with RedisServer("--appendonly", "yes", "--appendfsync", "always") as started:
-        yield started
-
-
-class Program:
-    """A program whose model ends the server when it is told ``down`` and starts it at ``up``."""
-
-    def __init__(self, server: RedisServer, folder: Path, **settings: Any) -> None:
-        self.server = server
-        self.events: list[Event] = []
-        callbacks = StreamCallback()
-        callbacks.on_any(self.events.append)
-        spool = {"spool_dir": str(folder)} if folder.name else {}
-        config = RedisConfig(url=server.url, commit_timeout=0.1, **{**spool, **settings})
-        self.agent = SessionAgent(AgentConfig(model=self.answer), None, callbacks, config)
-        self.manager = SessionManager(self.agent.initialize())
-
-    def answer(self, messages: list[dict[str, Any]]) -> str:
-        if messages[-1]["content"].startswith("down"):
-            self.server.kill()
-        return "answer to " + messages[-1]["content"]
-
-    def said(self, session_id: str) -> list[str]:
-        return [message["content"] for message in self.manager.get_history(session_id)]
-
-
-@pytest.fixture
-def program(server: RedisServer, tmp_path: Path) -> Iterator[Program]:
-    opened = Program(server, tmp_path / "spool")
-    yield opened
-    opened.agent.shutdown()
-
-
-def waiting(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.turn"))
 
 
 def test_an_answer_that_redis_cannot_take_is_given_and_stored_later(program: Program) -> None:
@@ -202,11 +156,6 @@ def test_a_turn_that_another_finished_meanwhile_is_set_aside(program: Program) -
         assert program.said(sid) == ["hi", "mine"]
 
 
-def spool_turn(program: Program, turn: Any, text: str) -> None:
-    assert program.agent.spool is not None
-    program.agent.spool.keep(turn, [Message("assistant", text)], Usage(), 0)
-
-
 def test_a_cleared_history_stays_clear(program: Program) -> None:
     sid = program.manager.create_or_resume_session()
     spool_turn(program, program.agent.store.begin_turn(sid, "hi"), "old")
@@ -257,89 +206,6 @@ def test_tool_results_of_a_spooled_turn_are_stored_with_it(
             "user", "assistant", "tool", "assistant",
         ]  # fmt: skip
         assert manager.list_sessions()[0]["open_turn"] is None
-
-
-def test_files_are_for_this_user_only_and_of_this_store_only(
-    program: Program, redis_url: str
-) -> None:
-    sid = program.manager.create_or_resume_session()
-    spool_turn(program, program.agent.store.begin_turn(sid, "hi"), "mine")
-    spool = program.agent.spool
-    assert spool is not None
-    [path] = waiting(spool.folder)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(spool.folder.stat().st_mode) == 0o700
-    config = RedisConfig(url=redis_url, spool_dir=str(spool.folder))
-    with SessionAgent(redis_config=config) as other:
-        assert other.spool is not None
-        assert other.spool.replay() == 0
-        assert other.spool.backlog().waiting == 0
-    assert waiting(spool.folder) == [path]
-    assert spool.replay() == 1
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", encode({"v": 1}), b'{"v":1,"crc":"00000000"}'])
-def test_a_damaged_file_is_set_aside_and_holds_nothing_up(program: Program, content: bytes) -> None:
-    sid = program.manager.create_or_resume_session()
-    spool = program.agent.spool
-    assert spool is not None
-    (spool.folder / "00000000000000000001-x.turn").write_bytes(content)
-    spool_turn(program, program.agent.store.begin_turn(sid, "hi"), "mine")
-    assert spool.replay() == 1
-    assert [path.read_bytes() for path in spool.backlog().set_aside] == [content]
-
-
-def test_a_file_of_a_newer_version_waits(program: Program) -> None:
-    spool = program.agent.spool
-    assert spool is not None
-    (spool.folder / "00000000000000000001-x.turn").write_bytes(encode({"v": 99}))
-    assert spool.replay() == 0
-    assert len(waiting(spool.folder)) == 1
-
-
-def test_a_folder_that_cannot_be_written_to_is_told_at_once(
-    server: RedisServer, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    config = RedisConfig(url=server.url, spool_dir=str(tmp_path / "file"))
-    with pytest.raises(InvalidInput, match="spool_dir"):
-        SessionAgent(redis_config=config).initialize()
-
-
-def test_a_full_disk_is_told_with_the_answer(
-    program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sid = program.manager.create_or_resume_session()
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TurnNotSaved) as caught:
-        program.manager.run(sid, "down")
-    assert caught.value.text == "answer to down"
-    assert "No space left" in caught.value.__notes__[0]
-    assert program.agent.spool is not None
-    assert list(program.agent.spool.folder.iterdir()) == []
-    program.server.start()
-
-
-def test_the_doctor_tells_of_the_backlog_even_when_redis_is_down(program: Program) -> None:
-    def check() -> Any:
-        return next(c for c in diagnose(program.agent.store) if c.name == "spool")
-
-    assert check().verdict == "ok"
-    sid = program.manager.create_or_resume_session()
-    program.manager.run(sid, "down")
-    found = check()
-    assert (found.verdict, found.detail[:6]) == ("warn", "1 turn")
-    program.server.start()
-    program.agent.background.run_all()
-    assert check().verdict == "ok"
-    spool_turn(program, program.agent.store.begin_turn(sid, "hi"), "late")
-    program.manager.end_session(sid)
-    program.agent.background.run_all()
-    assert check().verdict == "fail"
 
 
 def test_outages_at_random_moments_lose_and_double_nothing(

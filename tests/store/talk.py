@@ -1,12 +1,12 @@
-"""Small words for the store's tests: messages, the thread as lines, waiting, soon."""
+"""Small words for the store's tests: messages, the thread as lines, soon."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 import pytest
+from waiting import until as until
 
 from miniagent_redis.errors import MiniAgentError
 from miniagent_redis.models import Message, ToolCall
@@ -33,14 +33,6 @@ def result(call_id: str, text: str = "ok") -> Message:
 def lines(store: RedisSessionManager, session_id: str = "s") -> list[str]:
     """Return the stored thread, each message as ``role:text``."""
     return [f"{m.role}:{m.text}" for m in store.load_thread(session_id).messages]
-
-
-def until(condition: Callable[[], object], limit: float = 20.0) -> None:
-    """Block until the condition holds; fail after ``limit`` seconds."""
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        threading.Event().wait(0.002)
 
 
 def soon(kind: type[MiniAgentError], action: Callable[[], object]) -> MiniAgentError:

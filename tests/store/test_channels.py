@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import redis
 from servers import RedisServer
-from talk import OpenStore, said, until
+from talk import OpenStore, said
+from waiting import until
 
 from miniagent_redis.clock import ManualClock
 from miniagent_redis.config import RedisConfig

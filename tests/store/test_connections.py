@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from lossy_proxy import OPERATIONS
 from servers import RedisServer
-from talk import lines, said, soon, until
+from talk import lines, said, soon
+from waiting import until
 
 from miniagent_redis.config import RedisConfig
 from miniagent_redis.errors import (

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from expiring import TTL, use
 from talk import OpenStore, said
 from wire import dump
 
@@ -17,14 +18,6 @@ from miniagent_redis.models import Message
 from miniagent_redis.store.manager import RedisSessionManager
 
 Store = RedisSessionManager
-TTL = 3600
-
-
-def use(store: Store) -> None:
-    """Give the session all its six keys."""
-    turn = store.begin_turn("s", "one")
-    store.commit_turn(turn, [said("1")])
-    store.stage_step(store.begin_turn("s", "two"), [said("2")])
 
 
 def deadlines(client: redis.Redis) -> dict[str, int]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import redis
-from talk import call, result, said, until
+from talk import call, result, said
+from waiting import until
 
 from miniagent_redis.models import EventType, Message
 from miniagent_redis.store.manager import RedisSessionManager
@@ -68,14 +69,28 @@ def test_repetitions_and_refusals_tell_nothing(store: Store, client: redis.Redis
     assert events(client) == before
 
 
-def test_a_turn_that_is_taken_over_is_not_told_as_started_again(
-    store: Store, client: redis.Redis, clock: Any
-) -> None:
-    store.begin_turn("s", "one")
-    before = events(client)
+def test_a_turn_that_is_taken_over_is_told_as_resumed(store: Store, clock: Any) -> None:
+    turn = store.begin_turn("s", "one", turn_id="t1")
+    store.stage_step(turn, [call("1"), result("1")])
     clock.advance(30)
+    told = store.read_events("s")
     store.begin_turn("s", "two")
-    assert events(client) == before
+    (resumed,) = store.read_events("s", told[-1].id)
+    assert (resumed.type, resumed.turn_id) == (EventType.TURN_STARTED, "t1")
+    assert resumed.data["resumed"] is True
+    assert resumed.data["message"]["content"] == "one"
+    assert [event.data["resumed"] for event in told if "resumed" in event.data] == [False]
+
+
+def test_a_turn_that_is_replaced_is_told_as_failed(store: Store) -> None:
+    store.begin_turn("s", "one", turn_id="t1")
+    store.begin_turn("s", "two", turn_id="t2", on_busy="interrupt")
+    told = [(event.type, event.turn_id) for event in store.read_events("s")[1:]]
+    assert told == [
+        (EventType.TURN_STARTED, "t1"),
+        (EventType.TURN_FAILED, "t1"),
+        (EventType.TURN_STARTED, "t2"),
+    ]
 
 
 def test_the_stream_is_capped(store: Store, client: redis.Redis) -> None:

@@ -8,35 +8,19 @@ from typing import Any
 
 import pytest
 import redis
-from talk import OpenStore, call, result, said
+from expiring import KEYS, TTL, use
+from talk import OpenStore
 from wire import dump
 
 from miniagent_redis import aio
 from miniagent_redis.clock import ManualClock
 from miniagent_redis.config import RedisConfig
 from miniagent_redis.errors import InvalidInput, SessionNotFound
-from miniagent_redis.keys import GRACE_MS, SHARDS, Keys
+from miniagent_redis.keys import GRACE_MS, SHARDS
 from miniagent_redis.models import ExpiredSession, Message
-from miniagent_redis.store.expiry import CLAIM_MS
 from miniagent_redis.store.manager import RedisSessionManager
 
 Store = RedisSessionManager
-TTL = 3600
-CLAIM = CLAIM_MS / 1000
-KEYS = Keys()
-INDEXES = {KEYS.deadlines(KEYS.shard("s")), KEYS.sessions(KEYS.shard("s"))}
-
-
-def use(store: Store, session_id: str = "s") -> None:
-    """Give the session all its six keys."""
-    turn = store.begin_turn(session_id, "one")
-    turn = store.stage_step(turn, [call("c")])
-    turn = store.stage_step(turn, [result("c")])
-    store.commit_turn(turn, [said("1")])
-    store.stage_step(store.begin_turn(session_id, "two"), [said("2")])
-
-
-# --- the end of a session -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("settings", [{}, {"session_max_age": TTL, "session_ttl": 2 * TTL}])
@@ -193,110 +177,6 @@ def test_an_async_hook_runs_in_the_loop_that_sweeps(store_url: str, clock: Manua
             assert store.failed_expiry_hooks == 0
 
     asyncio.run(main())
-
-
-# --- damage ---------------------------------------------------------------------------------------
-
-
-def test_a_session_whose_document_is_gone_still_has_its_hooks(
-    store: Store, client: redis.Redis, clock: ManualClock
-) -> None:
-    store.create_session("s", user_id="ada")
-    use(store)
-    client.delete("session:{s}")
-    clock.advance(TTL)
-    seen: list[ExpiredSession] = []
-    assert store.sweep([seen.append]) == 1
-    assert len(seen[0].messages) == 4
-    assert dump(client) == {}
-
-
-def test_a_session_that_was_evicted_is_pruned_without_a_word(
-    store: Store, client: redis.Redis, clock: ManualClock
-) -> None:
-    store.create_session("s")
-    use(store)
-    store.flush_marks()
-    client.delete("session:{s}", "metadata:{s}", "thread:{s}")
-    clock.advance(TTL + 60)
-    seen: list[ExpiredSession] = []
-    assert store.sweep([seen.append]) == 0
-    assert seen == []
-    assert dump(client) == {}
-
-
-def test_an_entry_without_a_session_is_pruned_but_not_a_fresh_one(
-    store: Store, client: redis.Redis, clock: ManualClock
-) -> None:
-    now = round(clock.time() * 1000)
-    store.add_to_indexes("s", None, now, now + 10)
-    clock.advance(1)
-    assert store.sweep() == 0
-    assert set(dump(client)) == INDEXES
-    clock.advance(CLAIM + 1)
-    assert store.sweep() == 0
-    assert dump(client) == {}
-
-
-def test_a_session_created_after_its_entry_was_seen_is_kept(
-    store: Store, open_store: OpenStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = open_store()
-    run = slow._run
-
-    def pause(*args: Any, **options: Any) -> Any:
-        for _ in range(3):
-            clock.advance(CLAIM + 1)
-            store.sweep()
-        return run(*args, **options)
-
-    monkeypatch.setattr(slow, "_run", pause)
-    slow.create_session("s", ttl=1, user_id="ada")
-    assert len(store.list_sessions()) == len(store.list_sessions("ada")) == 1
-    clock.advance(1)
-    assert store.sweep() == 1
-
-
-def test_a_listing_prunes_old_entries_that_no_session_stands_behind(
-    store: Store, client: redis.Redis, clock: ManualClock
-) -> None:
-    now = round(clock.time() * 1000)
-    store.add_to_indexes("s", "ada", now, now + 10**9)
-    key = KEYS.user_sessions("ada")
-    for age, left in ((0, 1), (59, 1), (2, 0)):
-        clock.advance(age)
-        assert list(store.list_sessions("ada")) == []
-        assert client.zcard(key) == left
-    assert list(store.list_sessions()) == []
-    assert client.zcard(KEYS.sessions(KEYS.shard("s"))) == 0
-
-
-def test_unreadable_records_are_set_aside_and_the_session_swept(
-    store: Store, client: redis.Redis, clock: ManualClock
-) -> None:
-    store.create_session("s")
-    store.append_to_thread("s", [Message("user", "a"), Message("user", "b")])
-    client.set("session:{s}", b"\xff junk", keepttl=True)
-    client.lset("thread:{s}", 0, "junk")  # type: ignore[misc]
-    clock.advance(TTL)
-    seen: list[ExpiredSession] = []
-    assert store.sweep([seen.append]) == 1
-    assert [m.text for m in seen[0].messages] == ["b"]
-    assert seen[0].unreadable[0].raw == b"junk"
-    assert dump(client) == {}
-
-
-def test_a_foreign_type_at_one_session_does_not_stop_the_others(
-    store: Store, client: redis.Redis, clock: ManualClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    for n in range(5):
-        store.create_session(f"s{n}")
-    client.delete("thread:{s2}")
-    client.set("thread:{s2}", "mine")
-    clock.advance(TTL)
-    assert store.sweep() == 4
-    assert "the key thread:{s2} holds a string" in caplog.text
-    assert client.get("thread:{s2}") == b"mine"
 
 
 def test_no_key_is_left_without_a_ttl_but_the_indexes(

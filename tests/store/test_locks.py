@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
 import pytest
 import redis
 from lossy_proxy import LossyProxy
-from servers import RedisServer
-from talk import OpenStore, until
+from talk import OpenStore
 
-from miniagent_redis import SessionAgent
 from miniagent_redis.clock import ManualClock
 from miniagent_redis.config import RedisConfig
 from miniagent_redis.errors import InvalidInput, LockTimeout
@@ -161,137 +158,6 @@ def test_disconnecting_gives_the_locks_back(store: Store, open_store: OpenStore)
     assert other.acquire_lock("a")
     other.disconnect()
     assert not store.is_locked("a")
-
-
-def test_a_held_lock_is_renewed_after_a_third_of_its_ttl(
-    store: Store, client: redis.Redis, clock: ManualClock
-) -> None:
-    for lock_name in "ab":
-        assert store.acquire_lock(lock_name, ttl=30)
-        client.expire(f"lock:{{{lock_name}}}", 5)
-    clock.advance(9)
-    store.renew_locks()
-    assert client.ttl("lock:{a}") <= 5  # type: ignore[operator]
-    clock.advance(1)
-    store.renew_locks()
-    for lock_name in "ab":
-        assert client.ttl(f"lock:{{{lock_name}}}") > 25  # type: ignore[operator]
-
-
-def test_what_was_given_back_or_forgotten_is_not_renewed(
-    store: Store, client: redis.Redis, clock: ManualClock
-) -> None:
-    given_back, forgotten = store.lock("a"), store.lock("b")
-    assert given_back.acquire()
-    assert forgotten.acquire()
-    assert given_back.release()
-    del forgotten
-    client.expire("lock:{b}", 5)
-    clock.advance(20)
-    store.renew_locks()
-    assert not store.is_locked("a")
-    assert client.ttl("lock:{b}") <= 5  # type: ignore[operator]
-
-
-def test_a_lock_that_is_lost_tells(
-    store: Store, client: redis.Redis, clock: ManualClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    lock = store.lock("a")
-    assert not lock.is_lost
-    with lock:
-        client.set("lock:{a}", "somebody else")
-        assert not lock.is_lost  # as far as anybody knows here
-        clock.advance(10)
-        store.renew_locks()
-        assert lock.is_lost
-        assert "the lock '{a}' was lost while it was held" in caplog.text
-        caplog.clear()
-        clock.advance(10)
-        store.renew_locks()
-        assert caplog.text == ""
-        assert not lock.extend()
-    assert not lock.is_lost
-    assert client.get("lock:{a}") == b"somebody else"
-    client.delete("lock:{a}")
-    with lock:
-        assert not lock.is_lost
-
-
-def test_a_lock_whose_ttl_passed_unrenewed_may_be_lost_until_it_is_extended(
-    store: Store, clock: ManualClock
-) -> None:
-    with store.lock("a", ttl=2) as lock:
-        clock.advance(2)
-        assert lock.is_lost
-        assert lock.extend()
-        assert not lock.is_lost
-
-
-def test_a_lock_outlives_an_outage_shorter_than_its_ttl(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = ManualClock()
-    with RedisServer() as server:
-        config = RedisConfig(url=server.url, socket_timeout=0.2)
-        with Store(config, clock=clock) as store, store.lock("a", ttl=100) as lock:
-            clock.advance(40)
-            server.pause()
-            store.renew_locks()
-            assert "the lock '{a}' was not renewed" in caplog.text
-            assert not lock.is_lost
-            server.resume()
-            until(store.health_check)
-            clock.advance(40)
-            store.renew_locks()
-            clock.advance(40)
-            assert not lock.is_lost
-
-
-def test_an_open_agent_keeps_the_locks_of_its_process(redis_url: str) -> None:
-    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
-        other = agent.store.client
-        with agent.store.lock("a", ttl=2) as lock:
-            seen = set()
-            for _ in range(3):  # each time that it would have ended
-                until(lambda: other.pttl("lock:{a}") < 1300)
-                until(lambda: other.pttl("lock:{a}") > 1300)
-                seen.add(other.get("lock:{a}"))
-            assert len(seen) == 1
-            assert not lock.is_lost
-        assert not agent.store.is_locked("a")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_neither_has_nor_renews_nor_frees_the_locks_of_its_parent(
-    redis_url: str,
-) -> None:
-    clock = ManualClock()
-    with Store(RedisConfig(url=redis_url), clock=clock) as store:
-        lock = store.lock("a", ttl=100)
-        with lock:
-            assert store.acquire_lock("b")
-            store.client.expire("lock:{a}", 50)
-            child = os.fork()
-            if child == 0:
-                right = False
-                try:
-                    clock.advance(60)
-                    store.renew_locks()
-                    right = not (
-                        lock.is_lost
-                        or lock.extend()
-                        or lock.acquire(timeout=0)
-                        or store.release_lock("b")
-                        or lock.release()
-                    )
-                    store.disconnect()
-                finally:
-                    os._exit(0 if right else 1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-            assert store.client.ttl("lock:{a}") <= 50  # type: ignore[operator]
-            assert lock.extend()
-        assert store.release_lock("b")
 
 
 @pytest.mark.parametrize("ttl", [0, 1, -5, 2.5, "30", None, True, float("nan")])

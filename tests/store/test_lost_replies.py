@@ -20,7 +20,7 @@ from miniagent_redis.errors import (
     TurnNotSaved,
     TurnUncertain,
 )
-from miniagent_redis.models import Message
+from miniagent_redis.models import EventType, Message
 from miniagent_redis.store.manager import RedisSessionManager
 
 Store = RedisSessionManager
@@ -229,3 +229,19 @@ def test_a_read_without_answer_is_unavailable(hasty: Store, proxy: LossyProxy) -
     ):
         with pytest.raises(StoreUnavailable):
             read()
+
+
+def test_a_turn_is_taken_over_once_with_its_steps(lossy_store: Store, proxy: LossyProxy) -> None:
+    store = lossy_store
+    store.create_session("s")
+    turn = store.stage_step(store.begin_turn("s", "one"), [call("1"), result("1")])
+    store.client.hset("metadata:{s}", "lease", 0)
+    proxy.lose_replies(2)
+    resumed = store.begin_turn("s", "two", on_busy="reject")
+    assert proxy.lost == 2
+    assert (resumed.turn_id, resumed.resumed) == (turn.turn_id, True)
+    assert [message.role for message in resumed.staged] == ["user", "assistant", "tool"]
+    started = [e for e in store.read_events("s") if e.type is EventType.TURN_STARTED]
+    assert [event.data["resumed"] for event in started] == [False, True]
+    store.commit_turn(resumed, [said("1")])
+    assert lines(store) == ["user:one", "assistant:", "tool:ok", "assistant:1"]

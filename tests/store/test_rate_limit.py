@@ -254,6 +254,18 @@ def test_all_limits_take_one_round_trip(lossy_store: Store, proxy: LossyProxy) -
     assert proxy.round_trips == before + 1
 
 
+def test_a_clock_that_goes_back_a_little_lets_nobody_pass(store: Store, clock: ManualClock) -> None:
+    clock._now = clock.time() // 60 * 60 + 1.0
+    assert [store.rate_limit("k", 2, 60) for _ in range(3)] == [True, True, False]
+    clock.advance(-3)
+    status = store.check_rate_limit("k", 2, 60)
+    assert not status.allowed
+    clock.advance(status.retry_after - 0.001)
+    assert not store.rate_limit("k", 2, 60)
+    clock.advance(0.001)
+    assert store.rate_limit("k", 2, 60)
+
+
 def _passed(url: str) -> int:
     rules = [RateLimit(per="namespace", requests=40, window=1_000_000)]
     passed = 0

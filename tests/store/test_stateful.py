@@ -1,7 +1,7 @@
-"""Any sequence of calls, against a model: a dict of lists of messages with owners, turns and times.
+"""Any sequence of calls, against the model of modelled.py.
 
-After each step the whole store is compared with the model: threads, counters, listings, and a
-reader that loads only what is new.
+After each step the whole store is compared with it: threads, counters, listings, and a reader that
+loads only what is new.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attrs import define, field
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
+from modelled import IDS, LARGEST, LEASE_MS, USERS, Model, ModelSession, ModelTurn
 from talk import call, result
 
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
 from miniagent_redis.errors import (
     SessionBusy,
     SessionExists,
@@ -31,82 +28,14 @@ from miniagent_redis.errors import (
     SessionTooLarge,
     TurnSuperseded,
 )
-from miniagent_redis.models import Message, OpenTurn, Usage
-from miniagent_redis.store.manager import RedisSessionManager
-
-IDS = ("a", "b")
-USERS = (None, "ada", "bob")
-LEASE_MS = 30_000
-LARGEST = 200_000
+from miniagent_redis.models import Message, Usage
 
 ids = st.sampled_from(IDS)
 texts = st.sampled_from(["hello", "é\x00", "\ud800", "x" * 300, '{"v":1}'])
 
 
-@define(eq=False)
-class ModelTurn:
-    id: str
-    staged: list[str]
-    lease_ms: int
-    holders: list[OpenTurn]  # the last one holds it
-
-
-@define(eq=False)
-class ModelSession:
-    user: str | None
-    ttl_ms: int
-    created_ms: int
-    deadline_ms: int
-    used_ms: int
-    data: dict[str, Any] = field(factory=dict)
-    messages: list[str] = field(factory=list)
-    version: int = 1
-    turns: int = 0
-    tokens: int = 0
-    turn: ModelTurn | None = None
-
-
-class StoreMachine(RuleBasedStateMachine):
-    url = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = ManualClock()
-        config = RedisConfig(url=self.url, session_ttl=600, max_session_size=LARGEST)
-        self.store = RedisSessionManager(config, clock=self.clock)
-        self.store.client.flushdb()
-        self.sessions: dict[str, ModelSession] = {}
-        self.zombies: list[OpenTurn] = []
-        self.committed: list[tuple[OpenTurn, ModelSession, int]] = []
-        self.readers: dict[str, tuple[int | None, int, list[str]]] = {}
-
-    def teardown(self) -> None:
-        self.store.disconnect()
-
-    # --- the model --------------------------------------------------------------------------
-
-    @property
-    def now_ms(self) -> int:
-        return round(self.clock.time() * 1000)
-
-    def alive(self, session_id: str, user: str | None = None) -> ModelSession | None:
-        session = self.sessions.get(session_id)
-        if session is None or session.deadline_ms <= self.now_ms:
-            return None
-        return session if user in (None, session.user) else None
-
-    def use(self, session: ModelSession) -> None:
-        session.deadline_ms = self.now_ms + session.ttl_ms
-        session.used_ms = self.now_ms
-
-    def drop_turn(self, session: ModelSession) -> None:
-        if session.turn is not None:
-            self.zombies.append(session.turn.holders[-1])
-            session.turn = None
-
-    def open_turns(self) -> list[tuple[ModelSession, ModelTurn]]:
-        found = [self.alive(session_id) for session_id in IDS]
-        return [(session, session.turn) for session in found if session and session.turn]
+class StoreMachine(Model):
+    """What may be done to the store, each time with what must come of it."""
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -278,7 +207,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def come_back_from_the_dead(self, data: st.DataObject) -> None:
         zombie = data.draw(st.sampled_from(self.zombies))
-        gone = SessionNotFound if self.alive(zombie.session_id) is None else TurnSuperseded
+        session = self.alive(zombie.session_id, zombie.user_id)
+        gone = SessionNotFound if session is None else TurnSuperseded
         with pytest.raises(gone):
             self.store.commit_turn(zombie, [Message("assistant", "too late")])
         with pytest.raises(gone):
@@ -349,5 +279,13 @@ def test_any_sequence_of_calls_is_as_in_the_model(store_url: str) -> None:
     machine = type("Machine", (StoreMachine,), {"url": store_url})
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=15, stateful_step_count=30, deadline=None, database=None),
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            # Shrinking may take longer than a test may, which would then end without a word.
+            phases=[Phase.generate],
+            print_blob=True,
+        ),
     )

@@ -8,28 +8,25 @@ from typing import Any
 
 import pytest
 import redis
+from expiring import CLAIM, KEYS, TTL
 from lossy_proxy import LossyProxy
 from servers import RedisServer
-from talk import OpenStore, until
+from talk import OpenStore
+from waiting import until
 from wire import dump
 
 from miniagent_redis.clock import ManualClock
 from miniagent_redis.config import RedisConfig
 from miniagent_redis.errors import StoreUnavailable
-from miniagent_redis.keys import Keys
 from miniagent_redis.models import ExpiredSession
-from miniagent_redis.store.expiry import CLAIM_MS
 from miniagent_redis.store.manager import RedisSessionManager
 
 Store = RedisSessionManager
-TTL = 3600
-CLAIM = CLAIM_MS / 1000
 
 
 def score(client: redis.Redis) -> float:
     """Return the deadline of the session "s" in the index."""
-    keys = Keys()
-    found: Any = client.zscore(keys.deadlines(keys.shard("s")), "s")
+    found: Any = client.zscore(KEYS.deadlines(KEYS.shard("s")), "s")
     return float(found)
 
 

@@ -9,14 +9,11 @@ import redis
 from talk import call, lines, result, said
 from wire import dump
 
-from miniagent_redis.errors import (
-    InvalidInput,
-)
+from miniagent_redis.errors import InvalidInput
 from miniagent_redis.models import Message, Usage
 from miniagent_redis.store.manager import RedisSessionManager
 
 Store = RedisSessionManager
-LEASE = 30.0
 
 
 @pytest.fixture(autouse=True)

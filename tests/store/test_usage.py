@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 import redis
@@ -98,6 +98,63 @@ def test_a_session_counts_with_its_turns(lossy_store: Store, proxy: LossyProxy) 
     assert store.usage(session_id="s", user_id="ada") == UsageTotals(
         1, 1, 0, 5, 3, cached_tokens=2, seconds=0.5, cost=0.01
     )
+
+
+FAILED = UsageTotals(failed_turns=1, input_tokens=5)
+
+
+@pytest.mark.parametrize("how", ["interrupted", "cleared"])
+def test_a_turn_that_others_dropped_counts_once(
+    lossy_store: Store, proxy: LossyProxy, how: str
+) -> None:
+    store = lossy_store
+    store.create_session("s")
+    turn = store.begin_turn("s", "x")
+    if how == "cleared":
+        store.clear_thread("s")
+    else:
+        store.begin_turn("s", "y", on_busy="interrupt")
+    before = store.session_state("s").open_turn
+    proxy.lose_replies(2)
+    assert store.abort_turn(turn, spent=FAILED)
+    assert not store.abort_turn(turn)
+    assert store.usage(session_id="s") == FAILED
+    assert store.session_state("s").open_turn == before
+
+
+def test_a_turn_counts_once_though_another_begins_before_its_end_is_told(store: Store) -> None:
+    store.create_session("s")
+    turn = store.begin_turn("s", "x")
+    store.abort_turn(turn, spent=FAILED)
+    store.begin_turn("s", "y")
+    assert store.abort_turn(turn, spent=FAILED)  # sent again
+    assert store.usage(session_id="s") == FAILED
+
+
+def test_what_another_holder_goes_on_with_is_counted_by_him(
+    store: Store, clock: ManualClock
+) -> None:
+    store.create_session("s")
+    turn = store.begin_turn("s", "x")
+    clock.advance(31)
+    resumed = store.resume_turn("s")
+    assert resumed is not None
+    assert not store.abort_turn(turn, spent=FAILED)
+    store.commit_turn(resumed, [Message("assistant", "y")])
+    assert not store.abort_turn(turn, spent=FAILED)
+    assert store.abort_turn(resumed, spent=FAILED)  # whoever was not told that it is stored
+    assert store.usage(session_id="s") == UsageTotals(turns=1)
+
+
+def test_a_turn_that_ends_after_midnight_counts_for_the_new_day(
+    store: Store, clock: ManualClock
+) -> None:
+    clock._now = datetime(2030, 3, 17, 23, 59, 59, 999_000, UTC).timestamp()
+    store.note_usage(UsageTotals(turns=1))
+    clock.advance(0.001)
+    store.note_usage(UsageTotals(turns=2))
+    assert [store.usage(day=f"2030-03-{day}").turns for day in (17, 18)] == [1, 2]
+    assert store.usage().turns == 3
 
 
 def test_totals_of_two_things_at_once_are_not_kept(store: Store) -> None:

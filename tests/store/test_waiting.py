@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import redis
-from talk import OpenStore, lines, said, until
+from talk import OpenStore, lines, said
+from waiting import until
 from wire import dump
 
 from miniagent_redis.clock import ManualClock

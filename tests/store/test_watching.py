@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from lossy_proxy import LossyProxy
 from talk import said, until
 
 from miniagent_redis import Event, EventType, InvalidInput, SessionNotFound
@@ -51,7 +52,9 @@ def test_a_stranger_reads_and_watches_nothing(store: Store) -> None:
         next(store.watch("s", "", user_id="eve"))
 
 
-@pytest.mark.parametrize("after", ["x", "1", "1-", "-1-1", 5, "1-1\n"])
+@pytest.mark.parametrize(
+    "after", ["x", "1", "1-", "-1-1", 5, "1-1\n", f"{2**64}-1", f"1-{2**64 - 1}"]
+)
 def test_what_is_no_event_id_is_refused(store: Store, after: Any) -> None:
     talk(store)
     with pytest.raises(InvalidInput, match="id of an event"):
@@ -89,6 +92,16 @@ def test_a_watcher_sees_what_others_do_until_the_session_ends(real_store: Store)
     real_store.delete_session("s")
     watching.join(20)
     assert kinds(seen) == [*TALK[:3], "session_ended"]
+
+
+def test_text_whose_reply_was_lost_is_told_once(lossy_store: Store, proxy: LossyProxy) -> None:
+    lossy_store.create_session("s")
+    turn = lossy_store.begin_turn("s", "hi")
+    lossy_store.cancel_turn("s")
+    for times in (1, 3):
+        proxy.lose_replies(times)
+        assert lossy_store.tell_text(turn, "ha ").cancelled
+    assert [event.text for event in lossy_store.read_events("s")[2:]] == ["ha ", "ha "]
 
 
 def test_a_watcher_ends_after_a_quiet_time(real_store: Store) -> None:

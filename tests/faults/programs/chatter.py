@@ -33,6 +33,7 @@ from miniagent_redis.models import OpenTurn
 TOOL_SHARE, REPEAT_SHARE = 0.3, 0.1
 LEASE, COMMIT_TIMEOUT, BUSY_TIMEOUT = 0.7, 0.5, 10.0
 PAUSE = 0.02
+LIMIT = 60.0  # seconds without the store, which nothing here takes
 
 url, path, name, seed, sessions = sys.argv[1:]
 journal = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -137,15 +138,17 @@ def repeat(turn: OpenTurn, answer: Message, version: int) -> None:
 
 
 def resolve(turn: OpenTurn, attempt: str) -> bool:
-    """Ask what became of a turn until the store tells."""
-    while True:
+    """Ask what became of a turn until the store tells, or is gone for good."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
         try:
             found = store.resolve_turn(turn.session_id, turn.turn_id)
         except StoreUnavailable:
-            over.wait(PAUSE)
+            time.sleep(PAUSE)
             continue
         log(resolved=attempt, found=found)
         return found == "committed"
+    return False
 
 
 def chat() -> None:

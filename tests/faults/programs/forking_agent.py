@@ -38,7 +38,7 @@ LIMIT = 300.0  # seconds for whatever waits, and for a worker's whole life
 SHARED = "shared"
 EACH_SHARED = 4  # a turn in the session that all share comes each so many rounds
 LONGEST_PAUSE = 0.02  # seconds between two forks
-LOCK_TTL = 2
+LOCK_TTL = 8  # less than workers take with all their threads; a starved one may be late by seconds
 
 url, seed = sys.argv[1], sys.argv[7]
 workers, at_a_time, own_threads, their_threads, rounds = map(int, sys.argv[2:7])

@@ -1,0 +1,22 @@
+"""Values of the caller's types as plain data: what JSON has, as far as there is a way to say it."""
+
+from __future__ import annotations
+
+from datetime import date, time
+from decimal import Decimal
+from uuid import UUID
+
+from cattrs import Converter
+
+converter = Converter()
+"""Makes dicts of classes with fields, text of dates and numbers like Decimal; leaves the rest."""
+
+
+def _isoformat(value: date | time) -> str:
+    return value.isoformat()
+
+
+for _kind in (date, time):  # a datetime is a date
+    converter.register_unstructure_hook(_kind, _isoformat)
+for _text in (UUID, Decimal):
+    converter.register_unstructure_hook(_text, str)

@@ -1,0 +1,56 @@
+"""One turn of an agent with a scripted model, and all that is heard of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+from miniagent_redis.agent import Agent, AgentConfig, TurnOutcome
+from miniagent_redis.llm import ScriptedModel
+from miniagent_redis.models import Event, Message
+from miniagent_redis.tools import ToolRegistry
+
+LIMIT = 20  # seconds: generous, for waits that a right program ends at once
+
+
+class Turn:
+    """One turn, with all that was heard of it."""
+
+    def __init__(self, agent: Agent, text: str = "Hi", **options: Any) -> None:
+        self.events: list[Event] = []
+        self.staged: list[Message] = []
+        self.stop = threading.Event()
+        options.setdefault("stage", self.stage)
+        options.setdefault("staged", [Message("user", text)])
+        self.generator = agent.stream_turn(
+            options.pop("history", ()),
+            options.pop("staged"),
+            turn_id="t",
+            session_id="s",
+            stop=self.stop,
+            **options,
+        )
+
+    def stage(self, messages: Sequence[Message]) -> None:
+        self.staged.extend(messages)
+
+    def next(self) -> Event:
+        event = next(self.generator)
+        self.events.append(event)
+        return event
+
+    def finish(self) -> TurnOutcome:
+        while True:
+            try:
+                self.next()
+            except StopIteration as end:
+                return cast(TurnOutcome, end.value)
+
+    def kinds(self) -> list[str]:
+        return [event.type.value for event in self.events]
+
+
+def scripted(*replies: Any, tools: ToolRegistry | None = None, **config: Any) -> Agent:
+    clock = config.pop("clock", None)
+    return Agent(AgentConfig(model=ScriptedModel(replies), **config), tools, clock)
