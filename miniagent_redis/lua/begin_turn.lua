@@ -4,18 +4,20 @@
 -- only the latter.
 -- ARGV  5 turn id  6 holder  7 lease in ms  8 'interrupt' or ''  9 largest thread in bytes
 --       10 known epoch  11 known count  12 most messages to return
---       13 '1' if the turn id is the caller's own and may have been used before
+--       13 '' for a turn id that is surely new; else up to which version it is known not to be in
+--       the thread, or '?'
 --       14 message, or ''
 -- Returns  nonce 'ok' turn version epoch count start messages staged owner
 --            another turn than the one asked for, and its staged steps: an abandoned one
---          nonce 'busy' ms left of the lease  |  nonce 'done' version, it was committed before
+--          nonce 'busy' ms left of the lease, version
+--          nonce 'done' version, it was committed before
+--          nonce 'unsure' version: operations since then are forgotten, so look into the thread
 --          nonce 'none', there is nothing to take over
 --          nonce 'superseded', the turn of this holder is over
 --          nonce 'miscounted' count length, of the thread: some of it is missing, or foreign
 --          nonce 'toolarge' bytes  |  those of _open, _session and _sound
-local length = redis.call('LLEN', KEYS[2])
-if length ~= count then
-  return {nonce, 'miscounted', count, length}
+if redis.call('LLEN', KEYS[2]) ~= count then
+  return {nonce, 'miscounted', count, redis.call('LLEN', KEYS[2])}
 end
 local turn, new, staged = ARGV[5], not open_turn, {}
 local again = holder == ARGV[6] -- an earlier try has begun it, or taken it over
@@ -30,7 +32,7 @@ if open_turn and not (again and open_turn == turn) then
   elseif ARGV[8] == 'interrupt' then
     new = true
   else
-    return {nonce, 'busy', lease - now}
+    return {nonce, 'busy', lease - now, version}
   end
 end
 if new then
@@ -40,9 +42,9 @@ if new then
   if not open_turn and holder == ARGV[6] then
     return {nonce, 'superseded'} -- sent long ago: what it began has come to its end since
   end
-  local done = ARGV[13] == '1' and recall(turn)
-  if done then
-    return {nonce, 'done', done}
+  local done = ARGV[13] ~= '' and recall(turn)
+  if done or version - (tonumber(ARGV[13]) or version) >= 64 then
+    return {nonce, done and 'done' or 'unsure', done or version}
   end
   if bytes + #ARGV[14] > tonumber(ARGV[9]) then
     return {nonce, 'toolarge', bytes + #ARGV[14]}
@@ -61,10 +63,8 @@ if deadline < lease_end then
 else
   redis.call('PEXPIREAT', KEYS[3], deadline + grace)
 end
-local start = tonumber(ARGV[11])
-if ARGV[10] ~= head[4] or start > count then
-  start = 0
-end
+local known = tonumber(ARGV[11])
+local start = ARGV[10] == head[4] and known <= count and known or 0
 local messages = start < count
   and redis.call('LRANGE', KEYS[2], start, start + tonumber(ARGV[12]) - 1) or {}
 return {nonce, 'ok', turn, version, epoch, count, start, messages, staged, head[1] or ''}

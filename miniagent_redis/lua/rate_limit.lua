@@ -1,4 +1,5 @@
 #!lua
+-- include: _hashes
 -- Count a request against limits, all or none: the sliding window counter, an estimate from two
 -- fixed windows: previous * (part of the window it still covers) + current
 -- KEYS  1 … for each limit a hash: start of the current window, its count, the count of the one
@@ -7,13 +8,7 @@
 --       4… for each key  limit, window in ms, cost (what must still fit), what is to be counted
 -- Returns  nonce 'ok' {remaining, for each key} now   counted now, or earlier by the same id
 --          nonce 'limited' i ms: until the request can pass, by the key that takes longest
---          nonce 'wrongtype' key type
-for i = 1, #KEYS do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'hash' and found ~= 'none' then
-    return {ARGV[1], 'wrongtype', KEYS[i], found}
-  end
-end
+--          those of _hashes
 local now, id = tonumber(ARGV[2]), ARGV[3]
 if not now then
   local time = redis.call('TIME')

@@ -1,14 +1,9 @@
 #!lua flags=allow-oom
+-- include: _hashes
 -- Take a request back that was counted and came to nothing; once, and if it is one of the last.
 -- KEYS  1 … for each limit on requests its hash, as in rate_limit.lua
 -- ARGV  1 nonce  2 id of the request  3 when it was counted in ms  4… for each key  window in ms
--- Returns  nonce 'ok'  |  nonce 'wrongtype' key type
-for i = 1, #KEYS do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'hash' and found ~= 'none' then
-    return {ARGV[1], 'wrongtype', KEYS[i], found}
-  end
-end
+-- Returns  nonce 'ok'  |  those of _hashes
 local id, at = ARGV[2], tonumber(ARGV[3])
 for i = 1, #KEYS do
   local window = tonumber(ARGV[i + 3])

@@ -29,6 +29,8 @@ from .threads import PAGE, Threads
 OnBusy = Literal["wait", "reject", "interrupt"]
 ON_BUSY = get_args(OnBusy)
 _LONGEST_WAIT = 1.0
+_UNKNOWN = "?"
+_SINCE = 8  # the place of the version among the arguments
 
 
 class Openings(Threads):
@@ -110,7 +112,7 @@ class Openings(Threads):
         """Run the script until it opens a turn, or finds none to resume (None)."""
         check_session_id(session_id)
         holder = new_id()
-        arguments = (
+        arguments: list[str | bytes | int] = [
             turn,
             holder,
             milliseconds(self.config.lease_ttl, "lease_ttl"),
@@ -119,13 +121,13 @@ class Openings(Threads):
             "" if epoch is None else str(epoch),
             check_position(count, "count"),
             PAGE,
-            "1" if may_be_done else "",
+            _UNKNOWN if may_be_done else "",
             b"" if message is None else self._message_records([message])[0],
-        )
+        ]
         try:
             reply = self._run("begin_turn", session_id, user_id, *arguments, operation=turn)
             if reply[0] == "busy":
-                reply = self._begin_after_waiting(session_id, user_id, arguments, reply[1], wait)
+                reply = self._begin_after_waiting(session_id, user_id, arguments, reply, wait)
         except BaseException as exc:
             if not isinstance(exc, MiniAgentError):  # a Ctrl-C: it may have begun all the same
                 self._withdraw(session_id, user_id, turn, holder)
@@ -134,6 +136,8 @@ class Openings(Threads):
             return None
         if reply[0] == "superseded":
             raise TurnSuperseded(session_id, turn)
+        if reply[0] == "done" and not may_be_done:
+            raise TurnSuperseded(session_id, turn)  # begun, taken over and finished as we waited
         if reply[0] == "done":
             raise InvalidInput(
                 f"turn {turn} was committed already", hint="use a new turn_id for a new turn"
@@ -172,16 +176,19 @@ class Openings(Threads):
         self,
         session_id: str,
         user_id: str | None,
-        arguments: tuple[str | bytes | int, ...],
-        lease_left_ms: int,
+        arguments: list[str | bytes | int],
+        reply: list[Any],
         wait: float,
     ) -> list[Any]:
         """Try again whenever the session's channel says that something happened.
 
-        Outages are ridden out, as long as the time lasts.
+        Outages are ridden out, as long as the time lasts. A try whose reply was lost may have begun
+        the turn, and others may have finished it since, however many turns ago.
         """
+        turn = str(arguments[0])
         if wait <= 0:
-            raise SessionBusy(session_id, lease_left_ms / 1000)
+            raise SessionBusy(session_id, reply[1] / 1000)
+        arguments[_SINCE] = reply[2]
         end = self.clock.monotonic() + wait
         patience = Patience(self.clock, f"waiting for session {session_id!r}", None)
         uncertain: TurnUncertain | None = None
@@ -193,11 +200,15 @@ class Openings(Threads):
                         if not wakes.subscribed:
                             wakes.subscribe(self.keys.events(session_id))
                             wakes.get_message(timeout=_LONGEST_WAIT)
-                    reply = self._run(
-                        "begin_turn", session_id, user_id, *arguments, operation=str(arguments[0])
-                    )
+                    reply = self._run("begin_turn", session_id, user_id, *arguments, operation=turn)
                     uncertain = None
                     patience.end()
+                    if reply[0] == "unsure":
+                        thread = self.load_thread(session_id, user_id=user_id)
+                        if any(message.turn_id == turn for message in thread.messages):
+                            return ["done"]
+                        arguments[_SINCE] = thread.version
+                        continue
                     if reply[0] != "busy":
                         return reply
                     left = end - self.clock.monotonic()

@@ -10,7 +10,7 @@ from ..errors import MiniAgentError
 from .base import log
 
 _FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 1.0
+_LONGEST_PAUSE = 0.25
 
 
 class Patience:
@@ -24,7 +24,7 @@ class Patience:
         self._pause = _FIRST_PAUSE
 
     def pause(self, error: MiniAgentError) -> None:
-        """Wait a moment, up to a second; raise ``error`` if the outage has taken too long."""
+        """Wait up to a quarter of a second; raise ``error`` if the outage has taken too long."""
         now = self._clock.monotonic()
         if self._since is None:
             self._since, self._pause = now, _FIRST_PAUSE

@@ -6,18 +6,24 @@ A proxy in front of a real server executes a command and loses its reply.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from lossy_proxy import LossyProxy
 from talk import call, lines, result, said
+from waiting import until
 from wire import dump
 
 from miniagent_redis.config import RedisConfig
 from miniagent_redis.errors import (
+    InvalidInput,
+    SessionBusy,
     StoreMisconfigured,
     StoreUnavailable,
     TurnNotSaved,
+    TurnSuperseded,
     TurnUncertain,
 )
 from miniagent_redis.models import EventType, Message
@@ -245,3 +251,43 @@ def test_a_turn_is_taken_over_once_with_its_steps(lossy_store: Store, proxy: Los
     assert [event.data["resumed"] for event in started] == [False, True]
     store.commit_turn(resumed, [said("1")])
     assert lines(store) == ["user:one", "assistant:", "tool:ok", "assistant:1"]
+
+
+@pytest.mark.parametrize("later_turns", [1, 100])
+@pytest.mark.parametrize(("turn_id", "error"), [("mine", InvalidInput), (None, TurnSuperseded)])
+def test_a_turn_that_others_finished_meanwhile_is_not_begun_again(
+    lossy_store: Store,
+    proxy: LossyProxy,
+    turn_id: str | None,
+    error: type[Exception],
+    later_turns: int,
+) -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Store(RedisConfig(url=f"unix://{proxy.upstream}")) as others,
+    ):
+        others.create_session("s")
+        first = others.begin_turn("s", "one")
+        mine = pool.submit(lossy_store.begin_turn, "s", "mine", turn_id=turn_id, busy_timeout=20)
+        until(lambda: others.client.pubsub_numsub("events:{s}")[0][1] == 1)
+        proxy.lose_replies(FOR_EVER)
+        others.commit_turn(first, [said("1")])
+        begun = first
+
+        def is_taken_over() -> bool:
+            nonlocal begun
+            others.client.hset("metadata:{s}", "lease", 0)
+            with suppress(SessionBusy):
+                begun = others.begin_turn("s", "two", on_busy="reject")
+            return begun.resumed
+
+        until(lambda: others.session_state("s").open_turn is not None)
+        until(is_taken_over)
+        others.commit_turn(begun, [said("mine")])
+        for _ in range(later_turns):
+            others.commit_turn(others.begin_turn("s", "more"), [said("more")])
+        proxy.lose_replies(0)
+        with pytest.raises(error):
+            mine.result(20)
+        assert lines(others).count("user:mine") == 1
+        assert others.session_state("s").open_turn is None
