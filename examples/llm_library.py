@@ -2,6 +2,8 @@
 
 A package offers it by one entry point: [project.entry-points."miniagent_redis.models"]
 llm = "llm_library:LLMModel"
+
+Run it as: python llm_library.py MODEL MESSAGE…, after pip install llm and what the model needs.
 """
 
 import sys
@@ -51,7 +53,9 @@ class LLMModel:
             yield parts.Message(one.role, found)
 
 
-if __name__ == "__main__" and find_spec("llm") and len(sys.argv) > 1:
+if __name__ == "__main__" and not (find_spec("llm") and sys.argv[2:]):
+    print(__doc__)
+elif __name__ == "__main__":
     config = AgentConfig(model=LLMModel(sys.argv[1]))
     with SessionAgent(config, redis_config=RedisConfig.from_env()) as agent:
         manager = SessionManager(agent)

@@ -6,7 +6,7 @@ from typing import Literal
 import attrs
 
 import miniagent_redis as ma
-from miniagent_redis.testing import ScriptedModel
+from miniagent_redis.llm import ScriptedModel
 
 tools = ma.ToolRegistry()
 
