@@ -1,7 +1,6 @@
-"""Simon Willison's `llm` with all its plugins as models, named `llm:MODEL`.
+"""Simon Willison's `llm` with all its plugins: python llm_library.py MODEL MESSAGE
 
-Run: pip install llm; python llm_library.py MODEL MESSAGE. A package offers it by one entry point:
-[project.entry-points."miniagent_redis.models"] llm = "llm_library:LLMModel"
+In a package: [project.entry-points."miniagent_redis.models"] llm = "llm_library:LLMModel"
 """
 
 import sys
@@ -17,11 +16,13 @@ class LLMModel:
 
     def __init__(self, name: str) -> None:
         import llm
+
         self.name = name
         self.model = llm.get_model(name)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         import llm
+
         known = self.model.Options.model_fields.keys() & request.params.keys()
         tools = [llm.Tool(tool.name, tool.description, tool.parameters) for tool in request.tools]
         response = self.model.prompt(
