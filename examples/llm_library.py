@@ -1,4 +1,4 @@
-"""Simon Willison's `llm` with all its plugins: python llm_library.py MODEL MESSAGE
+"""Simon Willison's `llm` with all its plugins, as in: python llm_library.py MODEL MESSAGE.
 
 In a package: [project.entry-points."miniagent_redis.models"] llm = "llm_library:LLMModel"
 """
