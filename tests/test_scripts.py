@@ -42,6 +42,7 @@ def header(path: Path) -> str:
 def test_there_is_one_file_for_each_operation() -> None:
     assert len(OPERATIONS) >= 14
     assert [path.name for path in SHARED] == [
+        "_hashes.lua",
         "_open.lua",
         "_session.lua",
         "_sound.lua",
