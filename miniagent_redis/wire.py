@@ -25,7 +25,7 @@ POOL_WAIT = 0.5
 """Seconds to wait for a free connection before they are reported as exhausted."""
 # A waiting thread looks instead of being told: a Condition that is interrupted while it is entered
 # stays locked.
-_LOOK_AGAIN = 0.001
+_LOOK_AGAIN = (0.001, 0.01)  # seconds, from the first time to the later ones
 _COLLECT_PAUSE = 5.0
 """Seconds between searches for lost connections: each holds up all threads of the process."""
 _PACK_AT_ONCE = 6000  # bytes, as in redis-py
@@ -71,13 +71,15 @@ class HeldConnections:
         Raises redis-py's ConnectionError, also when all are in use and none came back in time.
         """
         deadline = time.monotonic() + POOL_WAIT
+        pause, longest = _LOOK_AGAIN
         while True:
             try:
                 connection = self._idle.pop()
             except IndexError:
                 if (connection := self._make(time.monotonic() > deadline)) is not None:
                     return connection
-                time.sleep(_LOOK_AGAIN)
+                time.sleep(pause)
+                pause = min(pause * 1.5, longest)
                 continue
             try:
                 if not connection.can_read(timeout=0):
