@@ -53,8 +53,12 @@ class Openings(Threads):
         ``epoch`` and ``count`` say which part of the thread the caller has. Another running turn
         is waited for up to ``busy_timeout`` seconds, or makes the call fail at once ("reject"),
         or is superseded ("interrupt"). A turn whose holder went silent for ``lease_ttl`` is taken
-        over instead: see ``OpenTurn.resumed``. Raises SessionNotFound, SessionBusy,
-        SessionTooLarge, InvalidInput or StoreUnavailable.
+        over instead: see ``OpenTurn.resumed``.
+
+        With a ``turn_id`` of your own the call may be repeated later: a turn that is stored, and
+        not 64 changes ago, is not begun again but refused as InvalidInput. Raises SessionNotFound,
+        SessionBusy, SessionTooLarge, TurnSuperseded (others have finished the turn while this call
+        was cut off), TurnUncertain or StoreUnavailable.
         """
         turn = new_id() if turn_id is None else check_session_id(turn_id, "a turn id")
         if on_busy not in ON_BUSY:
