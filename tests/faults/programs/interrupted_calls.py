@@ -6,6 +6,7 @@ threads call too, on names of their own, and nothing may ever happen to them.
 
 from __future__ import annotations
 
+import faulthandler
 import random
 import signal
 import sys
@@ -21,6 +22,7 @@ from talking import orders
 from miniagent_redis import SessionAgent
 
 OTHERS = 3
+LONGEST = 300.0  # seconds; then it tells where its threads hang
 
 
 class Interrupted(BaseException):
@@ -84,6 +86,7 @@ def call_on(caller: Caller, stop: threading.Event, failed: list[str]) -> None:
 
 
 def main() -> None:
+    faulthandler.dump_traceback_later(LONGEST, exit=True)
     threading.Thread(target=lambda: [*orders()], daemon=True).start()
     sys.setswitchinterval(0.0005)
     dice = random.Random(seed)
