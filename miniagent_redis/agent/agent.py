@@ -129,6 +129,10 @@ class Agent:
                     action = loop.send(outcome)
                 except StopIteration as end:
                     return _outcome(steps, cast(Message, end.value), broken)
+                except ModelError as exc:
+                    if isinstance(outcome, Reply):  # it is of no use, and was paid for
+                        exc.tokens = astuple(outcome.usage)
+                    raise
                 outcome = None
                 match action:
                     case AskModel(request):

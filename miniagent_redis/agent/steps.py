@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
-from attrs import asdict, astuple, frozen
+from attrs import asdict, frozen
 
 from ..clock import Clock
 from ..codec import check_json
@@ -78,7 +78,6 @@ class TurnLoop:
         specs = tuple(ToolSpec(**spec) for spec in self.tools.specs())
         window = ContextWindow(self.config, specs, history)
         yield from self._resume(steps)
-        unused = Usage()
         asked = sum(message.role == "assistant" for message in steps)
         for step in range(asked + 1, self.config.max_steps + 1):
             view = window.view(steps)
@@ -94,27 +93,20 @@ class TurnLoop:
             reply = yield AskModel(request)
             assert isinstance(reply, Reply)
             if not reply.interrupted:
-                try:
-                    _check(reply)
-                except ModelError as exc:
-                    exc.tokens = astuple(reply.usage)
-                    raise
+                _check(reply)
             message = self._reply_message(reply, view)
             if not reply.tool_calls or reply.interrupted:
                 return message
             if step == self.config.max_steps:
-                unused = reply.usage
                 break  # nobody would see what these tools find
             steps.append(message)
             yield Stage((message,))
             yield from self._run_tools(reply.tool_calls, steps)
-        error = ModelError(
+        raise ModelError(
             f"the model did not come to an answer within {self.config.max_steps} steps",
             cause="each of its replies asked for more tools",
             hint="raise AgentConfig.max_steps, or make the tools' results easier to use",
         )
-        error.tokens = astuple(unused)
-        raise error
 
     def _resume(self, steps: list[Message]) -> Generator[Action, Outcome, None]:
         """Finish the calls that an earlier holder of the turn left without a result."""

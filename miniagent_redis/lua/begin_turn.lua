@@ -39,7 +39,7 @@ if new then
   if ARGV[14] == '' then
     return {nonce, 'none'}
   end
-  if not open_turn and holder == ARGV[6] then
+  if again and not open_turn then
     return {nonce, 'superseded'} -- sent long ago: what it began has come to its end since
   end
   local done = ARGV[13] ~= '' and recall(turn)

@@ -125,7 +125,7 @@ class Admission:
     ) -> None:
         self._store = store
         self._whose = {"user": user_id or session_id, "session": session_id, "namespace": ""}
-        self._id = _new_request()
+        self._id = ""
         self._counters: dict[str, tuple[int, int, int, int]] = {}
         self._limit_of: dict[str, RateLimit] = {}
         self._counted_at: int | None = None
@@ -138,6 +138,7 @@ class Admission:
         """Count the request against all limits, or raise RateLimited. One round trip."""
         if not self._counters:
             return
+        self._id = _new_request()
         reply = self._store._count(self._counters, self._id)
         if reply[0] == "limited":
             limit = self._limit_of[list(self._counters)[reply[1] - 1]]
