@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from one_turn import LIMIT, Turn, scripted
 
+from miniagent_redis.agent import TurnOutcome
 from miniagent_redis.agent.caching import TurnCache
 from miniagent_redis.agent.tool_runs import ToolRuns
 from miniagent_redis.clock import ManualClock
@@ -73,7 +75,8 @@ def test_a_failing_and_an_unknown_tool_are_told_to_the_model() -> None:
     assert all(data["is_error"] for data in results.values())
 
 
-def test_a_tool_that_takes_too_long_is_given_up_and_its_late_result_dropped() -> None:
+def turn_with_a_late_tool(end: Callable[[], str]) -> TurnOutcome:
+    """Let a turn give up a tool, which then comes to its ``end``, before another tool does."""
     clock, given_up = ManualClock(), threading.Event()
     tools = ToolRegistry()
     threads: list[threading.Thread] = []
@@ -83,7 +86,7 @@ def test_a_tool_that_takes_too_long_is_given_up_and_its_late_result_dropped() ->
         threads.append(threading.current_thread())
         clock.advance(5)
         assert given_up.wait(LIMIT)
-        return "late"
+        return end()
 
     @tools.tool
     def after() -> str:
@@ -96,7 +99,11 @@ def test_a_tool_that_takes_too_long_is_given_up_and_its_late_result_dropped() ->
             given_up.set()
 
     calls = [ToolCall("a", "slow"), ToolCall("b", "after")]
-    outcome = Turn(scripted(calls, "Done", tools=tools, clock=clock), stage=stage).finish()
+    return Turn(scripted(calls, "Done", tools=tools, clock=clock), stage=stage).finish()
+
+
+def test_a_tool_that_takes_too_long_is_given_up_and_its_late_result_dropped() -> None:
+    outcome = turn_with_a_late_tool(lambda: "late")
     assert [(m.text, m.metadata) for m in outcome.steps if m.role == "tool"] == [
         ("timed out after 5 s; it may still be running", {"is_error": True}),
         ("on time", {}),
@@ -104,29 +111,7 @@ def test_a_tool_that_takes_too_long_is_given_up_and_its_late_result_dropped() ->
 
 
 def test_a_tool_that_ends_the_program_after_it_was_given_up_is_not_heard() -> None:
-    clock, given_up = ManualClock(), threading.Event()
-    tools = ToolRegistry()
-    threads: list[threading.Thread] = []
-
-    @tools.tool(timeout=5)
-    def slow() -> None:
-        threads.append(threading.current_thread())
-        clock.advance(5)
-        assert given_up.wait(LIMIT)
-        raise SystemExit
-
-    @tools.tool
-    def after() -> str:
-        assert given_up.wait(LIMIT)
-        threads[0].join(LIMIT)
-        return "on time"
-
-    def stage(messages: Sequence[Message]) -> None:
-        if messages[0].role == "tool":
-            given_up.set()
-
-    calls = [ToolCall("a", "slow"), ToolCall("b", "after")]
-    outcome = Turn(scripted(calls, "Done", tools=tools, clock=clock), stage=stage).finish()
+    outcome = turn_with_a_late_tool(sys.exit)
     assert [m.text for m in outcome.steps][2:] == ["on time", "Done"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from miniagent_redis import (
     SessionManager,
     SessionNotFound,
     ToolRegistry,
+    TurnResult,
 )
 from miniagent_redis.clock import ManualClock
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall
@@ -43,6 +45,17 @@ class Speaker:
             yield TextDelta(word)
         if self.ends:
             yield Finish()
+
+
+def first_word(manager: SessionManager, speaker: Speaker) -> tuple[str, Future[TurnResult]]:
+    """Return a new session, and its turn, of whose answer one word has been said."""
+    session_id = manager.create_or_resume_session()
+    spoken = threading.Event()
+    manager.agent.callbacks.on(EventType.TEXT_DELTA, lambda event: spoken.set())
+    future = manager.agent.submit(session_id, "Count!")
+    speaker.may_speak.release()
+    assert spoken.wait(LIMIT)
+    return session_id, future
 
 
 def texts(manager: SessionManager, session_id: str) -> list[str]:
@@ -124,12 +137,7 @@ def test_what_is_said_while_redis_is_away_is_heard_when_it_is_back(server: Redis
 def test_a_model_is_not_heard_to_the_end_when_the_session_is_gone(open_manager: Open) -> None:
     speaker = Speaker(["word "] * 1000)
     manager = open_manager(speaker, delta_interval=0)
-    session_id = manager.create_or_resume_session()
-    spoken = threading.Event()
-    manager.agent.callbacks.on(EventType.TEXT_DELTA, lambda event: spoken.set())
-    future = manager.agent.submit(session_id, "Count!")
-    speaker.may_speak.release()
-    assert spoken.wait(LIMIT)
+    session_id, future = first_word(manager, speaker)
     manager.end_session(session_id)
     speaker.may_speak.release(2)  # it would wait for the others
     with pytest.raises(SessionNotFound):
@@ -139,12 +147,7 @@ def test_a_model_is_not_heard_to_the_end_when_the_session_is_gone(open_manager: 
 def test_a_cancelled_answer_is_kept_as_far_as_it_came(open_manager: Open) -> None:
     speaker = Speaker()
     manager, elsewhere = open_manager(speaker, delta_interval=0), open_manager()
-    session_id = manager.create_or_resume_session()
-    spoken = threading.Event()
-    manager.agent.callbacks.on(EventType.TEXT_DELTA, lambda event: spoken.set())
-    future = manager.agent.submit(session_id, "Count!")
-    speaker.may_speak.release()
-    assert spoken.wait(LIMIT)
+    session_id, future = first_word(manager, speaker)
     assert elsewhere.cancel(session_id)
     speaker.may_speak.release()
     result = future.result(LIMIT)

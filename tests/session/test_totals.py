@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from miniagent_redis import (
     SessionManager,
     SessionNotFound,
     ToolRegistry,
+    TurnResult,
     TurnSuperseded,
     UsageTotals,
 )
@@ -83,6 +85,13 @@ class Pause:
         self.began.set()
         assert self.may_end.wait(LIMIT)
 
+    def in_a_turn_of(self, manager: SessionManager) -> tuple[str, Future[TurnResult]]:
+        """Return a new session of ada, and its turn, which has come to this."""
+        session_id = manager.create_or_resume_session("ada")
+        future = manager.agent.submit(session_id, "x")
+        assert self.began.wait(LIMIT)
+        return session_id, future
+
 
 def every_total(manager: SessionManager, session_id: str) -> list[UsageTotals]:
     totals = [manager.usage(session_id=session_id), *derived_totals(manager)]
@@ -104,9 +113,7 @@ def test_a_cancelled_turn_counts_with_the_steps_it_took(
 ) -> None:
     pause = Pause()
     manager = open_manager(Stepwise(pause), tools, **SETTINGS)
-    session_id = manager.create_or_resume_session("ada")
-    future = manager.agent.submit(session_id, "x")
-    assert pause.began.wait(LIMIT)
+    session_id, future = pause.in_a_turn_of(manager)
     assert manager.cancel(session_id)
     pause.may_end.set()
     assert future.result(LIMIT).interrupted
@@ -122,9 +129,7 @@ def test_a_turn_that_others_dropped_was_paid_for_all_the_same(
     pause = Pause()
     manager = open_manager(Stepwise(pause), tools, on_busy="interrupt", **SETTINGS)
     other = open_manager(lambda messages: "quick", on_busy="interrupt")
-    session_id = manager.create_or_resume_session("ada")
-    future = manager.agent.submit(session_id, "x")
-    assert pause.began.wait(LIMIT)
+    session_id, future = pause.in_a_turn_of(manager)
     if by == "another instance":
         other.chat(session_id, "y")
     elif by == "clearing":
@@ -177,9 +182,7 @@ def test_a_turn_of_a_session_that_was_ended_meanwhile_counts_for_its_user(
 ) -> None:
     pause = Pause()
     manager = open_manager(Stepwise(pause), tools, **SETTINGS)
-    session_id = manager.create_or_resume_session("ada")
-    future = manager.agent.submit(session_id, "x")
-    assert pause.began.wait(LIMIT)
+    session_id, future = pause.in_a_turn_of(manager)
     manager.end_session(session_id)
     pause.may_end.set()
     with pytest.raises(SessionNotFound):
@@ -277,9 +280,7 @@ def test_a_cancelled_reply_counts_as_far_as_the_model_told(open_manager: Open) -
             yield Finish()
 
     manager = open_manager(Slow(), delta_interval=0)
-    session_id = manager.create_or_resume_session("ada")
-    future = manager.agent.submit(session_id, "x")
-    assert pause.began.wait(LIMIT)
+    session_id, future = pause.in_a_turn_of(manager)
     assert manager.cancel(session_id)
     pause.may_end.set()
     assert future.result(LIMIT).usage == Usage(50, 1)
