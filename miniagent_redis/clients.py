@@ -39,7 +39,7 @@ class Clients:
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self._changing = threading.Lock()  # over the server
+        self._changing = threading.RLock()  # over the server
 
     def open(self) -> None:
         """Get ready to make clients. Raises StoreUnavailable, StoreMisconfigured, InvalidInput."""
@@ -146,6 +146,6 @@ def _memory(name: str) -> Any:
             cause=str(exc),
             hint="pip install 'miniagent-redis[memory]'",
         ) from exc
-    if not name:
-        return fakeredis.FakeServer()
-    return _memories.setdefault(name, fakeredis.FakeServer())
+    server = fakeredis.FakeServer()
+    server.lock = threading.RLock()  # type: ignore[assignment]
+    return _memories.setdefault(name, server) if name else server

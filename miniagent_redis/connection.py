@@ -57,7 +57,7 @@ class Connections:
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
 
     def translating(self) -> AbstractContextManager[None]:
         """Turn redis-py's exceptions inside a ``with`` block into ours."""
@@ -92,12 +92,10 @@ class Connections:
                 _close(own)
                 self._clients.close()
                 raise
-            pool = own.connection_pool
-            self._held = (
-                pool.held
-                if isinstance(pool, HeldPool)
-                else HeldConnections(pool, self.config.max_connections)
-            )
+            if self._own is not None:  # by a signal handler, or a stream that was collected
+                return _close(own)
+            pool, most = own.connection_pool, self.config.max_connections
+            self._held = pool.held if isinstance(pool, HeldPool) else HeldConnections(pool, most)
             self._own = own
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ class Availability:
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self._lock = threading.Lock()  # over the error and its time
+        self._lock = threading.RLock()  # over the error and its time
 
     @property
     def is_down(self) -> bool:

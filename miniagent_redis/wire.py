@@ -63,7 +63,7 @@ class HeldConnections:
     def _start_anew(self) -> None:
         self._alive: weakref.WeakSet[Any] = weakref.WeakSet()
         self._idle: list[Any] = []
-        self._making = threading.Lock()
+        self._making = threading.RLock()
 
     def take(self) -> Any:
         """Return a connection in order for one exchange; give it back whatever happens.
@@ -96,14 +96,18 @@ class HeldConnections:
             if now >= HeldConnections._next_collection:
                 HeldConnections._next_collection = now + _COLLECT_PAUSE
                 gc.collect()  # some may be in circles of references
-        with self._making:
-            if len(self._alive) < self._most:
-                connection = self._pool.connection_class(**self._pool.connection_kwargs)
+        connection = None
+        if len(self._alive) < self._most:
+            connection = self._pool.connection_class(**self._pool.connection_kwargs)
+            with self._making:
                 self._alive.add(connection)
-            elif last_try:
+                if len(self._alive) > self._most:  # others were faster
+                    self._alive.discard(connection)
+                    connection = None
+        if connection is None:
+            if last_try:
                 raise rx.ConnectionError("No connection available.")
-            else:
-                return None
+            return None
         try:
             connection.connect()
         except BaseException:

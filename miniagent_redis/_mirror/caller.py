@@ -65,7 +65,7 @@ class Caller:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._context.run(_caller.set, self)
-        self._lock = threading.Lock()  # over the futures
+        self._lock = threading.RLock()  # over the futures
         self._futures: set[concurrent.futures.Future[Any]] = set()
 
     async def run(

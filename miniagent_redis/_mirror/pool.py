@@ -28,7 +28,7 @@ class Pool:
         _pools.add(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()  # over the three below
+        self._lock = threading.RLock()  # over the three below
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._spare = threading.Semaphore(0)  # at least one for each thread that waits for a job
         self._count = 0

@@ -36,7 +36,7 @@ class StreamCallback:
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self._lock = threading.Lock()  # over errors
+        self._lock = threading.RLock()  # over errors
 
     @overload
     def on(self, event_type: EventType, function: C, /) -> C: ...

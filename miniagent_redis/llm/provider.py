@@ -68,7 +68,7 @@ class ProviderModel(ABC):
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self._lock = threading.Lock()  # over the client
+        self._lock = threading.RLock()  # over the client
         if self._closing is not None:
             self._closing.detach()
             _parents.append(self._sdk_client)

@@ -34,7 +34,7 @@ class ScriptedModel:
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self._lock = threading.Lock()  # over requests, whose number is the place in the script
+        self._lock = threading.RLock()  # over requests, whose number is the place in the script
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         with self._lock:

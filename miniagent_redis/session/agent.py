@@ -76,7 +76,7 @@ class SessionAgent:
 
     def _start_anew(self) -> None:
         self._threads: OrderedDict[str, SessionThread] = OrderedDict()
-        self._lock = threading.Lock()  # guards the threads
+        self._lock = threading.RLock()  # guards the threads
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -99,7 +99,8 @@ class SessionAgent:
         """Finish what runs, write what is noted, close all; return whether it was done in time.
 
         In this order: no new turns, submitted turns (up to ``timeout`` seconds), the background
-        thread, the spool (what Redis does not take stays on disk), the store. Twice is fine.
+        thread, the spool (what Redis does not take stays on disk), the store. Twice is fine, and so
+        is a call by a signal handler.
         """
         self._is_open = False
         _open_agents.discard(self)

@@ -64,7 +64,7 @@ class RunningTurns:
         """Begin with none; a forked child leaves its parent's turns to the parent."""
         # Weak: a turn that a Ctrl-C left between two lines here must not be renewed for ever.
         self._by_session: WeakValueDictionary[str, RunningTurn] = WeakValueDictionary()
-        self._lock = threading.Lock()  # over the dictionary
+        self._lock = threading.RLock()  # over the dictionary
 
     def _all(self) -> list[RunningTurn]:
         # Not values(), which is no copy.

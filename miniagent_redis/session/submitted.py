@@ -25,7 +25,7 @@ class SubmittedTurns:
         anew_in_child(self._start_anew)
 
     def _start_anew(self) -> None:
-        self._lock = threading.Lock()  # over the futures
+        self._lock = threading.RLock()  # over the futures
         self._futures: set[Future[TurnResult]] = set()
 
     def submit(self, run: Callable[[], TurnResult]) -> Future[TurnResult]:

@@ -50,7 +50,7 @@ class Cache(StoreBase):
         anew_in_child(self._count_anew)
 
     def _count_anew(self) -> None:
-        self._counting = threading.Lock()  # over the statistics
+        self._counting = threading.RLock()  # over the statistics
 
     @property
     def cache_stats(self) -> CacheStats:

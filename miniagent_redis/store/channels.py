@@ -28,7 +28,7 @@ class Channels(StoreBase):
         anew_in_child(self._start_listening_anew)
 
     def _start_listening_anew(self) -> None:
-        self._reading = threading.Lock()  # held while the listener's connection is in use
+        self._reading = threading.RLock()  # held while the listener's connection is in use
         self._pubsub: PubSub | None = None
         self._early: tuple[dict[str, Any], ...] = ()
 
@@ -47,12 +47,13 @@ class Channels(StoreBase):
         names = set(map(self._channel, channels))
         self._call("PING")  # an outage is told as by any other call
         with self.connections.translating(), self._reading:
-            if self._pubsub is None:
-                self._pubsub, self._early = self.connections.listener(_LOOK_AROUND), ()
-            self._pubsub.subscribe(*names)
+            if (pubsub := self._pubsub) is None:
+                pubsub = self.connections.listener(_LOOK_AROUND)
+                self._pubsub, self._early = pubsub, ()
+            pubsub.subscribe(*names)
             missing, patience = len(names), _PATIENCE
             while missing and patience:
-                got = self._hear(self._pubsub)
+                got = self._hear(pubsub)
                 if got is None:
                     patience -= 1
                 elif got["type"] == "subscribe":
@@ -87,6 +88,8 @@ class Channels(StoreBase):
                     else:
                         return
             except StoreUnavailable as exc:
+                if self._pubsub is not pubsub:
+                    return
                 patience.pause(exc)
                 continue
             patience.end()
@@ -108,9 +111,12 @@ class Channels(StoreBase):
         """
         try:
             got: dict[str, Any] | None = pubsub.get_message(timeout=_LOOK_AROUND, **options)
-        except BaseException:
+        except BaseException as exc:
             if (connection := pubsub.connection) is not None:
                 connection.disconnect()
+            if self._pubsub is not pubsub and isinstance(exc, Exception):
+                # A signal handler has closed it under our hands.
+                raise self.connections.unavailable("it was disconnected meanwhile") from exc
             raise
         return got
 

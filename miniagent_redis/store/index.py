@@ -38,7 +38,7 @@ class Index(StoreBase):
     def _start_marking_anew(self) -> None:
         self._marks: dict[str, tuple[bytes, int, int]] = {}
         self._marks_since = 0.0
-        self._marks_lock = threading.Lock()
+        self._marks_lock = threading.RLock()
 
     def add_to_indexes(
         self, session_id: str, user_id: str | None, now_ms: int, deadline_ms: int

@@ -41,8 +41,8 @@ class UsageCounts(StoreBase):
         self._usage_batch = 0
         self._usage_noted: dict[str, Counter[str]] = {}
         self._usage_sent: list[tuple[str, Counter[str]]] = []
-        self._usage_lock = threading.Lock()  # guards what is noted
-        self._usage_flush = threading.Lock()  # guards what is sent: one batch after the other
+        self._usage_lock = threading.RLock()  # guards what is noted
+        self._usage_flush = threading.RLock()  # guards what is sent: one batch after the other
         self.dropped_usage = 0
         """How many notes on users were dropped because Redis was away for too long."""
 
@@ -75,19 +75,21 @@ class UsageCounts(StoreBase):
             while True:
                 if not self._usage_sent:
                     with self._usage_lock:
-                        for key in list(self._usage_noted)[:_BATCH]:
-                            self._usage_sent.append((key, self._usage_noted.pop(key)))
-                    if not self._usage_sent:
+                        keys = list(self._usage_noted)[:_BATCH]
+                        batch = [(key, self._usage_noted.pop(key)) for key in keys]
+                    if not batch:
                         return
                     self._usage_batch += 1
+                    self._usage_sent = batch
                 self._send_usage()
 
     def _send_usage(self) -> None:
         """Send the batch under way; it stays the same batch until there is an answer."""
-        keys = [self.keys.usage("batch", self._usage_sender), *(key for key, _ in self._usage_sent)]
-        counts = [packed(counts) for _, counts in self._usage_sent]
+        number, batch = self._usage_batch, self._usage_sent
+        keys = [self.keys.usage("batch", self._usage_sender), *(key for key, _ in batch)]
+        counts = [packed(counts) for _, counts in batch]
         try:
-            self.scripts.run("add_usage", keys, [self._usage_batch, DAY_MS, KEPT_MS, *counts])
+            self.scripts.run("add_usage", keys, [number, DAY_MS, KEPT_MS, *counts])
         except (ReplyLost, StoreUnavailable) as exc:
             log.warning("what turns took could not be counted now: %s", exc)
             if isinstance(exc, ReplyLost):
@@ -95,7 +97,8 @@ class UsageCounts(StoreBase):
             raise
         except StoreMisconfigured as exc:
             log.warning("what turns took could not be counted: %s", exc)
-        self._usage_sent = []
+        if self._usage_sent is batch:
+            self._usage_sent = []
 
     def usage(
         self,
