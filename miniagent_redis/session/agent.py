@@ -98,15 +98,17 @@ class SessionAgent:
     def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
         """Finish what runs, write what is noted, close all; return whether it was done in time.
 
-        In this order: no new turns, submitted turns (up to ``timeout`` seconds), the background
-        thread, the spool (what Redis does not take stays on disk), the store. Twice is fine, and so
-        is a call by a signal handler.
+        In this order: no new turns, submitted turns and those of other threads (up to ``timeout``
+        seconds), streams that were not read to their end, which are dropped, the background thread,
+        the spool (what Redis does not take stays on disk), the store. Twice is fine, and so is a
+        call by a signal handler.
         """
         self._is_open = False
         _open_agents.discard(self)
         deadline = self.clock.monotonic() + timeout
         idle = self._submitted.finish(timeout)
         idle &= self._turns.wait_until_idle(max(0.0, deadline - self.clock.monotonic()))
+        self._turns.drop_suspended()
         stopped = self.background.stop(max(0.1, deadline - self.clock.monotonic()))
         self._replay_spool()
         self.store.disconnect()
@@ -253,8 +255,10 @@ def _last(turn: Generator[Event, None, TurnResult]) -> TurnResult:
         while True:
             next(turn)
     except StopIteration as stop:
-        result: TurnResult = stop.value
-        return result
+        result: TurnResult | None = stop.value
+    if result is None:
+        raise InvalidInput("the agent was shut down in the middle of the turn, which was dropped")
+    return result
 
 
 _open_agents: weakref.WeakSet[SessionAgent] = weakref.WeakSet()

@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 from weakref import WeakValueDictionary
 
 from attrs import define, field
@@ -64,6 +65,9 @@ class RunningTurns:
         """Begin with none; a forked child leaves its parent's turns to the parent."""
         # Weak: a turn that a Ctrl-C left between two lines here must not be renewed for ever.
         self._by_session: WeakValueDictionary[str, RunningTurn] = WeakValueDictionary()
+        self._performances: WeakValueDictionary[int, Generator[Any, Any, Any]] = (
+            WeakValueDictionary()
+        )
         self._lock = threading.RLock()  # over the dictionary
 
     def _all(self) -> list[RunningTurn]:
@@ -83,6 +87,18 @@ class RunningTurns:
             with self._lock:
                 if self._by_session.get(turn.session_id) is running:
                     del self._by_session[turn.session_id]
+
+    def note(self, performance: Generator[Any, Any, Any]) -> None:
+        """Keep an eye on what does the work of a turn, for ``drop_suspended``."""
+        self._performances[id(performance)] = performance
+
+    def drop_suspended(self) -> None:
+        """End the turns of streams that nobody reads at this moment; the others go on."""
+        for reference in self._performances.valuerefs():
+            performance = reference()
+            if performance is not None:
+                with suppress(ValueError):  # it is being executed
+                    performance.close()
 
     def of(self, session_id: str) -> RunningTurn | None:
         """Return the session's turn, if one runs here."""

@@ -105,6 +105,11 @@ class TurnWork:
 
     def perform(self, turn: OpenTurn, thread: SessionThread) -> Generator[Event, None, TurnResult]:
         """Do the work of an open turn and save it, or abort it with the error that stopped it."""
+        performance = self._perform(turn, thread)
+        self._turns.note(performance)
+        return performance
+
+    def _perform(self, turn: OpenTurn, thread: SessionThread) -> Generator[Event, None, TurnResult]:
         session_id, turn_id = turn.session_id, turn.turn_id
         began = self._store.clock.monotonic()
         outcome: TurnOutcome | None = None

@@ -57,7 +57,7 @@ class Meeting:
 
     @property
     def is_late(self) -> bool:
-        return max(self.late, self.late_again) > OVERRUN
+        return max(self.late, self.late_again) > OVERRUN or self.recovery > RECOVERY
 
     @property
     def complaint(self) -> str:
@@ -105,7 +105,11 @@ def test_no_call_waits_longer_than_it_says(faults: FaultRun) -> None:
             met += _meet(kind, random.Random(faults.seed), late_names[n : n + FEW])
     wrong = [f"{row.kind}, {row.name}: {said}" for row in met if (said := row.complaint)]
     mistold = [f"{row.kind}, {row.name}: {said}" for row in met if (said := row.mistold)]
-    late = [f"{row.kind}, {row.name}: {row.late}, {row.late_again}" for row in met if row.is_late]
+    late = [
+        f"{row.kind}, {row.name}: {row.late}, {row.late_again}, {row.recovery}"
+        for row in met
+        if row.is_late
+    ]
     for row in sorted(met, key=lambda row: -row.late)[:8]:
         print(f"{row.late:+.3f}  {row.kind}, {row.name}: {row.error!r:.90}")
     faults.report(
@@ -123,7 +127,6 @@ def test_no_call_waits_longer_than_it_says(faults: FaultRun) -> None:
     assert not wrong
     assert not mistold
     assert not late
-    assert max(row.recovery for row in met) < RECOVERY
 
 
 def _meet(kind: str, dice: random.Random, names: list[str]) -> list[Meeting]:

@@ -45,6 +45,29 @@ def test_a_forgotten_agent_warns_and_loses_nothing(redis_url: str) -> None:
         assert agent.store.client.zrevrange(key, 0, -1) == [older.encode(), newer.encode()]
 
 
+UNREAD = """
+import sys
+from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+
+with SessionAgent(AgentConfig(), redis_config=RedisConfig(url=sys.argv[1])) as agent:
+    manager = SessionManager(agent)
+    session_id = manager.create_or_resume_session()
+    stream = manager.stream(session_id, "Hello!")
+    next(stream)
+print(session_id, *stream)
+"""
+
+
+def test_a_stream_that_was_not_read_to_its_end_is_dropped(redis_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNREAD, redis_url], capture_output=True, text=True, timeout=LIMIT
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
+        state = agent.store.session_state(done.stdout.strip())
+        assert (state.open_turn, state.message_count) == (None, 0)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_chats_on_connections_of_its_own(redis_url: str) -> None:
     with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
