@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from inspect import GEN_SUSPENDED, getgeneratorstate
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -96,8 +97,9 @@ class RunningTurns:
         """End the turns of streams that nobody reads at this moment; the others go on."""
         for reference in self._performances.valuerefs():
             performance = reference()
-            if performance is not None:
-                with suppress(ValueError):  # it is being executed
+            # One that has not begun would end without a word to Redis.
+            if performance is not None and getgeneratorstate(performance) == GEN_SUSPENDED:
+                with suppress(ValueError):  # it is being executed by now
                     performance.close()
 
     def of(self, session_id: str) -> RunningTurn | None:

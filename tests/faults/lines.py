@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -67,6 +68,7 @@ def _run(call: Callable[[], object], look: Callable[[Line], object]) -> None:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(LIMIT)
-    assert not thread.is_alive(), "the call hangs"
+    if thread.is_alive() and (frame := sys._current_frames().get(thread.ident or 0)):
+        raise AssertionError("the call hangs:\n" + "".join(traceback.format_stack(frame)))
     if raised:
         raise raised[0]
