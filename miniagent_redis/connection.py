@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import redis
 import redis.asyncio
 from redis import exceptions as rx
-from redis.client import PubSub
 
 from .clients import Clients
 from .clock import Clock, SystemClock
@@ -26,7 +25,7 @@ from .errors import MiniAgentError, StoreUnavailable
 from .faults import Faults, NoScript, Refused, ReplyLost, reason
 from .forking import anew_in_child
 from .health import Availability
-from .wire import HeldConnections, HeldPool, Waiting, pack
+from .wire import HeldConnections, HeldPool, Listener, Waiting, pack
 
 T = TypeVar("T")
 CALL_TIMEOUT = 0.8
@@ -122,14 +121,11 @@ class Connections:
                 self._client = self._client or self._make()
         return self._client
 
-    def listener(self, block: float) -> PubSub:
+    def listener(self, block: float) -> Listener:
         """Return a pub/sub connection for waits of up to ``block`` seconds; close it after use."""
         self.open()
         client: Any = self._clients.make(socket_timeout=block + _BLOCK_MARGIN)
-        listener: PubSub = client.pubsub()
-        flag: Any = _Flag()
-        listener.subscribed_event = flag
-        return listener
+        return Listener(client.connection_pool)
 
     @contextmanager
     def waiting(self, block: float) -> Iterator[Waiting]:
@@ -264,30 +260,6 @@ class Connections:
                 raise lost or last
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.25)
-
-
-class _Flag:
-    """What redis-py needs of an Event, without its Condition.
-
-    That stays locked when a Ctrl-C comes while it is entered, and then the listener's end hangs.
-    """
-
-    def __init__(self) -> None:
-        self._is_set = False
-
-    def is_set(self) -> bool:
-        return self._is_set
-
-    def set(self) -> None:
-        self._is_set = True
-
-    def clear(self) -> None:
-        self._is_set = False
-
-    def wait(self, timeout: float) -> bool:
-        if not self._is_set:
-            time.sleep(timeout)
-        return self._is_set
 
 
 def _close(client: redis.Redis) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import redis
 from redis import exceptions as rx
+from redis.client import PubSub
 from redis.connection import PythonRespSerializer
 
 from .forking import anew_in_child
@@ -155,6 +156,50 @@ class HeldPool(redis.ConnectionPool):
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         self.held.close()
+
+
+class _Flag:
+    """What redis-py needs of an Event."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def wait(self, timeout: float) -> bool:
+        if not self._is_set:
+            time.sleep(timeout)
+        return self._is_set
+
+
+class Listener(PubSub):
+    """A pub/sub connection of redis-py's, without the Event in it.
+
+    The Event's Condition stays locked when a Ctrl-C comes while it is entered. Whatever closes the
+    listener would hang then, and Python closes it whenever it is dropped.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> Listener:
+        listener = super().__new__(cls)
+        listener._flag = _Flag()
+        return listener
+
+    _flag: _Flag
+
+    @property
+    def subscribed_event(self) -> Any:
+        return self._flag
+
+    @subscribed_event.setter
+    def subscribed_event(self, event: object) -> None:
+        """Take no other one."""
 
 
 class Waiting:

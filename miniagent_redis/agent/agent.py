@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, cast
@@ -82,15 +81,15 @@ class Agent:
         session_id: str,
         user_id: str | None = None,
         stage: StageFunction,
-        stop: threading.Event | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[Event, None, TurnOutcome]:
         """Work out a turn: yield what the model and the tools do as events, return the outcome.
 
         ``history`` is the thread before this turn; ``staged`` this turn's messages so far, the
         user's first (a resumed turn goes on behind the others). ``stage`` is called with each
-        message to keep, before the event that tells of it; what it raises ends the turn. When
-        ``stop`` is set the turn ends with TurnSuperseded: between two events of the model, or
+        message to keep, before the event that tells of it; what it raises ends the turn. Once
+        ``is_stopped`` the turn ends with TurnSuperseded: between two events of the model, or
         within 0.05 s while tools run. A tool that is running then goes on unheeded. Once
         ``is_cancelled``, at the same moments, it ends with what there is of the answer; so does an
         answer that breaks off (the outcome's ``error``), if there is anything of it.
@@ -102,7 +101,7 @@ class Agent:
 
         def check() -> None:
             raise_if_cancelled()
-            if stop is not None and stop.is_set():
+            if is_stopped():
                 raise TurnSuperseded(session_id, turn_id)
 
         def event(kind: EventType, **data: Any) -> Event:

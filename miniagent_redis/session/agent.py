@@ -221,7 +221,7 @@ class SessionAgent:
         running = self._turns.of(session_id)
         is_running = self.store.cancel_turn(session_id, user_id=user_id)
         if is_running and running is not None:
-            running.cancel.set()
+            running.cancel = True
         return is_running
 
     def _tell_health(self, health: Health) -> None:

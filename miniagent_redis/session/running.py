@@ -27,14 +27,15 @@ _LOOK_AGAIN = 0.01
 class RunningTurn:
     """An open turn that somebody works on; ``turn`` grows with its steps.
 
-    While it is saved or given up (``is_ending``), its lease may be over at any moment. ``stop``
-    tells it that it is no longer the open one, ``cancel`` to end with what there is.
+    While it is saved or given up (``is_ending``), its lease may be over at any moment. Once
+    ``is_stopped`` it is no longer the open one; ``cancel`` tells it to end with what there is.
     """
 
     turn: OpenTurn
     is_ending: bool = False
-    stop: threading.Event = field(factory=threading.Event)
-    cancel: threading.Event = field(factory=threading.Event)
+    # Not Events: those hang for good when a Ctrl-C comes while they are set.
+    is_stopped: bool = False
+    cancel: bool = False
     thread_id: int = field(factory=threading.get_ident)
     _pid: int = field(factory=os.getpid, init=False)
 
@@ -46,11 +47,11 @@ class RunningTurn:
     @property
     def is_cancelled(self) -> bool:
         """Whether somebody, here or elsewhere, asked for the turn's end."""
-        return self.cancel.is_set() or self.turn.cancelled
+        return self.cancel or self.turn.cancelled
 
     def must_go_on(self) -> None:
         """Raise TurnSuperseded if the turn was told to stop, or goes on in the parent process."""
-        if self.stop.is_set() or not self.is_ours:
+        if self.is_stopped or not self.is_ours:
             raise TurnSuperseded(self.turn.session_id, self.turn.turn_id)
 
 
@@ -115,13 +116,13 @@ class RunningTurns:
         for running in turns:
             try:
                 if self._store.renew_lease(running.turn).cancelled:
-                    running.cancel.set()
+                    running.cancel = True
             except MiniAgentError as exc:
                 if running.is_ending and isinstance(exc, TurnSuperseded):
                     continue  # whoever ends it is told what became of it
                 log.warning("the lease of turn %s was not renewed: %s", running.turn.turn_id, exc)
                 if isinstance(exc, TurnSuperseded):
-                    running.stop.set()
+                    running.is_stopped = True
 
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait for turns of other threads; one of this thread cannot go on while we wait."""

@@ -78,7 +78,7 @@ class TurnWork:
             busy_timeout=config.busy_timeout,
         )
         if running is not None and config.on_busy == "interrupt":
-            running.stop.set()
+            running.is_stopped = True
         thread.absorb(turn.thread)
         return turn
 
@@ -136,7 +136,7 @@ class TurnWork:
                     session_id=session_id,
                     user_id=turn.user_id,
                     stage=stage,
-                    stop=running.stop,
+                    is_stopped=lambda: running.is_stopped,
                     is_cancelled=lambda: running.is_cancelled,
                 )
                 outcome = yield from self._told(steps, telling)

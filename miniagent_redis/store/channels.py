@@ -6,12 +6,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redis.client import PubSub
-
 from .._mirror import raise_if_cancelled
 from ..codec import check_json, dumps, loads
 from ..errors import InvalidInput, StoreUnavailable
 from ..forking import anew_in_child
+from ..wire import Listener
 from .base import StoreBase
 from .patience import Patience
 
@@ -29,7 +28,7 @@ class Channels(StoreBase):
 
     def _start_listening_anew(self) -> None:
         self._reading = threading.RLock()  # held while the listener's connection is in use
-        self._pubsub: PubSub | None = None
+        self._pubsub: Listener | None = None
         self._early: tuple[dict[str, Any], ...] = ()
 
     def publish(self, channel: str, message: Any) -> int:
@@ -104,7 +103,7 @@ class Channels(StoreBase):
             elif timeout is not None and now - quiet_since >= timeout:
                 return
 
-    def _hear(self, pubsub: PubSub, **options: Any) -> dict[str, Any] | None:
+    def _hear(self, pubsub: Listener, **options: Any) -> dict[str, Any] | None:
         """Return the next message, or None after a while; subscribed anew after a Ctrl-C.
 
         What that left half read would be taken for the beginning of the next message.

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from inspect import iscoroutine
 from typing import Any
 
-from redis.client import PubSub
-
 from .._mirror import raise_if_cancelled, run_coroutine
 from ..connection import Connections
 from ..errors import StoreMisconfigured, StoreUnavailable
 from ..locks import NamedLock
+from ..wire import Listener
 from .base import check_wait, log, milliseconds
 from .cache import Cache, CacheEntry
 
@@ -177,7 +176,7 @@ class _Signal:
     def __init__(self, connections: Connections, channel: str) -> None:
         self._connections = connections
         self._channel = channel
-        self._listener: PubSub | None = None
+        self._listener: Listener | None = None
 
     def wait(self, check: Callable[[], None]) -> None:
         """Block until the signal comes, or for about a second. The first call only subscribes.

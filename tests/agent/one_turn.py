@@ -28,7 +28,7 @@ class Turn:
             options.pop("staged"),
             turn_id="t",
             session_id="s",
-            stop=self.stop,
+            is_stopped=self.stop.is_set,
             **options,
         )
 

@@ -236,7 +236,12 @@ def test_a_call_that_waits_for_anothers_result_ends_with_its_turn(turns: Turns) 
         turn = Agent(
             AgentConfig(model=model), tool.tools, clock, cast(Any, turns.cache)
         ).stream_turn(
-            (), [Message("user", "Hi")], turn_id="t", session_id="s", stage=len, stop=stop
+            (),
+            [Message("user", "Hi")],
+            turn_id="t",
+            session_id="s",
+            stage=len,
+            is_stopped=stop.is_set,
         )
         assert next(turn).type.value == "tool_call"
         if stopped:

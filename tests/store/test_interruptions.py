@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 from servers import RedisServer
 from talk import lines, said
 
@@ -141,6 +143,26 @@ def test_an_interrupted_commit_is_made_whole_or_not_at_all(redis_url: str, alarm
         assert lines(store) == expected
         assert alarm.rang > 10
         assert store.session_state("s").version == 1 + len(expected) // 2
+
+
+def test_an_event_that_an_interrupt_leaves_locked_holds_up_no_listener(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Locked(threading.Event):
+        """As it is when an interrupt comes just after its lock was taken."""
+
+        def clear(self) -> None:
+            raise AssertionError("a listener depends on an Event")
+
+        set = clear
+
+    monkeypatch.setattr(
+        redis.client, "threading", SimpleNamespace(**{**vars(threading), "Event": Locked})
+    )
+    with Store(RedisConfig(url=redis_url)) as store:
+        store.subscribe(["news"])
+        store.publish("news", 1)
+        assert [message["data"] for message in store.get_messages(timeout=0.1)] == [1]
 
 
 def test_a_frozen_server_does_not_outlive_an_interrupt(alarm: Alarm) -> None:
