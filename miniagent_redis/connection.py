@@ -25,7 +25,7 @@ from .errors import MiniAgentError, StoreUnavailable
 from .faults import Faults, NoScript, Refused, ReplyLost, reason
 from .forking import anew_in_child
 from .health import Availability
-from .wire import HeldConnections, HeldPool, Listener, Waiting, pack
+from .wire import LOST, HeldConnections, HeldPool, Listener, Waiting, pack
 
 T = TypeVar("T")
 CALL_TIMEOUT = 0.8
@@ -186,7 +186,7 @@ class Connections:
         except (rx.BusyLoadingError, rx.AuthenticationError) as exc:
             # These are answers, though redis-py counts them among a connection's faults.
             raise self._faults.refusal(exc) from exc
-        except (rx.RedisError, OSError) as exc:
+        except LOST as exc:
             raise ReplyLost(reason(exc)) from exc
         finally:
             held.give(connection, in_order=healthy)

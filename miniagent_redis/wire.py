@@ -29,6 +29,9 @@ POOL_WAIT = 0.5
 _LOOK_AGAIN = (0.001, 0.01)  # seconds, from the first time to the later ones
 _COLLECT_PAUSE = 5.0
 """Seconds between searches for lost connections: each holds up all threads of the process."""
+LOST = (rx.RedisError, OSError, AttributeError)
+"""What a call raises that lost its connection; the last by redis-py before 8, when it was closed by
+another thread, or by a signal handler."""
 _PACK_AT_ONCE = 6000  # bytes, as in redis-py
 _LENGTHS = [b"$%d\r\n" % length for length in range(128)]
 
@@ -85,7 +88,7 @@ class HeldConnections:
             try:
                 if not connection.can_read(timeout=0):
                     return connection
-            except (rx.RedisError, OSError):
+            except LOST:
                 pass
             # Something unread, or closed by the server: it must not be used as it is.
             self.give(connection, in_order=False)
@@ -111,8 +114,10 @@ class HeldConnections:
             return None
         try:
             connection.connect()
-        except BaseException:
+        except BaseException as exc:
             self.give(connection, in_order=False)
+            if isinstance(exc, AttributeError):
+                raise rx.ConnectionError("It was closed meanwhile.") from exc
             raise
         return connection
 

@@ -80,7 +80,7 @@ def test_a_stream_may_be_collected_at_any_line(faults: FaultRun, call: Call) -> 
     with opened() as manager:
         ids = [manager.create_or_resume_session() for _ in range(2)]
         lines = lines_of(lambda: call(manager, ids[0]))
-        lines = faults.random.sample(lines, min(len(lines), faults.times(100, 10_000)))
+        lines = faults.random.sample(lines, min(len(lines), faults.times(30, 10_000)))
         gc.disable()
         gc.freeze()  # or each search looks through all the modules
         collected = stuck = 0
@@ -104,7 +104,7 @@ def test_an_agent_may_be_shut_down_at_any_line(faults: FaultRun, call: Call) -> 
         agent = manager.agent
         session_id = manager.create_or_resume_session()
         lines = lines_of(lambda: call(manager, session_id))
-        lines = faults.random.sample(lines, min(len(lines), faults.times(100, 10_000)))
+        lines = faults.random.sample(lines, min(len(lines), faults.times(30, 10_000)))
         shut_down = lost = 0
         for line in lines:
             before = len(agent.thread(session_id).refresh())
