@@ -191,12 +191,9 @@ class Listener(PubSub):
     listener would hang then, and Python closes it whenever it is dropped.
     """
 
-    def __new__(cls, *_: Any, **__: Any) -> Listener:
-        listener = super().__new__(cls)
-        listener._flag = _Flag()
-        return listener
-
-    _flag: _Flag
+    def __init__(self, pool: Any) -> None:
+        self._flag = _Flag()
+        super().__init__(pool)
 
     @property
     def subscribed_event(self) -> Any:
