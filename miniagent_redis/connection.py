@@ -124,7 +124,7 @@ class Connections:
     def listener(self, block: float) -> Listener:
         """Return a pub/sub connection for waits of up to ``block`` seconds; close it after use."""
         self.open()
-        client: Any = self._clients.make(socket_timeout=block + _BLOCK_MARGIN)
+        client = self._clients.make(socket_timeout=block + _BLOCK_MARGIN)
         return Listener(client.connection_pool)
 
     @contextmanager

@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from attrs import define, field
@@ -21,6 +21,14 @@ from ..store.manager import RedisSessionManager
 
 log = logging.getLogger("miniagent_redis")
 _LOOK_AGAIN = 0.01
+_Performance = Generator[Any, Any, Any]
+V = TypeVar("V")
+
+
+def _alive(values: WeakValueDictionary[Any, V]) -> list[V]:
+    """Return a copy of what is in the dictionary; its own ``values()`` is none."""
+    found = (reference() for reference in values.valuerefs())
+    return [value for value in found if value is not None]
 
 
 @define(eq=False)
@@ -67,15 +75,8 @@ class RunningTurns:
         """Begin with none; a forked child leaves its parent's turns to the parent."""
         # Weak: a turn that a Ctrl-C left between two lines here must not be renewed for ever.
         self._by_session: WeakValueDictionary[str, RunningTurn] = WeakValueDictionary()
-        self._performances: WeakValueDictionary[int, Generator[Any, Any, Any]] = (
-            WeakValueDictionary()
-        )
+        self._performances: WeakValueDictionary[int, _Performance] = WeakValueDictionary()
         self._lock = threading.RLock()  # over the dictionary
-
-    def _all(self) -> list[RunningTurn]:
-        # Not values(), which is no copy.
-        found = (reference() for reference in self._by_session.valuerefs())
-        return [running for running in found if running is not None]
 
     @contextmanager
     def running(self, turn: OpenTurn) -> Iterator[RunningTurn]:
@@ -90,16 +91,15 @@ class RunningTurns:
                 if self._by_session.get(turn.session_id) is running:
                     del self._by_session[turn.session_id]
 
-    def note(self, performance: Generator[Any, Any, Any]) -> None:
+    def note(self, performance: _Performance) -> None:
         """Keep an eye on what does the work of a turn, for ``drop_suspended``."""
         self._performances[id(performance)] = performance
 
     def drop_suspended(self) -> None:
         """End the turns of streams that nobody reads at this moment; the others go on."""
-        for reference in self._performances.valuerefs():
-            performance = reference()
+        for performance in _alive(self._performances):
             # One that has not begun would end without a word to Redis.
-            if performance is not None and getgeneratorstate(performance) == GEN_SUSPENDED:
+            if getgeneratorstate(performance) == GEN_SUSPENDED:
                 with suppress(ValueError):  # it is being executed by now
                     performance.close()
 
@@ -109,7 +109,7 @@ class RunningTurns:
 
     def renew_leases(self) -> None:
         """Keep the turns that run here; one that is no longer ours is told to stop."""
-        turns = self._all()
+        turns = _alive(self._by_session)
         if turns and self._store.connections.availability.is_down:
             # Now, and not when the calls that come after a slow failure may try again.
             self._store.health_check()
@@ -127,7 +127,7 @@ class RunningTurns:
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait for turns of other threads; one of this thread cannot go on while we wait."""
         me, deadline = threading.get_ident(), time.monotonic() + timeout
-        while any(running.thread_id != me for running in self._all()):
+        while any(running.thread_id != me for running in _alive(self._by_session)):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_LOOK_AGAIN)

@@ -127,6 +127,7 @@ def test_no_call_waits_longer_than_it_says(faults: FaultRun) -> None:
     assert not wrong
     assert not mistold
     assert not late
+    assert max(row.recovery for row in met) < RECOVERY
 
 
 def _meet(kind: str, dice: random.Random, names: list[str]) -> list[Meeting]:

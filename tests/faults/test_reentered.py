@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fault_report import FaultRun
-from lines import lines_of, run_at
+from lines import Line, lines_of, run_at
 from servers import RedisServer
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
@@ -75,12 +75,16 @@ def abandon_a_stream(manager: SessionManager, session_id: str) -> None:
     circle.append(circle)
 
 
+def lines_to_try(faults: FaultRun, call: Callable[[], object]) -> list[Line]:
+    lines = lines_of(call)
+    return faults.random.sample(lines, min(len(lines), faults.times(30, 10_000)))
+
+
 @pytest.mark.parametrize("call", [chat, look_around, open_anew])
 def test_a_stream_may_be_collected_at_any_line(faults: FaultRun, call: Call) -> None:
     with opened() as manager:
         ids = [manager.create_or_resume_session() for _ in range(2)]
-        lines = lines_of(lambda: call(manager, ids[0]))
-        lines = faults.random.sample(lines, min(len(lines), faults.times(30, 10_000)))
+        lines = lines_to_try(faults, lambda: call(manager, ids[0]))
         gc.disable()
         gc.freeze()  # or each search looks through all the modules
         collected = stuck = 0
@@ -103,17 +107,22 @@ def test_an_agent_may_be_shut_down_at_any_line(faults: FaultRun, call: Call) -> 
     with opened() as manager:
         agent = manager.agent
         session_id = manager.create_or_resume_session()
-        lines = lines_of(lambda: call(manager, session_id))
-        lines = faults.random.sample(lines, min(len(lines), faults.times(30, 10_000)))
-        shut_down = lost = 0
+        lines = lines_to_try(faults, lambda: call(manager, session_id))
+        ends: list[bool] = []
+        lost = 0
         for line in lines:
             before = len(agent.thread(session_id).refresh())
             returned = False
             with suppress(MiniAgentError):
-                shut_down += run_at(line, agent.shutdown, lambda: call(manager, session_id))
+                run_at(
+                    line,
+                    lambda: ends.append(agent.shutdown()),
+                    lambda: call(manager, session_id),
+                )
                 returned = call is chat
             agent.initialize()
             agent.background.stop()
             lost += returned and len(agent.thread(session_id).refresh()) != before + 2
-    faults.report(lines=len(lines), shut_down=shut_down, lost=lost)
+    faults.report(lines=len(lines), shut_down=len(ends), lost=lost)
+    assert len(ends) > 0.8 * len(lines)
     assert lost == 0
