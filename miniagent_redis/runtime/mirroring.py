@@ -8,8 +8,10 @@ from concurrent.futures import Future
 from functools import partial, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
-from .caller import Caller, is_called_for_a_task
-from .pool import Pool
+from .cancellation import Caller, is_called_for_a_task
+from .clock import Clock
+from .pausing import Pause, Steps, wait_in_loop
+from .threads import Pool
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,6 +130,40 @@ def mirrors_iterator(
         return mirrored
 
     return decorate
+
+
+def mirrors_steps(
+    method: Callable[Concatenate[Any, P], Iterator[T]],
+    start: Callable[..., tuple[Steps[T], Clock]],
+) -> Callable[[Callable[[S], object]], Callable[Concatenate[S, P], AsyncGenerator[T, None]]]:
+    """Put in the place of an empty method one that returns an async iterator as of ``method``.
+
+    ``start(sync, …)`` takes what ``method`` does and returns the same in steps, and the clock that
+    they go by. Each step is a short call, and while they pause no thread is held.
+    """
+
+    def decorate(stub: Callable[[S], object]) -> Callable[..., AsyncGenerator[T, None]]:
+        @wraps(method)
+        def mirrored(self: S, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+            return _take_steps(self._threads.pool("calls"), *start(self.sync, *args, **kwargs))
+
+        _rename(mirrored, stub)
+        return mirrored
+
+    return decorate
+
+
+async def _take_steps(pool: Pool, steps: Steps[T], clock: Clock) -> AsyncGenerator[T, None]:
+    caller = Caller()
+    try:
+        step: Any
+        while (step := await caller.run(pool, partial(next, steps, _END))) is not _END:
+            if isinstance(step, Pause):
+                await wait_in_loop(step, clock)
+            else:
+                yield step
+    finally:
+        await caller.run(pool, steps.close, surely=True)
 
 
 def _rename(mirrored: Any, stub: Any) -> None:

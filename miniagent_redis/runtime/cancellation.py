@@ -8,16 +8,16 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from .pool import Pool
+from .threads import Pool
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-log = logging.getLogger("miniagent_redis")
+log: logging.Logger = logging.getLogger("miniagent_redis")
 _NOTHING: Any = object()
 
 
@@ -27,7 +27,7 @@ class _Job(Generic[R]):
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Callable[[], R]) -> None:
         self._loop = loop
         self._work = work
-        self._claim = threading.Lock()  # taken once: by the thread that runs it, or by withdraw
+        self._claim = threading.Lock()  # never waited for: who runs or withdraws it
         self._waiter: asyncio.Future[None] | None = None
         self.is_done = False
         self.value: R = _NOTHING
@@ -61,7 +61,7 @@ class Caller:
     """The task that now calls blocking code: its event loop, its context variables, its leaving."""
 
     def __init__(self) -> None:
-        self.has_left = False
+        self.has_left: bool = False
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._context.run(_caller.set, self)
@@ -156,6 +156,36 @@ def raise_if_cancelled() -> None:
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a user's async function from a thread: in the loop of the task it works for, if any."""
+    """Run a user's async function from a thread: in the loop of the task it works for, if any.
+
+    Else in a loop of its own; and in a thread of its own where this one is in a loop already, as
+    each cell of a notebook is. That loop stands still meanwhile, as with every blocking call.
+    """
     caller = _caller.get()
-    return asyncio.run(coroutine) if caller is None else caller.run_coroutine(coroutine)
+    if caller is not None:
+        return caller.run_coroutine(coroutine)
+    if not _is_in_a_loop():
+        return asyncio.run(coroutine)
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+    work = coroutine, done, copy_context()
+    threading.Thread(
+        target=_run_apart, args=work, name="miniagent-redis-async", daemon=True
+    ).start()
+    return done.result()
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run_apart(
+    coroutine: Coroutine[Any, Any, T], done: concurrent.futures.Future[T], context: Context
+) -> None:
+    try:
+        done.set_result(context.run(asyncio.run, coroutine))
+    except BaseException as exc:  # it is raised where the result is wanted
+        done.set_exception(exc)

@@ -1,0 +1,1 @@
+"""What every module may stand on: time, threads, forks and the cancelling of what waits."""
