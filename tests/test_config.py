@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import traceback
+from functools import partial
 from typing import Any
 
 import pytest
 from attrs import fields
 
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.address import Address, parse_url
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput
-from miniagent_redis.redis_url import Address, parse_url
 
 URLS: list[tuple[str, Address]] = [
     ("redis://", Address("redis", (("localhost", 6379),))),
@@ -26,6 +27,8 @@ URLS: list[tuple[str, Address]] = [
     ("redis://[::1]:6380/1", Address("redis", (("::1", 6380),), 1)),
     ("redis://[fe80::1]", Address("redis", (("fe80::1", 6379),))),
     ("rediss://h:6390", Address("rediss", (("h", 6390),))),
+    ("valkey://h/2", Address("redis", (("h", 6379),), 2)),
+    ("valkeys://u:pw@h", Address("rediss", (("h", 6379),), username="u", password="pw")),
     ("unix:///run/redis.sock", Address("unix", path="/run/redis.sock")),
     ("unix:///run/redis.sock?db=2", Address("unix", db=2, path="/run/redis.sock")),
     ("unix://u:pw@/run/a%20b.sock", Address("unix", path="/run/a b.sock", username="u",
@@ -88,6 +91,17 @@ def test_a_url_must_be_text(url: object) -> None:
         "redis://user:hunter2#x@h:6379/0",
         "redis://user:hunter2/x@h:6379/0",
         "redis://user:hunter2?x@h:6379/0",
+        "redis://user:123/hunter2@h:6379/0",
+        "redis://user:123?hunter2=x@h:6379/0",
+        # Not a URL at all, or of another kind.
+        "redis:/user:hunter2@h",
+        "rediss//:hunter2@h",
+        "redis://:hunter2",
+        "redis://h?password=hunter2",
+        "hunter2://user:hunter2@h",
+        "hunter2",
+        "redis://user:hunter2",
+        "ftp://hunter2:21",
     ],
 )
 def test_no_error_about_a_url_shows_its_password(url: str) -> None:
@@ -117,8 +131,59 @@ def test_neither_config_nor_address_shows_the_password(config: RedisConfig) -> N
 def test_user_and_password_fill_in_what_the_url_lacks() -> None:
     config = RedisConfig(url="redis://h", username="ada", password="pw")
     assert (config.address.username, config.address.password) == ("ada", "pw")
-    config = RedisConfig(url="redis://bob:other@h", username="ada", password="pw")
-    assert (config.address.username, config.address.password) == ("bob", "other")
+    config = RedisConfig(url="redis://ada@h", password="pw")
+    assert (config.address.username, config.address.password) == ("ada", "pw")
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "named"),
+    [
+        ("redis://prod:6379/0", {"ssl": True}, ("ssl", "rediss://")),
+        ("unix:///s", {"ssl": True}, ("ssl", "unix:///s")),
+        ("redis://prod", {"db": 3}, ("db=3", "redis://prod:6379")),
+        ("redis://prod", {"host": "other"}, ("host='other'", "'prod'")),
+        ("redis://prod", {"port": 7000}, ("port=7000", "6379")),
+        ("unix:///s", {"port": 7000}, ("port=7000", "unix:///s")),
+        ("memory://", {"host": "prod"}, ("host='prod'", "memory://")),
+        ("redis+sentinel://a,b/m", {"host": "a"}, ("host='a'", "redis+sentinel://")),
+        ("redis://bob:other@h", {"username": "ada"}, ("username='ada'", "'bob'")),
+        ("redis://bob:hunter2@h", {"password": "letmein"}, ("password", "url")),
+    ],
+)
+def test_a_url_and_a_setting_that_contradict_it_are_refused_by_name(
+    url: str, settings: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        RedisConfig(url=url, **settings)
+    for text in named:
+        assert text in str(caught.value)
+    for secret in ("hunter2", "letmein"):
+        assert secret not in str(caught.value)
+
+
+def test_a_url_and_settings_that_say_the_same_are_fine() -> None:
+    config = RedisConfig(
+        url="rediss://ada:pw@h:7000/2", host="h", port=7000, db=2, ssl=True,
+        username="ada", password="pw",
+    )  # fmt: skip
+    assert str(config.address) == "rediss://h:7000/2"
+
+
+def test_the_address_follows_a_setting_that_is_changed_later() -> None:
+    config = RedisConfig(host="a")
+    assert config.address is config.address
+    config.host, config.ssl = "b", True
+    assert str(config.address) == "rediss://b:6379"
+
+
+def test_credentials_come_from_one_place_and_are_never_shown() -> None:
+    config = RedisConfig(credential_provider=partial(str, "hunter2"))
+    assert "hunter2" not in repr(config)
+    for settings in ({"password": "x"}, {"url": "redis://ada@h"}, {"username": "ada"}):
+        with pytest.raises(InvalidInput, match="credential_provider"):
+            RedisConfig(**{"credential_provider": lambda: "x", **settings})  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="credential_provider"):
+        RedisConfig(credential_provider="hunter2")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -150,8 +215,11 @@ def test_without_a_url_the_fields_are_the_address() -> None:
         ({"REDIS_HOST": "h"}, "redis://h:6379"),
         ({"REDIS_HOST": "h", "REDIS_PORT": "1", "REDIS_DB": "2"}, "redis://h:1/2"),
         ({"REDIS_HOST": "h", "REDIS_SSL": "yes"}, "rediss://h:6379"),
-        ({"REDIS_URL": "redis://a", "REDIS_HOST": "b"}, "redis://a:6379"),
+        ({"REDIS_URL": "redis://a", "REDIS_HOST": "a"}, "redis://a:6379"),
         ({"REDIS_PORT": "1"}, "embedded://"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": "tcp://10.0.0.1:6380"}, "redis://h:6380"),
+        ({"REDIS_URL": "redis://h:1/2", "REDIS_PORT": "tcp://10.0.0.1:6380"}, "redis://h:1/2"),
+        ({"REDIS_PORT": "tcp://10.0.0.1:6380"}, "embedded://"),
         ({"HOME": "/root", "REDIS_PASSWORD": "x"}, "embedded://"),
     ],
 )
@@ -165,9 +233,9 @@ def test_the_environment_names_the_server(env: dict[str, str], address: str) -> 
         ({"REDIS_USERNAME": "ada"}, "username", "ada"),
         ({"REDIS_PASSWORD": "p w"}, "password", "p w"),
         ({"REDIS_PASSWORD": ""}, "password", ""),
-        ({"REDIS_SSL": "TRUE"}, "ssl", True),
-        ({"REDIS_SSL": "0"}, "ssl", False),
-        ({"REDIS_SSL": "Off"}, "ssl", False),
+        ({"REDIS_HOST": "h", "REDIS_SSL": "TRUE"}, "ssl", True),
+        ({"REDIS_HOST": "h", "REDIS_SSL": "0"}, "ssl", False),
+        ({"REDIS_HOST": "h", "REDIS_SSL": "Off"}, "ssl", False),
         ({"REDIS_SSL_CHECK_HOSTNAME": "no"}, "ssl_check_hostname", False),
         ({"REDIS_SSL_CA_CERTS": "/ca"}, "ssl_ca_certs", "/ca"),
         ({"MINIAGENT_SESSION_TTL": "0.5"}, "session_ttl", 0.5),
@@ -178,6 +246,19 @@ def test_the_environment_names_the_server(env: dict[str, str], address: str) -> 
         ({"MINIAGENT_RETRY_ON_TIMEOUT": "off"}, "retry_on_timeout", False),
         ({"MINIAGENT_NAMESPACE": "acme"}, "namespace", "acme"),
         ({"MINIAGENT_LEASE_TTL": "10"}, "lease_ttl", 10.0),
+        ({"MINIAGENT_POOL_TIMEOUT": "0"}, "pool_timeout", 0.0),
+        # As in Flask's configuration.
+        ({"REDIS_HOST": "h", "REDIS_PORT": 6380}, "port", 6380),
+        ({"REDIS_HOST": "h", "REDIS_SSL": True}, "ssl", True),
+        ({"REDIS_HOST": "h", "REDIS_SSL": False}, "ssl", False),
+        ({"REDIS_PASSWORD": 12345}, "password", "12345"),
+        ({"REDIS_PASSWORD": None}, "password", None),
+        ({"MINIAGENT_RETRY_ON_TIMEOUT": 0}, "retry_on_timeout", False),
+        ({"MINIAGENT_SESSION_TTL": 60}, "session_ttl", 60.0),
+        ({"MINIAGENT_SESSION_TTL": 0.5}, "session_ttl", 0.5),
+        ({"MINIAGENT_SESSION_TTL": None}, "session_ttl", 3600),
+        ({"MINIAGENT_SESSION_MAX_AGE": None}, "session_max_age", None),
+        ({"MINIAGENT_MAX_CONNECTIONS": 7}, "max_connections", 7),
     ],
 )
 def test_the_environment_sets(env: dict[str, str], name: str, value: object) -> None:
@@ -191,6 +272,7 @@ def test_the_environment_sets(env: dict[str, str], name: str, value: object) -> 
     [
         ({"REDIS_PORT": "abc"}, "REDIS_PORT"),
         ({"REDIS_PORT": "1.5"}, "REDIS_PORT"),
+        ({"REDIS_PORT": "tcp://10.0.0.1"}, "REDIS_PORT"),
         ({"REDIS_HOST": "h", "REDIS_PORT": "70000"}, "port"),
         ({"REDIS_SSL": "maybe"}, "REDIS_SSL"),
         ({"MINIAGENT_SESSION_TTL": "long"}, "MINIAGENT_SESSION_TTL"),
@@ -198,6 +280,13 @@ def test_the_environment_sets(env: dict[str, str], name: str, value: object) -> 
         ({"MINIAGENT_SESSION_TTL": "nan"}, "session_ttl"),
         ({"MINIAGENT_MAX_SESSION_SIZE": "1MB"}, "MINIAGENT_MAX_SESSION_SIZE"),
         ({"REDIS_URL": "localhost:6379"}, "not a Redis URL"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": 6379.5}, "port"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": True}, "REDIS_PORT"),
+        ({"REDIS_HOST": ["h"]}, "REDIS_HOST"),
+        ({"REDIS_SSL": 2}, "REDIS_SSL"),
+        ({"REDIS_URL": "redis://a", "REDIS_HOST": "b"}, "host"),
+        ({"REDIS_URL": "redis://a", "REDIS_SSL": "true"}, "ssl"),
+        ({"REDIS_URL": "redis://a", "REDIS_DB": "7"}, "db"),
     ],
 )
 def test_a_bad_variable_is_named(env: dict[str, str], said: str) -> None:
@@ -210,6 +299,16 @@ def test_arguments_win_over_the_environment() -> None:
     assert RedisConfig.from_env(env, session_ttl=9).session_ttl == 9
     assert str(RedisConfig.from_env(env, url="memory://x").address) == "memory://x"
     assert str(RedisConfig.from_env(env, host="arg").address) == "redis://arg:6379"
+    env |= {"REDIS_HOST": "env", "REDIS_PORT": "1", "REDIS_PASSWORD": "theirs"}
+    address = RedisConfig.from_env(env, url="redis://:ours@arg/3").address
+    assert (str(address), address.password) == ("redis://arg:6379/3", "ours")
+    assert RedisConfig.from_env(env, url="redis://arg").address.password == "theirs"
+
+
+def test_a_variable_that_holds_a_secret_is_named_and_not_shown() -> None:
+    with pytest.raises(InvalidInput, match="REDIS_PASSWORD") as caught:
+        RedisConfig.from_env({"REDIS_HOST": "h", "REDIS_PASSWORD": ["hunter2"]})
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +324,7 @@ def test_arguments_win_over_the_environment() -> None:
     + [
         ("max_connections", 1.5), ("max_session_size", 10.5), ("port", 0), ("port", 65536),
         ("port", "6379"), ("port", True), ("db", -1), ("db", 1.0), ("host", ""), ("host", None),
+        ("pool_timeout", -1), ("pool_timeout", None), ("pool_timeout", math.inf),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_refused_by_name_before_anything_connects(name: str, value: object) -> None:
@@ -234,6 +334,64 @@ def test_a_bad_value_is_refused_by_name_before_anything_connects(name: str, valu
 
 
 def test_every_setting_has_its_own_variable_and_a_description() -> None:
-    variables = [attribute.metadata["env"] for attribute in fields(RedisConfig)]
-    assert len(set(variables)) == len(variables)
+    variables = {setting.name: setting.metadata["env"] for setting in fields(RedisConfig)}
+    assert variables.pop("credential_provider") is None  # code only: it is a function
+    assert None not in variables.values()
+    assert len(set(variables.values())) == len(variables)
     assert all(attribute.metadata["help"] for attribute in fields(RedisConfig))
+
+
+SECRET = "PW" + "x" * 20
+
+
+@pytest.mark.parametrize("form", [
+    "redis:/u:{}@h", "rediss//:{}@h", "redis://:{}", "redis://h?password={}", "redis:{}@h", "{}",
+    "//u:{}@h", "u:{}@h:6379", "redis://u:{}@h:port", "http://u:{}@h", "redis://h/{}", "redis//{}",
+    "redis://u:{}#@h", "redis://h:{}", "unix://u:{}@", "embedded:/{}", "redis://u:{}@h/1/2",
+    ":{}@h",
+])  # fmt: skip
+def test_no_error_about_an_address_shows_what_may_be_its_password(form: str) -> None:
+    url = form.format(SECRET)
+    for attempt in (
+        lambda: RedisConfig(url=url),
+        lambda: RedisConfig(host=url) if "@" in url or "://" in url else RedisConfig(url=url),
+        lambda: RedisConfig.from_env({"REDIS_URL": url}),
+    ):
+        try:
+            shown = repr(attempt())
+        except InvalidInput as exc:
+            shown = f"{exc!s} {exc!r}"
+        assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("localhost:6379", "did you mean redis://localhost:6379?"),
+        ("localhost", "did you mean redis://localhost?"),
+        ("10.0.0.5:6380/2", "did you mean redis://10.0.0.5:6380/2?"),
+        ("cache.example.com", "did you mean redis://cache.example.com?"),
+        ("hunter2", ""),
+        ("user:hunter2@cache.example.com", ""),
+    ],
+)
+def test_a_host_without_a_scheme_is_told_how_it_is_written(url: str, hint: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a Redis URL") as caught:
+        RedisConfig(url=url)
+    assert caught.value.hint == hint
+    assert "hunter2" not in str(caught.value)
+
+
+def test_settings_of_a_host_that_is_not_named_are_not_ignored_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = RedisConfig.from_env({"REDIS_PORT": "6380", "REDIS_PASSWORD": "secret"})
+    assert config.url == "embedded://"
+    (told,) = caplog.messages
+    assert told.startswith("REDIS_PASSWORD, REDIS_PORT: of no use without REDIS_HOST or REDIS_URL")
+    assert "secret" not in told
+    caplog.clear()
+    of_kubernetes = {"REDIS_PORT": "tcp://10.0.0.1:6379"}
+    for settings in ({}, of_kubernetes, {"REDIS_HOST": "h", "REDIS_DB": "1"}):
+        RedisConfig.from_env(settings)
+    assert caplog.messages == []

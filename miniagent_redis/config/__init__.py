@@ -1,0 +1,5 @@
+"""Settings and addresses."""
+
+from .redis import RedisConfig
+
+__all__ = ["RedisConfig"]

@@ -1,0 +1,154 @@
+"""The address of a Redis, and the URL forms that name one.
+
+| URL                                                        | what it is                          |
+|------------------------------------------------------------|-------------------------------------|
+| redis://[user:password@]host[:port][/db]                   | one server; valkey:// is the same   |
+| rediss://…                                                 | the same over TLS; or valkeys://    |
+| unix://[user:password@]/path/to/socket[?db=N]              | one server, by its socket           |
+| redis+sentinel://[user:password@]h1:p1,h2:p2/service[/db]  | the master that the Sentinels name  |
+| redis+cluster://[user:password@]h1:p1,h2:p2                | a Redis Cluster                     |
+| embedded://[/data/folder]                                  | our own server, one per folder      |
+| memory://[name]                                            | fakeredis in this process           |
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from attrs import field, frozen
+
+from ..errors import InvalidInput
+
+Kind = Literal["redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "embedded", "memory"]
+_SCHEMES: dict[str, Kind] = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "unix": "unix",
+    "redis+sentinel": "redis+sentinel",
+    "redis+cluster": "redis+cluster",
+    "embedded": "embedded",
+    "memory": "memory",
+}
+_DEFAULT_PORT = {"redis+sentinel": 26379}
+_HARMLESS = re.compile(r"[a-z+]{1,20}://[a-z0-9.-]{1,100}", re.IGNORECASE)
+_BARE = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:\d{1,5})?(/\d{1,3})?", re.IGNORECASE)
+"""A host without a scheme in front. A single word is none: it may be anything, a password too."""
+
+
+@frozen
+class Address:
+    """Where to connect. ``path`` is the socket, the embedded data folder, or the memory's name."""
+
+    kind: Kind
+    nodes: tuple[tuple[str, int], ...] = ()
+    db: int = 0
+    path: str = ""
+    service: str = ""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """Name the address for people: never with the password."""
+        if self.kind in ("unix", "embedded", "memory"):
+            return f"{self.kind}://{self.path}" + (f"?db={self.db}" if self.db else "")
+        hosts = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.nodes)
+        tail = "".join(f"/{part}" for part in (self.service, self.db or "") if part)
+        return f"{self.kind}://{hosts}{tail}"
+
+
+def parse_url(url: str) -> Address:
+    """Parse a URL of the forms above.
+
+    Raises InvalidInput, which shows the URL only if it has no place for a password: that may be
+    anywhere in one that is not written right.
+    """
+    if not isinstance(url, str):
+        raise InvalidInput(f"a Redis URL is text, not {type(url).__name__}")
+    scheme, separator, rest = url.partition("://")
+    kind = _SCHEMES.get(scheme) if separator else None
+    if kind is None:
+        raise _bad(url, "the forms are " + "  ".join(known + "://…" for known in _SCHEMES))
+    if kind in ("embedded", "memory"):
+        return Address(kind, path=unquote(rest))
+    try:
+        return _parse(kind, rest)
+    except ValueError as exc:
+        raise _bad(url, str(exc)) from None
+
+
+def _parse(kind: Kind, rest: str) -> Address:
+    """Parse what follows the scheme; raise ValueError with a text that shows nothing of it."""
+    try:
+        # urlsplit gives up on several hosts, so they are cut out and looked at one by one.
+        parts = urlsplit("x://" + rest)
+        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError("it cannot be taken apart") from None
+    if parts.fragment:
+        raise ValueError("in a password, # / and ? are written %23 %2F and %3F")
+    if query.keys() - {"db"}:
+        raise ValueError("it has an option that is not known; db is the only one")
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    user, _, secret = credentials.partition(":")
+    path = [unquote(piece) for piece in parts.path.split("/") if piece]
+    service = db_text = ""
+    nodes: tuple[tuple[str, int], ...] = ()
+    if kind == "redis+sentinel":
+        if not path:
+            raise ValueError("the service name is missing: …/mymaster")
+        service = path.pop(0)
+    if kind == "unix":
+        if hosts or not path:
+            raise ValueError("write unix:///absolute/path/to/socket")
+    else:
+        if len(path) > 1:
+            raise ValueError("only the database number may follow the host")
+        db_text = path[0] if path else ""
+        if "" in (names := hosts.split(",")) and len(names) > 1:
+            raise ValueError("one of the hosts is missing")
+        nodes = tuple(_node(host, _DEFAULT_PORT.get(kind, 6379)) for host in names)
+    if len(nodes) > 1 and kind in ("redis", "rediss"):
+        raise ValueError("several hosts need redis+sentinel:// or redis+cluster://")
+    return Address(
+        kind,
+        nodes=nodes,
+        db=_db(query["db"][0] if "db" in query else db_text, kind),
+        path=unquote(parts.path) if kind == "unix" else "",
+        service=service,
+        username=unquote(user) or None,
+        password=unquote(secret) or None,
+    )
+
+
+def _db(text: str, kind: Kind) -> int:
+    try:
+        db = int(text or 0)
+    except ValueError:
+        raise ValueError("the database is not a number") from None
+    if db < 0:
+        raise ValueError("negative database")
+    if db and kind == "redis+cluster":
+        raise ValueError("a cluster has only database 0")
+    return db
+
+
+def _node(text: str, default_port: int) -> tuple[str, int]:
+    parts = urlsplit("x://" + text)
+    try:
+        port = default_port if parts.port is None else parts.port
+    except ValueError:
+        port = 0
+    if not port:
+        raise ValueError("the port is not a number from 1 to 65535")
+    return parts.hostname or "localhost", port
+
+
+def _bad(url: str, cause: str) -> InvalidInput:
+    is_bare = _BARE.fullmatch(url) is not None
+    shown = repr(url) if is_bare or _HARMLESS.fullmatch(url) else "what is given as url"
+    hint = f"did you mean redis://{url}?" if is_bare else ""
+    return InvalidInput(f"{shown} is not a Redis URL", cause=cause, hint=hint)

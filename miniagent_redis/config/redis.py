@@ -1,0 +1,289 @@
+"""Where Redis is and how sessions behave there: RedisConfig, from code, URL or environment.
+
+The fields below are the one table of settings. ``env`` in a field's metadata is its environment
+variable and, in the Flask configuration, its key.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, Protocol
+
+from attrs import Attribute, define, evolve, field, fields, setters
+
+from ..errors import InvalidInput
+from ..runtime.checks import checked, of_kind, text, whole_number
+from ..runtime.durations import duration, seconds, seconds_or_none
+from .address import Address, parse_url
+from .checks import (
+    a_yes_or_no,
+    folder,
+    host_name,
+    optional_text,
+    provider,
+    some_time,
+    some_time_or_none,
+)
+from .given import from_mapping, is_of_kubernetes
+
+log: logging.Logger = logging.getLogger("miniagent_redis")
+
+Credentials = str | tuple[str, str]
+"""A password, or a user and a password."""
+
+
+class CredentialProvider(Protocol):
+    """What redis-py's class of that name is, and need not be one of its subclasses."""
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return a password, or user and password, as a tuple."""
+        ...
+
+
+def _about(env: str, help: str) -> dict[str, str]:
+    return {"env": env, "help": help}
+
+
+def _setting(default: Any, env: str, help: str, **limits: Any) -> Any:
+    return field(default=default, metadata=_about(env, help), **limits)
+
+
+def _forget_address(config: RedisConfig, attribute: Attribute[Any], value: Any) -> Any:
+    """Have the address worked out anew after a setting was changed."""
+    with suppress(AttributeError):  # nobody has asked for it yet
+        del config.address
+    return value
+
+
+@define(kw_only=True, on_setattr=[setters.convert, setters.validate, _forget_address])
+class RedisConfig:
+    """Connection and session settings. Times are in seconds, sizes in bytes.
+
+    Each time may also be given as a ``timedelta``, or as text: ``"90s"``, ``"12h"``, ``"30d"``.
+
+    Give either ``url`` or ``host``/``port``/``db``/…; with neither, localhost:6379. What the two
+    say differently is InvalidInput. ``RedisConfig.from_env()`` reads the environment and falls back
+    to the embedded server.
+    """
+
+    host: str = _setting("localhost", "REDIS_HOST", "Redis server host",
+                         validator=host_name)  # fmt: skip
+    """Name or IP address of the server."""
+    port: int = _setting(6379, "REDIS_PORT", "Redis server port",
+                         validator=checked(whole_number, 1, 65535))  # fmt: skip
+    """Of the server, from 1 to 65535."""
+    db: int = _setting(0, "REDIS_DB", "database number", validator=checked(whole_number))
+    """A server has 16 of them, from 0, unless it is configured otherwise."""
+    username: str | None = _setting(None, "REDIS_USERNAME", "ACL user", validator=optional_text)
+    """None for the server's default user."""
+    password: str | None = _setting(
+        None, "REDIS_PASSWORD", "password", repr=False, validator=optional_text
+    )
+    """Of the user, or the server's ``requirepass``. It is never shown."""
+    credential_provider: CredentialProvider | Callable[[], Credentials] | None = field(
+        default=None,
+        repr=False,
+        validator=provider,
+        metadata={"env": None, "help": "is asked for user and password at each connect"},
+    )
+    """In place of ``username`` and ``password``: a ``redis.CredentialProvider``, or a function
+    that returns a password or ``(user, password)``. Asked at each connect, so that a password may
+    change; it blocks that call."""
+    ssl: bool = _setting(False, "REDIS_SSL", "use TLS", validator=a_yes_or_no)
+    """As ``rediss://`` does in a ``url``."""
+    ssl_ca_certs: str | None = _setting(
+        None, "REDIS_SSL_CA_CERTS", "file of trusted CAs", validator=optional_text
+    )
+    """Path of a PEM file; None for those that the system trusts."""
+    ssl_certfile: str | None = _setting(
+        None, "REDIS_SSL_CERTFILE", "client certificate file", validator=optional_text
+    )
+    """Path of a PEM file, for servers that ask for one."""
+    ssl_keyfile: str | None = _setting(
+        None, "REDIS_SSL_KEYFILE", "client key file", validator=optional_text
+    )
+    """Path of a PEM file, the key of ``ssl_certfile``."""
+    ssl_check_hostname: bool = _setting(
+        True, "REDIS_SSL_CHECK_HOSTNAME", "compare the certificate with the host name",
+        validator=a_yes_or_no,
+    )  # fmt: skip
+    """Without it anybody with a certificate of a trusted CA can pose as the server."""
+    url: str | None = _setting(None, "REDIS_URL", "one address instead of the above", repr=False)
+    """``redis:// rediss:// unix:// embedded:// memory://``; see ``config/address.py``."""
+    namespace: str = _setting("", "MINIAGENT_NAMESPACE", "prefix of every key, one per tenant",
+                              validator=checked(text))  # fmt: skip
+    """Every key and channel begins with it and a colon."""
+    max_connections: int = _setting(
+        50, "MINIAGENT_MAX_CONNECTIONS", "size of the connection pool",
+        validator=checked(whole_number, 1),
+    )  # fmt: skip
+    """At most so many commands of one store are under way at once; ``client`` may have as many."""
+    pool_timeout: float = field(
+        default=0.5, converter=seconds, validator=checked(duration),
+        metadata=_about("MINIAGENT_POOL_TIMEOUT", "wait for a free connection of the pool"),
+    )  # fmt: skip
+    """Who waits longer meets PoolExhausted; first come, first served."""
+    socket_timeout: float = field(
+        default=1.0, converter=seconds, validator=some_time,
+        metadata=_about("MINIAGENT_SOCKET_TIMEOUT", "wait for one reply"),
+    )  # fmt: skip
+    """How long a server may keep silent; then the call is repeated, or fails."""
+    socket_connect_timeout: float = field(
+        default=0.5, converter=seconds, validator=some_time,
+        metadata=_about("MINIAGENT_SOCKET_CONNECT_TIMEOUT", "wait for a connection"),
+    )  # fmt: skip
+    """How long a server may take to accept a connection."""
+    retry_on_timeout: bool = _setting(
+        True, "MINIAGENT_RETRY_ON_TIMEOUT", "repeat an operation whose reply did not come in time",
+        validator=a_yes_or_no,
+    )  # fmt: skip
+    """It is done once all the same: operations know what was done already."""
+    session_ttl: float | None = field(
+        default=3600, converter=seconds_or_none, validator=some_time_or_none,
+        metadata=_about("MINIAGENT_SESSION_TTL", "a session expires this long after its last use"),
+    )  # fmt: skip
+    """Each turn starts it anew. None, or "never": it does not expire."""
+    session_max_age: float | None = field(
+        default=None, converter=seconds_or_none, validator=some_time_or_none,
+        metadata=_about("MINIAGENT_SESSION_MAX_AGE", "a session ends this long after its creation"),
+    )  # fmt: skip
+    """Whatever its use; None for no such end."""
+    max_session_size: int = _setting(
+        1024 * 1024, "MINIAGENT_MAX_SESSION_SIZE", "largest stored thread",
+        validator=checked(whole_number, 1),
+    )  # fmt: skip
+    """In bytes; a write that would exceed it is SessionTooLarge."""
+    lease_ttl: float = field(
+        default=30.0, converter=seconds, validator=some_time,
+        metadata=_about("MINIAGENT_LEASE_TTL", "a silent turn may be taken over after this"),
+    )  # fmt: skip
+    """Its holder renews it in the background for as long as it lives."""
+    commit_timeout: float = field(
+        default=5.0, converter=seconds, validator=some_time,
+        metadata=_about(
+            "MINIAGENT_COMMIT_TIMEOUT", "keep trying to save a finished turn for this long"
+        ),
+    )  # fmt: skip
+    """Then it goes to the spool, or TurnNotSaved carries the answer."""
+    spool_dir: str | None = _setting(
+        None, "MINIAGENT_SPOOL_DIR", "folder for finished turns that could not be saved",
+        validator=folder,
+    )  # fmt: skip
+    """They are saved from there when Redis is back; None for no spool."""
+    health_check_interval: float = field(
+        default=30.0, converter=seconds, validator=some_time,
+        metadata=_about("MINIAGENT_HEALTH_CHECK_INTERVAL", "time between background health checks"),
+    )  # fmt: skip
+    """Calls notice an outage by themselves; this is for times without any."""
+
+    @classmethod
+    def given(cls, config: RedisConfig | None, name: str = "config") -> RedisConfig:
+        """Return the configuration that was given as ``name``, by default that of the environment.
+
+        Raises InvalidInput for anything else.
+        """
+        if config is None:
+            return cls.from_env()
+        hint = "write RedisConfig(url=…)" if isinstance(config, str) else "write RedisConfig(…)"
+        return of_kind(config, RedisConfig, name, hint)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, Any] | None = None, **overrides: Any) -> RedisConfig:
+        """Read the settings from environment variables, or any mapping with their names as keys.
+
+        Values may be text, as in the environment, or of the setting's own type, as in Flask's
+        configuration; None is as good as absent. ``overrides`` win over them: a ``url`` or ``host``
+        there over every other address. Without ``REDIS_URL`` and ``REDIS_HOST``, and no address in
+        ``overrides``, the result points to the embedded server.
+        """
+        settings = [one for one in fields(cls) if one.metadata["env"]]
+        given = os.environ if environ is None else environ
+        values = from_mapping(settings, given)
+        if "url" in values and is_of_kubernetes(given.get("REDIS_PORT")):
+            _drop(values, "port")  # of another server, perhaps
+        if "url" in overrides:
+            _drop(values, "url", "host", "port", "db", "ssl")
+            named = parse_url(overrides["url"])
+            if named.username or named.password or "credential_provider" in overrides:
+                _drop(values, "username", "password")
+        elif "host" in overrides:
+            _drop(values, "url", "host")
+        elif "url" not in values and "host" not in values:
+            is_kubernetes = is_of_kubernetes(given.get("REDIS_PORT"))
+            if not is_kubernetes and (unused := sorted(values.keys() & _OF_A_HOST)):
+                names = ", ".join(f"REDIS_{name.upper()}" for name in unused)
+                log.warning("%s: of no use without REDIS_HOST or REDIS_URL; the embedded server is "
+                            "taken", names)  # fmt: skip
+            _drop(values, "port", "db", "ssl")  # they speak of a host, and there is none
+            values["url"] = "embedded://"
+        return cls(**{**values, **overrides})
+
+    @cached_property
+    def address(self) -> Address:
+        """Where to connect, whichever way it was given; worked out once.
+
+        Raises InvalidInput for a bad URL, and for one that other settings contradict.
+        """
+        if self.url is None:
+            nodes = ((self.host, self.port),)
+            address = Address("rediss" if self.ssl else "redis", nodes, self.db)
+        else:
+            address = parse_url(self.url)
+            self._compare_with_url(address)
+        if self.credential_provider is not None and (
+            self.username or self.password or address.username or address.password
+        ):
+            raise InvalidInput(
+                "a credential_provider stands beside a user name or a password",
+                hint="give one of them",
+            )
+        return evolve(
+            address,
+            username=address.username or self.username,
+            password=address.password or self.password,
+        )
+
+    def _compare_with_url(self, address: Address) -> None:
+        """Raise InvalidInput if a setting says something else than the url."""
+        host, port = address.nodes[0] if len(address.nodes) == 1 else (None, None)
+        said_by_url = {
+            "host": host,
+            "port": port,
+            "db": address.db,
+            "ssl": address.kind == "rediss",
+            "username": address.username or self.username,
+            "password": address.password or self.password,
+        }
+        for setting in fields(type(self)):
+            name = setting.name
+            given = getattr(self, name)
+            if name not in said_by_url or given in (setting.default, said_by_url[name]):
+                continue
+            if name == "password":
+                raise InvalidInput("the url has another password than password=", hint=_ONE)
+            if name == "ssl":
+                hint = "write rediss:// in the url" if address.kind == "redis" else _ONE
+                raise InvalidInput(f"ssl=True stands beside the url {address}", hint=hint)
+            raise InvalidInput(
+                f"{name}={given!r} stands beside the url {address}",
+                cause=f"the url says {said_by_url[name]!r}"
+                if said_by_url[name] is not None
+                else "",
+                hint=_ONE,
+            )
+
+    def __attrs_post_init__(self) -> None:
+        _ = self.address  # a bad URL is told here, not at the first command
+
+
+_OF_A_HOST = frozenset({"port", "db", "ssl", "username", "password"})
+_ONE = "leave one of the two out"
+
+
+def _drop(values: dict[str, Any], *names: str) -> None:
+    for name in names:
+        values.pop(name, None)
