@@ -16,10 +16,13 @@ from .errors import (
     MiniAgentError,
     ModelError,
     NotDurable,
+    OutcomeUnknown,
+    PoolExhausted,
     RateLimited,
     RecordUnreadable,
     SchemaTooNew,
     SessionBusy,
+    SessionChanged,
     SessionExists,
     SessionNotFound,
     SessionTooLarge,
@@ -33,12 +36,13 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .agent import AgentConfig, StreamCallback
-    from .budget import Price, RateLimit
     from .config import RedisConfig
     from .models import (
         Event,
         EventType,
         Message,
+        Price,
+        RateLimit,
         ToolCall,
         ToolResult,
         TurnResult,
@@ -51,12 +55,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "agent": ("AgentConfig", "StreamCallback"),
-    "budget": ("Price", "RateLimit"),
     "config": ("RedisConfig",),
     "models": (
         "Event",
         "EventType",
         "Message",
+        "Price",
+        "RateLimit",
         "ToolCall",
         "ToolResult",
         "TurnResult",
@@ -79,6 +84,8 @@ __all__ = [
     "MiniAgentError",
     "ModelError",
     "NotDurable",
+    "OutcomeUnknown",
+    "PoolExhausted",
     "Price",
     "RateLimit",
     "RateLimited",
@@ -88,6 +95,7 @@ __all__ = [
     "SchemaTooNew",
     "SessionAgent",
     "SessionBusy",
+    "SessionChanged",
     "SessionExists",
     "SessionManager",
     "SessionNotFound",

@@ -4,6 +4,7 @@
     ├── InvalidInput            the call itself is wrong; nothing was sent
     ├── SessionNotFound         no such session, or not this user's (one answer for both)
     ├── SessionExists           that session id is taken
+    ├── SessionChanged          it has another version than expected; nothing was written
     ├── SessionBusy             another turn is running
     ├── SessionTooLarge         the write would exceed max_session_size; nothing changed
     ├── TurnSuperseded          the open turn is no longer ours
@@ -14,6 +15,8 @@
     ├── RecordUnreadable        one stored record cannot be decoded
     ├── SchemaTooNew            a record written by a newer version of this library
     ├── StoreUnavailable        Redis cannot be reached; certainly not written
+    │   ├── OutcomeUnknown      but for this one: sent, no reply; nobody knows whether it was done
+    │   └── PoolExhausted       all our connections are in use, and none came back in time
     ├── StoreMisconfigured      Redis answers, but not to us: auth, ACL, wrong type, read-only
     ├── RateLimited             over the limit; ``retry_after`` seconds
     ├── ModelError              the model could not answer
@@ -24,6 +27,8 @@ Each message says the problem, the cause and what to try; the same three are att
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class MiniAgentError(Exception):
@@ -76,14 +81,23 @@ class SessionNotFound(MiniAgentError):
 
 
 class SessionExists(MiniAgentError):
-    """A session with this id is already there; it was left as it is."""
+    """A session with this id is already there, or has other messages; it was left as it is."""
 
-    def __init__(self, session_id: str) -> None:
-        super().__init__(
-            f"session {session_id!r} already exists",
-            hint="choose another id, or resume it with create_or_resume_session(session_id=…)",
-        )
+    def __init__(self, session_id: str, cause: str = "") -> None:
+        hint = "choose another id, or resume it with create_or_resume_session(session_id=…)"
+        super().__init__(f"session {session_id!r} already exists", cause=cause, hint=hint)
         self.session_id = session_id
+
+
+class SessionChanged(MiniAgentError):
+    """The session's ``version`` is not the ``expected`` one; nothing was written."""
+
+    def __init__(self, session_id: str, expected: int, version: int) -> None:
+        problem = f"session {session_id!r} has version {version} by now, not {expected}"
+        super().__init__(problem, hint="read it again with session_state(), then decide anew")
+        self.session_id = session_id
+        self.expected = expected
+        self.version = version
 
 
 class SessionBusy(MiniAgentError):
@@ -107,8 +121,14 @@ class SessionBusy(MiniAgentError):
 class SessionTooLarge(MiniAgentError):
     """The write would take the session over ``max_session_size``; nothing was changed.
 
-    ``size`` and ``limit`` are bytes as stored.
+    ``size`` and ``limit`` are bytes as stored. A turn begins only if there is room for a short
+    answer too. When a longer one, or a step, does not fit, an agent drops the turn, and what it
+    came to is here: the model's last words as ``text``, all messages behind the user's as
+    ``steps``.
     """
+
+    text: str = ""
+    steps: Sequence[object] = ()
 
     def __init__(self, session_id: str, size: int, limit: int) -> None:
         super().__init__(
@@ -138,16 +158,14 @@ class TurnSuperseded(MiniAgentError):
 
 
 class TurnNotSaved(MiniAgentError):
-    """The turn's answer was produced but certainly not written.
-
-    ``text`` is the answer, so that it is not lost with the error.
-    """
+    """The turn's answer was produced but certainly not written; ``text`` is the answer."""
 
     def __init__(self, session_id: str, turn_id: str, text: str, cause: str) -> None:
         super().__init__(
             f"the answer of turn {turn_id} could not be saved to session {session_id!r}",
             cause=cause,
-            hint="the answer is in .text; send the message again once Redis is back",
+            hint="the answer is in .text; the turn is still open: commit or abort it once Redis is "
+            "back",
         )
         self.session_id = session_id
         self.turn_id = turn_id
@@ -155,20 +173,19 @@ class TurnNotSaved(MiniAgentError):
 
 
 class TurnUncertain(MiniAgentError):
-    """A write was sent and its reply was lost: it may or may not be stored.
-
-    ``resolve_turn(session_id, turn_id)`` tells which, once Redis answers again.
-    """
+    """A write was sent and its reply was lost: it may or may not be stored."""
 
     def __init__(self, session_id: str, turn_id: str, cause: str, text: str = "") -> None:
         super().__init__(
-            f"turn {turn_id} on session {session_id!r} was sent, but no reply came",
+            f"{turn_id} on session {session_id!r} was sent; whether it was done is not known",
             cause=cause,
-            hint="ask resolve_turn(session_id, turn_id) once Redis answers again",
+            hint="ask resolve_turn(session_id, turn_id) once Redis answers again, before you do it "
+            'again; if that says "unknown", look at the session',
         )
         self.session_id = session_id
         self.turn_id = turn_id
         self.text = text
+        self.holder: str = ""  # of a turn that may have begun
 
 
 class NotDurable(MiniAgentError):
@@ -179,11 +196,9 @@ class LockTimeout(MiniAgentError, TimeoutError):
     """The named lock was held by someone else for the whole time that we waited."""
 
     def __init__(self, name: str, waited: float) -> None:
-        super().__init__(
-            f"the lock {name!r} was not free within {waited:g} s",
-            cause="another holder has it; it frees itself after its ttl at the latest",
-            hint="try again, or wait longer with timeout=",
-        )
+        problem = f"the lock {name!r} was not free within {waited:g} s"
+        cause = "another holder has it; it frees itself after its ttl at the latest"
+        super().__init__(problem, cause=cause, hint="try again, or wait longer with timeout=")
         self.name = name
         self.waited = waited
 
@@ -195,11 +210,8 @@ class RecordUnreadable(MiniAgentError):
     """
 
     def __init__(self, key: str, reason: str, raw: bytes = b"") -> None:
-        super().__init__(
-            f"a record in {key} cannot be read",
-            cause=reason,
-            hint="it was kept as it is; restore it from a backup or remove it by hand",
-        )
+        hint = "it was kept as it is; restore it from a backup or remove it by hand"
+        super().__init__(f"a record in {key} cannot be read", cause=reason, hint=hint)
         self.key = key
         self.reason = reason
         self.raw = raw
@@ -209,17 +221,40 @@ class SchemaTooNew(MiniAgentError):
     """The record was written by a newer version of this library; it was not touched."""
 
     def __init__(self, what: str, found: object, supported: int) -> None:
-        super().__init__(
-            f"{what} has schema {found!r}, and this version reads up to {supported}",
-            cause="a newer miniagent-redis wrote it",
-            hint="upgrade miniagent-redis here",
-        )
+        problem = f"{what} has schema {found!r}, and this version reads up to {supported}"
+        cause, hint = "a newer miniagent-redis wrote it", "upgrade miniagent-redis here"
+        super().__init__(problem, cause=cause, hint=hint)
         self.found = found
         self.supported = supported
 
 
 class StoreUnavailable(MiniAgentError):
-    """Redis cannot be reached or does not answer; nothing was written."""
+    """Redis cannot be reached or does not answer; nothing was written, but for OutcomeUnknown."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """As TurnUncertain, of a write that ``resolve_turn`` knows nothing of."""
+
+    def __init__(self, what: str, cause: str) -> None:
+        problem = f"{what} was sent to Redis, but it is not known whether it was done"
+        hint = "look at what is there once Redis answers again, before you do it once more"
+        super().__init__(problem, cause=cause, hint=hint)
+
+
+class PoolExhausted(StoreUnavailable):
+    """All connections of the store are in use, and none came back in time; nothing was sent.
+
+    ``most`` is their number, ``waited`` the seconds that the call waited.
+    """
+
+    def __init__(self, most: int, waited: float) -> None:
+        super().__init__(
+            f"all {most} connections to Redis are in use",
+            cause=f"none was given back within {waited:g} s",
+            hint="raise max_connections or pool_timeout, or look for calls that never end",
+        )
+        self.most = most
+        self.waited = waited
 
 
 class StoreMisconfigured(MiniAgentError):
@@ -234,11 +269,8 @@ class RateLimited(MiniAgentError):
     """
 
     def __init__(self, key: str, retry_after: float, rule: object = None) -> None:
-        super().__init__(
-            f"rate limit reached for {key!r}",
-            cause="" if rule is None else f"of {rule}",
-            hint=f"try again in {retry_after:.3f} s",
-        )
+        cause, hint = "" if rule is None else f"of {rule}", f"try again in {retry_after:.3f} s"
+        super().__init__(f"rate limit reached for {key!r}", cause=cause, hint=hint)
         self.key = key
         self.retry_after = retry_after
         self.rule = rule
@@ -248,12 +280,12 @@ class ModelError(MiniAgentError):
     """The model could not answer: refused, failed, timed out or misconfigured.
 
     ``retry_after`` is seconds until its provider takes a request again, where it said so.
-    ``tokens`` are the input, output and cached tokens of the reply that was of no use, as far as
-    the provider told.
+    ``tokens`` are the input, output and cached tokens, and the further ones of ``Usage``, of the
+    reply that was of no use, as far as the provider told.
     """
 
     retry_after: float | None = None
-    tokens: tuple[int, int, int] = (0, 0, 0)
+    tokens: tuple[int, ...] = (0, 0, 0)
 
 
 class IncompleteResponse(ModelError):

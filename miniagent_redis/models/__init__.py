@@ -1,18 +1,31 @@
 """The data that travels: frozen attrs classes that know nothing of Redis or of any model vendor."""
 
 from .event import Event, EventType
-from .message import Message, Role, ToolCall, Usage, isoformat, new_id
-from .session import ExpiredSession, OpenTurn, Page, SessionState, ThreadSlice, UnreadableRecord
-from .turn import ToolResult, TurnResult
-from .usage import UsageTotals
+from .limits import Per, Price, RateLimit
+from .message import Message, Role, ToolCall, isoformat, new_id
+from .session import (
+    ExpiredSession,
+    OpenTurn,
+    Page,
+    SessionState,
+    ThreadSlice,
+    UnreadableRecord,
+    Version,
+)
+from .turn import OnBusy, ToolResult, TurnResult
+from .usage import Usage, UsageTotals
 
 __all__ = [
     "Event",
     "EventType",
     "ExpiredSession",
     "Message",
+    "OnBusy",
     "OpenTurn",
     "Page",
+    "Per",
+    "Price",
+    "RateLimit",
     "Role",
     "SessionState",
     "ThreadSlice",
@@ -22,6 +35,7 @@ __all__ = [
     "UnreadableRecord",
     "Usage",
     "UsageTotals",
+    "Version",
     "isoformat",
     "new_id",
 ]

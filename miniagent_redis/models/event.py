@@ -1,21 +1,33 @@
-"""What happened, for callbacks, iterators and watchers on other instances."""
+"""What happened, for callbacks, iterators and watchers on other instances.
+
+What an event says is built here, by one function for each kind, whether it is told where it
+happens or read from Redis elsewhere.
+"""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from enum import StrEnum
 from typing import Any
 
 from attrs import field, frozen
 
+from .message import Message, ToolCall
+
+_LONGEST = 4_000  # characters of an error's text in an event: models answer with whole pages
+
 
 class EventType(StrEnum):
     """The kinds of event, by what ``Event.data`` holds.
 
-    In the order in which a turn emits them; the last ones concern no turn.
+    In the order in which a turn emits them; the last ones concern no turn. Who reads later of a
+    message that is stored no more, such as one of a turn that was dropped, finds ``gone``: True in
+    its place.
     """
 
     TURN_STARTED = "turn_started"
-    """``message``: the user's message as a dict; ``resumed``: whether an abandoned turn goes on."""
+    """``message``: the user's message as a dict; ``version``: of the session before the turn;
+    ``resumed``: whether an abandoned turn goes on."""
     TEXT_DELTA = "text_delta"
     """``text``: the next piece of the answer."""
     TOOL_CALL = "tool_call"
@@ -23,18 +35,21 @@ class EventType(StrEnum):
     TOOL_RESULT = "tool_result"
     """``id``, ``name``, ``content``, ``is_error``."""
     CACHE_HIT = "cache_hit"
-    """``what``: "tool" or "model"; ``name``: its name; ``saved_seconds``, ``saved_tokens``."""
+    """Not for watchers. ``what``: "tool" or "model"; ``name``: its name; ``saved_seconds``,
+    ``saved_tokens``."""
     CACHE_MISS = "cache_miss"
-    """``what``, ``name``: it was looked for in the cache, and then computed."""
+    """Not for watchers. ``what``, ``name``: looked for in the cache, and then computed."""
     AGENT_RESPONSE = "agent_response"
-    """``text``: the whole answer; ``version``: the session's; ``persisted``: False when spooled."""
+    """``text``: the whole answer; ``message``: the same as a dict; ``version``: the session's;
+    ``persisted``: False when spooled; ``interrupted``: whether it is only a beginning."""
     TURN_FAILED = "turn_failed"
     """``error``: class name; ``message``: what went wrong. Nothing of the turn was stored."""
     TURN_REPLAYED = "turn_replayed"
-    """``text``, ``version``: a spooled turn is stored now."""
+    """A spooled turn is stored now: what AGENT_RESPONSE says of it to watchers."""
     MESSAGE_ADDED = "message_added"
     """``message``: a message added outside a turn, as a dict; ``version``: of the session."""
     HISTORY_CLEARED = "history_cleared"
+    """Messages were removed. ``kept``: how many are left, the first ones; ``version``."""
     SESSION_CREATED = "session_created"
     SESSION_ENDED = "session_ended"
     SESSION_EXPIRED = "session_expired"
@@ -50,7 +65,8 @@ class EventType(StrEnum):
 class Event:
     """One thing that happened on a session. ``at`` is in seconds since the epoch.
 
-    Events that are kept in Redis have an ``id``, a text: watch the session from there on.
+    Events that are kept in Redis have an ``id``, a text, wherever they are told: watch the session
+    from there on. Not those whose writing had to be repeated because its reply was lost.
     """
 
     type: EventType
@@ -64,3 +80,111 @@ class Event:
     def text(self) -> str:
         """The ``text`` of a TEXT_DELTA or AGENT_RESPONSE, else an empty string."""
         return str(self.data.get("text", ""))
+
+
+def time_of(event_id: str) -> float:
+    """Return when an event happened that has an id, in seconds since the epoch."""
+    return int(event_id.partition("-")[0]) / 1000
+
+
+def numbered(event_id: str, count: int) -> list[str]:
+    """Return the ids of ``count`` events that are kept as one, whose id the last of them has."""
+    return [f"{event_id}.{number}" for number in range(1, count)] + [event_id]
+
+
+Told = tuple[EventType, dict[str, Any]]
+"""What an event says: its kind and its data."""
+
+
+def turn_started(message: Message, version: int, *, resumed: bool) -> Told:
+    """Tell that a turn begins, or goes on, on a session of that version."""
+    data = {"message": message.to_dict(), "version": version, "resumed": resumed}
+    return EventType.TURN_STARTED, data
+
+
+def text_delta(text: str) -> Told:
+    """Tell that the model said some more."""
+    return EventType.TEXT_DELTA, {"text": text}
+
+
+def tool_call(call: ToolCall) -> Told:
+    """Tell that a tool is to be called; whoever hears of it cannot change the arguments."""
+    data = {"id": call.id, "name": call.name, "arguments": deepcopy(call.arguments)}
+    return EventType.TOOL_CALL, data
+
+
+def tool_result(message: Message) -> Told:
+    """Tell what a tool gave: ``message`` is what the model will read."""
+    return EventType.TOOL_RESULT, {
+        "id": message.tool_call_id,
+        "name": message.name,
+        "content": message.content,
+        "is_error": bool(message.metadata.get("is_error")),
+    }
+
+
+def turn_step(message: Message) -> list[Told]:
+    """Tell of a message that is staged: a model's calls, or a tool's result."""
+    if message.role == "tool":
+        return [tool_result(message)]
+    return [tool_call(call) for call in message.tool_calls] or [text_delta(message.text)]
+
+
+def cache_hit(what: str, name: str, *, saved_seconds: float, saved_tokens: int) -> Told:
+    """Tell that a tool or a model did not have to be asked."""
+    saved = {"saved_seconds": saved_seconds, "saved_tokens": saved_tokens}
+    return EventType.CACHE_HIT, {"what": what, "name": name, **saved}
+
+
+def cache_miss(what: str, name: str) -> Told:
+    """Tell that a tool or a model had to be asked, though it may be cached."""
+    return EventType.CACHE_MISS, {"what": what, "name": name}
+
+
+def agent_response(message: Message, version: int, *, persisted: bool = True) -> Told:
+    """Tell that the turn came to its answer, and the session to that version."""
+    return EventType.AGENT_RESPONSE, {
+        "text": message.text,
+        "message": message.to_dict(),
+        "version": version,
+        "persisted": persisted,
+        "interrupted": bool(message.metadata.get("interrupted")),
+    }
+
+
+def turn_replayed(message: Message, version: int) -> Told:
+    """Tell that the answer is stored, some time after it was given."""
+    return EventType.TURN_REPLAYED, agent_response(message, version)[1]
+
+
+def turn_failed(error: BaseException) -> Told:
+    """Tell that the turn is dropped because of the error."""
+    return EventType.TURN_FAILED, failure(error)
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Return what is told, and kept in Redis, of what went wrong."""
+    message = str(error)
+    if len(message) > _LONGEST:
+        message = message[:_LONGEST] + "…"
+    return {"error": type(error).__name__, "message": message}
+
+
+def message_added(message: Message, version: int) -> Told:
+    """Tell that a message was added outside any turn."""
+    return EventType.MESSAGE_ADDED, {"message": message.to_dict(), "version": version}
+
+
+def history_cleared(version: int, kept: int) -> Told:
+    """Tell that only the first ``kept`` messages are left."""
+    return EventType.HISTORY_CLEARED, {"version": version, "kept": kept}
+
+
+def gap(after: str, before: str | None, missed: int | None) -> Told:
+    """Tell that events are missing between two ids."""
+    return EventType.GAP, {"after": after, "before": before, "missed": missed}
+
+
+def health_changed(state: str, error: str) -> Told:
+    """Tell that the store went away, or is back."""
+    return EventType.HEALTH_CHANGED, {"state": state, "error": error}

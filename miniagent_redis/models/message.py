@@ -1,4 +1,4 @@
-"""A message of a thread, the tool calls in it, and what it cost. Encoding is in codec.py."""
+"""A message of a thread and the tool calls in it. Encoding is in records."""
 
 from __future__ import annotations
 
@@ -31,33 +31,6 @@ class ToolCall:
     arguments: dict[str, Any] = field(factory=dict)
     extra: dict[str, Any] = field(factory=dict)
     """Fields written by other versions; they survive a round trip."""
-
-
-@frozen
-class Usage:
-    """Tokens of one or several model calls; ``cached_tokens`` are part of ``input_tokens``."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-        )
-
-    def __sub__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens - other.input_tokens,
-            self.output_tokens - other.output_tokens,
-            self.cached_tokens - other.cached_tokens,
-        )
-
-    @property
-    def total_tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
 
 
 @frozen

@@ -24,6 +24,27 @@ class Page(list[T]):
         self.cursor = cursor
 
 
+class Version(int):
+    """A session's version after a write to its thread, and what the write came behind.
+
+    ``before`` is how the record in front of what was written ends, and ``mark`` the mark of the
+    last one of it, as of ``ThreadSlice``; None if that is not known.
+    """
+
+    epoch: int
+    before: bytes | None
+    mark: bytes | None
+
+    @classmethod
+    def of_write(
+        cls, version: int, epoch: int, before: bytes | None, mark: bytes | None
+    ) -> Version:
+        """Return the version with all that goes with it."""
+        made = cls(version)
+        made.epoch, made.before, made.mark = epoch, before, mark
+        return made
+
+
 @frozen
 class SessionState:
     """A session as stored: its document and its counters. Times are seconds since the epoch."""
@@ -34,7 +55,8 @@ class SessionState:
     data: dict[str, Any]
     created_at: float
     last_activity: float
-    expires_at: float
+    expires_at: float | None
+    """None if it never does."""
     message_count: int
     bytes: int
     turns: int
@@ -42,6 +64,9 @@ class SessionState:
     output_tokens: int
     tool_calls: int
     version: int
+    epoch: int
+    """Changes when messages are removed; within one, a position never changes its message unless
+    the server itself loses messages: see ``ThreadSlice.mark``."""
     open_turn: str | None
 
 
@@ -76,9 +101,13 @@ class ExpiredSession:
 class ThreadSlice:
     """Messages of a thread from position ``start`` on, as of ``version``.
 
-    ``epoch`` changes when the history is cleared; within one epoch a position never changes its
-    message. ``count`` is the number of records in the whole thread. ``indexes[i]`` is the position
-    of ``messages[i]``; positions missing from it are in ``unreadable``.
+    ``epoch`` changes when messages are removed; within one epoch a position never changes its
+    message, unless the server itself loses messages, in a failover for one. ``mark`` tells the
+    last record from any other, so that this is noticed; it is empty for an empty thread. ``count``
+    is the number of records in the whole thread. ``indexes[i]`` is the position of
+    ``messages[i]``; positions missing from it are in ``unreadable``, or among those that were
+    ``skipped``: so many, as the caller needed only the newest messages and those that the thread
+    begins with.
     """
 
     epoch: int
@@ -88,6 +117,8 @@ class ThreadSlice:
     messages: tuple[Message, ...]
     indexes: tuple[int, ...]
     unreadable: tuple[UnreadableRecord, ...] = ()
+    mark: bytes = field(default=b"", repr=False)
+    skipped: int = 0
 
 
 @frozen
@@ -111,3 +142,11 @@ class OpenTurn:
     cancelled: bool = False
     process_id: int = field(factory=os.getpid)
     """Whose right it is: a forked child has a copy of the turn and may not write with it."""
+    event_ids: list[str] = field(factory=list, eq=False, repr=False)
+    """The ids of the events by which watchers were told of what was done with this right, in their
+    order. It grows with each call, also with one that gives back the turn as it is then. Where a
+    reply was lost and the call repeated, what the first one told is not among them."""
+
+    def heard(self, *event_ids: bytes) -> None:
+        """Take note of the events that a call told, where there were any."""
+        self.event_ids.extend(event_id.decode() for event_id in event_ids if event_id)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import frozen
 
-from .message import Message, Usage
+from .message import Message
+from .usage import Usage
+
+OnBusy = Literal["wait", "reject", "interrupt"]
+"""What a message does that meets a running turn: wait for it, fail, or take its place."""
 
 
 @frozen
