@@ -1,0 +1,1 @@
+"""The one way to Redis: connections, what their faults mean, and whether it is there."""

@@ -1,0 +1,297 @@
+"""The connections of a store, and one way to send a command.
+
+Leaves out what the commands mean (store/), how scripts are loaded (store/scripts.py), what faults
+mean (faults.py) and how a socket is come by (connector.py). redis-py's exceptions end here:
+everybody above sees the errors of errors.py, and ``ReplyLost``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, TypeVar, cast
+
+import redis
+import redis.asyncio
+
+from ..config.address import Address
+from ..config.redis import RedisConfig
+from ..errors import MiniAgentError, StoreUnavailable
+from ..runtime.clock import Clock, SystemClock
+from ..runtime.forking import reset_after_fork
+from ..telemetry import Exchange, Telemetry
+from .availability import Availability
+from .client import ClientPool
+from .connector import Connector
+from .exchange import checked, exchange, is_answer
+from .faults import Faults, NoScript, Refused, ReplyLost
+from .figures import Figures
+from .link import LOST, Link
+from .listening import Listening
+from .pool import Pool, PoolFigures
+from .repeating import Repeating
+from .topology import Command, Node, OneServer, Topology
+
+T = TypeVar("T")
+
+
+class Connections:
+    """All connections of one store. Opened by ``open``, closed by ``close``; safe for threads.
+
+    A forked child gets connections of its own.
+    """
+
+    def __init__(
+        self,
+        config: RedisConfig,
+        clock: Clock | None = None,
+        topology: Topology | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.address: Address = config.address
+        self.availability: Availability = Availability(str(self.address), self.clock)
+        self._topology: Topology = topology or OneServer(self.address)
+        self._faults = Faults(config)
+        self.connector: Connector = Connector(config, self._topology)
+        self._telemetry = telemetry
+        self._repeating = Repeating(self.availability, self.unavailable, self._heal, config)
+        self._pools: dict[Node, Pool] = {}
+        answer_limit = config.socket_connect_timeout + config.socket_timeout
+        self.listening: Listening = Listening(self, config.health_check_interval, answer_limit)
+        self._repeating.on_settled = self.listening.renew
+        self._is_open = False
+        self._client: redis.Redis | None = None
+        self._start_anew()
+
+    @reset_after_fork
+    def _start_anew(self) -> None:
+        self._opening = threading.RLock()
+
+    def translating(self) -> AbstractContextManager[None]:
+        """Turn redis-py's exceptions inside a ``with`` block into ours."""
+        return self._faults.translating()
+
+    def unavailable(self, cause: str) -> StoreUnavailable:
+        """Build the error for a server that cannot be reached."""
+        return self._faults.unavailable(cause)
+
+    @property
+    def is_memory(self) -> bool:
+        return self.address.kind == "memory"
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    def open(self) -> None:
+        """Connect and ask for a PING; answers within a second. Does nothing when already open.
+
+        Raises StoreUnavailable when nobody answers, StoreMisconfigured when we are refused.
+        """
+        with self._opening:
+            if self._is_open:
+                return
+            self._topology.open()
+            node = self._topology.anywhere()
+            pool = self._new_pool(node)
+            try:
+                self._exchange(pool, [("PING",)], None)
+            except BaseException as exc:
+                pool.close()
+                self._topology.close()
+                if isinstance(exc, Refused):
+                    raise exc.error from exc.__cause__
+                if isinstance(exc, ReplyLost):
+                    raise self.unavailable(str(exc)) from exc
+                raise
+            if self._is_open:  # a signal handler, or what the garbage collection ran, opened it
+                return pool.close()
+            self._pools = {node: pool}
+            self._is_open = True
+
+    def close(self) -> None:
+        """Close every connection and leave the embedded server. Closing twice is fine."""
+        with self._opening:
+            self._is_open = False
+            self.listening.close()
+            for pool in list(self._pools.values()):
+                pool.close()
+            if self._client is not None:
+                self._client.close()
+                self._client.connection_pool.disconnect()
+            self._pools, self._client = {}, None
+            self._topology.close()
+
+    def _new_pool(self, node: Node) -> Pool:
+        config = self.config
+        return Pool(
+            lambda: self.connector.link(node, config.socket_timeout),
+            config.max_connections,
+            config.pool_timeout,
+        )
+
+    def _pool(self, node: Node) -> Pool:
+        if not self._is_open:
+            self.open()
+        pool = self._pools.get(node)
+        if pool is None:
+            with self._opening:
+                pool = self._pools.setdefault(node, self._new_pool(node))
+        return pool
+
+    @property
+    def pool(self) -> Pool:
+        """The connections for commands that any server of the store serves."""
+        return self._pool(self._topology.anywhere())
+
+    @property
+    def client(self) -> redis.Redis:
+        """A redis-py client for commands of others, with a pool of its own; it never retries."""
+        client = self._client
+        if client is None:
+            self.open()
+            with self._opening:
+                client = self._client = self._client or self.connector.client()
+        return client
+
+    def listening_link(self) -> Link:
+        """Return a connection of its own for a listener, connected.
+
+        Raises StoreUnavailable, also when these are closed, or StoreMisconfigured.
+        """
+        if not self._is_open:
+            raise self.unavailable("it was disconnected meanwhile")
+        link = self.connector.link(self._topology.anywhere(), self.config.socket_timeout)
+        try:
+            self._connect(link.connect)
+        except Refused as exc:
+            raise exc.error from exc.__cause__
+        return link
+
+    def async_client(self) -> redis.asyncio.Redis:
+        """Return a new redis-py asyncio client of the same address; the caller closes it."""
+        self.open()
+        return self.connector.async_client()
+
+    def figures(self) -> Figures:
+        """Return what is going on, and what was: for all servers together."""
+        pool: Any = None if self._client is None else self._client.connection_pool
+        return Figures(
+            PoolFigures.sum([pool.figures() for pool in list(self._pools.values())]),
+            None if pool is None else pool.pool.figures(),
+            self._repeating.retries,
+            self._repeating.lost_replies,
+            self.listening.count,
+        )
+
+    # --- sending -------------------------------------------------------------------------
+
+    def call(self, *args: Any) -> Any:
+        """Send one command that may safely be repeated; return its reply."""
+        return self.call_many([args])[0]
+
+    def call_many(self, commands: Sequence[Command], operation: str = "") -> list[Any]:
+        """Send commands that may safely be repeated, in one round trip; return their replies.
+
+        Not atomic, and a round trip for each server that is asked. Repeated for CALL_TIMEOUT
+        seconds while the server is away. Raises StoreUnavailable, StoreMisconfigured or ReplyLost.
+        """
+        name = commands[0][0]
+        return self.persist(
+            lambda: self._exchange_all(commands),
+            operation=operation or name,
+            commands=len(commands),
+            writes=name in ("SET", "ZADD"),
+        )
+
+    def _exchange_all(self, commands: Sequence[Command]) -> list[Any]:
+        parts: dict[Node, list[int]] = {}
+        for place, command in enumerate(commands):
+            parts.setdefault(self._topology.node(command), []).append(place)
+        if len(parts) == 1:
+            return self.exchange(commands)
+        replies: list[Any] = [None] * len(commands)
+        for places in parts.values():
+            answers = self.exchange([commands[place] for place in places])
+            for place, answer in zip(places, answers, strict=True):
+                replies[place] = answer
+        return replies
+
+    def exchange(self, commands: Sequence[Command], nonce: bytes | None = None) -> list[Any]:
+        """Send commands once over one connection and read every reply.
+
+        All go to the server of the first. With ``nonce``, each reply must be a list that starts
+        with it; behind it may stand a space and more. A connection on which anything else happened,
+        a Ctrl-C included, is disconnected before it goes back to the pool: an unread reply would be
+        handed to the next caller.
+        """
+        return self._exchange(self._pool(self._topology.node(commands[0])), commands, nonce)
+
+    def _exchange(self, pool: Pool, commands: Sequence[Command], nonce: bytes | None) -> list[Any]:
+        link = self._connect(pool.take)
+        in_order = False
+        try:
+            replies = exchange(link, commands, self._faults, pool.is_another_answered)
+            in_order = nonce is None or all(
+                isinstance(reply, Exception) or is_answer(reply, nonce) for reply in replies
+            )
+        finally:
+            pool.give(link, in_order=in_order)
+        if not in_order:
+            raise ReplyLost("the connection held another caller's reply")
+        return checked(replies, self._faults)
+
+    def _connect(self, connect: Callable[[], T]) -> T:
+        try:
+            return connect()
+        except (*LOST, MiniAgentError) as exc:
+            raise self._faults.before_sending(exc) from exc
+
+    def probe(self) -> None:
+        """Try a PING once, also when Redis is known to be down. Raises as ``call`` does.
+
+        Where it refuses writes, a script instead, which it refuses as well, and which writes none.
+        """
+        writes = self.availability.refuses_writes
+        command = ("EVAL", "#!lua\nreturn 1", 0) if writes else ("PING",)
+        self.persist(
+            lambda: self.exchange([command]), insist=0, operation=command[0], writes=writes
+        )
+
+    def persist(
+        self,
+        attempt: Callable[[], T],
+        insist: float | None = None,
+        *,
+        operation: str,
+        commands: int = 1,
+        writes: bool = False,
+    ) -> T:
+        """Repeat ``attempt`` as ``Repeating.persist`` says.
+
+        An instrument is told of an exchange of so many ``commands``, called ``operation``.
+        """
+        if self._telemetry is None:
+            return self._repeating.persist(attempt, insist, writes=writes)
+        told = Exchange(operation, str(self.address), commands)
+
+        def counted() -> T:
+            told.tries += 1
+            return attempt()
+
+        with self._telemetry.around(told):
+            return self._repeating.persist(counted, insist, writes=writes)
+
+    def _heal(self, refused: Refused) -> None:
+        """Look again for the servers; the client leaves those that may have changed their role."""
+        if refused.moves and self._client is not None:
+            cast(ClientPool, self._client.connection_pool).pool.renew()
+        for node in self._pools.copy():
+            with suppress(MiniAgentError):  # it is tried again, like the operation
+                self._topology.heal(node)
+
+
+__all__ = ["Connections", "NoScript", "ReplyLost"]

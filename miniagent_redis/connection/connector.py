@@ -1,0 +1,118 @@
+"""The one way to a socket: for commands, listeners, blocking reads, and the users' own clients.
+
+Nothing here repeats anything: redis-py would repeat writes whose reply was lost. What may be
+repeated is repeated in repeating.py.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis._parsers import Encoder
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import PythonRespSerializer
+from redis.retry import Retry
+
+from ..config.redis import RedisConfig
+from .blocking import patient
+from .client import ClientPool
+from .credentials import AskedCredentials
+from .link import Link, TcpLink, TlsLink, UnixLink
+from .memory import memory_link
+from .topology import Endpoint, Node, Topology
+
+_PACK_AT_ONCE = 6000  # bytes, as in redis-py
+_encoder = Encoder("utf-8", "strict", False)  # type: ignore[no-untyped-call]
+
+
+class Connector:
+    """Makes connections to the servers of a topology, as the configuration says.
+
+    ``options`` is what redis-py is given for each of them.
+    """
+
+    def __init__(self, config: RedisConfig, topology: Topology) -> None:
+        self._config = config
+        self._topology = topology
+        self._is_tls = config.address.kind == "rediss"
+        self.options: dict[str, Any] = _options(config)
+
+    def link(self, node: Node, reply_timeout: float) -> Link:
+        """Return a new connection to a server, not connected yet; it waits so long for a reply."""
+        kind, options = self._kind(node)
+        return kind(**options, socket_timeout=reply_timeout)
+
+    def client(self) -> redis.Redis:
+        """Return a new redis-py client with a pool of its own."""
+        kind, options = self._kind(self._topology.anywhere())
+        config = self._config
+        pool = ClientPool(
+            kind,
+            config.max_connections,
+            config.pool_timeout,
+            socket_timeout=config.socket_timeout,
+            **options,
+        )
+        return redis.Redis(connection_pool=pool)
+
+    def async_client(self) -> redis.asyncio.Redis:
+        """Return a new asyncio client with a pool of its own."""
+        endpoint = self._topology.endpoint(self._topology.anywhere())
+        if endpoint.memory is not None:
+            import fakeredis
+
+            return fakeredis.FakeAsyncRedis(server=endpoint.memory)
+        where: dict[str, Any] = {"path": endpoint.path}
+        kind: Any = redis.asyncio.UnixDomainSocketConnection
+        if endpoint.host:
+            where = {"host": endpoint.host, "port": endpoint.port, "socket_keepalive": True}
+            kind = redis.asyncio.SSLConnection if self._is_tls else redis.asyncio.Connection
+        pool: Any = redis.asyncio.BlockingConnectionPool(
+            connection_class=patient(kind),
+            timeout=self._config.pool_timeout,
+            max_connections=self._config.max_connections,
+            socket_timeout=self._config.socket_timeout,
+            retry=AsyncRetry(NoBackoff(), 0),
+            **where,
+            **self.options,
+        )
+        return redis.asyncio.Redis(connection_pool=pool)
+
+    def _speak_older_protocol(self) -> None:
+        self.options["protocol"] = 2
+
+    def _kind(self, node: Node) -> tuple[type[Link], dict[str, Any]]:
+        """Return the class for connections to a server, and what to make them with."""
+        endpoint: Endpoint = self._topology.endpoint(node)
+        locate = partial(self._topology.endpoint, node)
+        if endpoint.memory is not None:
+            kind, options = memory_link(endpoint.memory)
+            return kind, {"locate": locate, **options}
+        # The packer of hiredis 3.5 ends the process with a segmentation fault when a Ctrl-C comes
+        # while it writes a number, as each new connection does.
+        packer = PythonRespSerializer(_PACK_AT_ONCE, _encoder.encode)
+        options = {"locate": locate, "command_packer": packer, "retry": Retry(NoBackoff(), 0)}
+        options |= {"on_older_protocol": self._speak_older_protocol, **self.options}
+        if not endpoint.host:
+            return UnixLink, options
+        return TlsLink if self._is_tls else TcpLink, options | {"socket_keepalive": True}
+
+
+def _options(config: RedisConfig) -> dict[str, Any]:
+    address = config.address
+    options: dict[str, Any] = {
+        "db": address.db,
+        "socket_connect_timeout": config.socket_connect_timeout,
+    }
+    if config.credential_provider is not None:
+        options["credential_provider"] = AskedCredentials(config.credential_provider)
+    else:
+        options |= {"username": address.username, "password": address.password}
+    if address.kind == "rediss":
+        for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"):
+            options[name] = getattr(config, name)
+    return options

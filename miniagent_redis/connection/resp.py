@@ -1,0 +1,27 @@
+"""Commands as bytes: RESP, the protocol of Redis.
+
+https://redis.io/docs/latest/develop/reference/protocol-spec/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_LENGTHS = [b"$%d" % length for length in range(1024)]
+
+
+def pack(commands: Sequence[Sequence[Any]]) -> bytes:
+    """Write commands, one behind the other: text as UTF-8, numbers as text."""
+    packed: list[bytes] = []
+    for command in commands:
+        lines = [b"*%d" % len(command)]
+        for item in command:
+            if type(item) is not bytes:
+                item = (item if type(item) is str else str(item)).encode()
+            size = len(item)
+            lines.append(_LENGTHS[size] if size < 1024 else b"$%d" % size)
+            lines.append(item)
+        lines.append(b"")
+        packed.append(b"\r\n".join(lines))
+    return b"".join(packed)

@@ -1,0 +1,6 @@
+"""The store by the module name that programs written for the original import it from."""
+
+from .config.redis import RedisConfig
+from .store.manager import RedisSessionManager, get_redis_manager
+
+__all__ = ["RedisConfig", "RedisSessionManager", "get_redis_manager"]
