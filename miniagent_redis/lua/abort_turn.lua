@@ -1,21 +1,24 @@
 #!lua flags=allow-oom
--- include: _open _session _spend
+-- include: _open _checked _session _events _records _ops _spend
 -- Drop the open turn and what it staged. What it took is counted, once, also if others dropped it.
--- ARGV  5 turn id  6 holder  7 why, a record, or ''  8 counts, or ''
+-- ARGV  5 turn_id  6 holder  7 why, a record, or ''  8 counts: name amount name …, or ''
 -- Returns  nonce 'ok' 1, or 0 if it was not ours  1, or 0 if another holder counts what it took
+--          id of the event, or ''  version in which this holder has stored it after all, or 0
 --          those of _open and _session
 local is_ours = open_turn == ARGV[5] and holder == ARGV[6]
 local done, by = recall(ARGV[5])
 if done or open_turn == ARGV[5] and not is_ours then
-  return {nonce, 'ok', 0, by == ARGV[6] and 1 or 0}
+  local is_stored = by == ARGV[6]
+  return {nonce, 'ok', 0, is_stored and 1 or 0, '', is_stored and done or 0}
 end
 if is_ours then
-  close_turn()
-  emit('turn_failed', ARGV[5], ARGV[7], version)
+  redis.call('DEL', KEYS[3])
+  local since = redis.call('HGET', KEYS[4], 'told_since')
+  since = emit_record('turn_failed', ARGV[5], ARGV[7], since, true)
+  redis.call('HSET', KEYS[4], 'turn', '', 'told_since', since, 'events', last_event)
+  expire(6, deadline) -- it may be new: some was lost
 end
 if ARGV[8] ~= '' and redis.call('HGET', KEYS[4], 'dropped') ~= ARGV[6] then
-  redis.call('HSET', KEYS[4], 'dropped', ARGV[6])
-  spend(ARGV[8])
+  redis.call('HSET', KEYS[4], 'dropped', ARGV[6], spent(nil, ARGV[8]))
 end
-expire_at(deadline)
-return {nonce, 'ok', is_ours and 1 or 0, 1}
+return {nonce, 'ok', is_ours and 1 or 0, 1, event, 0}

@@ -1,8 +1,9 @@
 #!lua
 -- Add a batch of counts to totals, once.
 -- KEYS  1 a string: number of the last batch of whoever sends it  2… a hash of counts for each total
--- ARGV  1 nonce  2 number of this batch  3 ms for which that is remembered
---       4 ms for which totals are kept unused  5… for each total its counts: name amount name …
+-- ARGV  1 nonce  2 batch, the number of this one  3 remembered_ms: for how long that is known
+--       4 kept_ms: for how long totals are kept unused
+--       5… totals, for each its counts: name amount name …
 -- Returns  nonce 'ok'   now, or earlier with the same number  |  nonce 'wrongtype' key type
 for i = 1, #KEYS do
   local found = redis.call('TYPE', KEYS[i]).ok

@@ -1,23 +1,38 @@
 #!lua
--- include: _open _session _sound
+-- include: _open _checked _session _sound _events _ops _doubt _slide _mark
 -- Append messages to the thread outside a turn.
--- ARGV  5 operation id  6 largest thread in bytes  7… messages
--- Returns  nonce 'ok' version count deadline user  |  nonce 'toolarge' bytes
---          those of _open, _session and _sound
-local done = recall(ARGV[5])
+-- ARGV  5 operation, '=' in front if a caller gave it  6 max_bytes of the thread
+--       7 count: how many messages there must be before, or '' for any number  8… messages
+-- Returns  nonce 'ok' version count deadline now user epoch  end of the record in front of these, or
+--            nil if others followed: now, or earlier by the same operation
+--          nonce 'changed', the thread has another number of messages  |  nonce 'toolarge' bytes
+--          nonce 'unsure' version: it may have been done and forgotten, so look into the thread
+--          those of _open, _session, _sound and _doubt
+local added, done = #ARGV - 7, recall(ARGV[5])
 if done then
-  return {nonce, 'ok', done, count, deadline, head[1]}
+  local before = done == version and end_before(count - added)
+  return {nonce, 'ok', done, count, deadline, now, owner, epoch, before}
 end
-for i = 7, #ARGV do
+local doubtful = doubt(version)
+if doubtful then
+  return doubtful
+end
+if ARGV[7] ~= '' and tonumber(ARGV[7]) ~= count then
+  return {nonce, 'changed'}
+end
+for i = 8, #ARGV do
   bytes = bytes + #ARGV[i]
 end
 if bytes > tonumber(ARGV[6]) then
   return {nonce, 'toolarge', bytes}
 end
+local before = end_before(count)
 version = version + 1
-count = count + #ARGV - 6
-push(KEYS[2], ARGV, 7, #ARGV)
+count = count + added
+for i = 8, #ARGV do
+  redis.call('RPUSH', KEYS[2], ARGV[i])
+  emit('message_added', '', ARGV[i], version, i == #ARGV, i - 8, count - added)
+end
 remember(ARGV[5], version, '')
-emit('message_added', '', ARGV[#ARGV], version)
 slide('version', version, 'message_count', count, 'bytes', bytes)
-return {nonce, 'ok', version, count, deadline, head[1]}
+return {nonce, 'ok', version, count, deadline, now, owner, epoch, before}

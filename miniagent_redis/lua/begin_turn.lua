@@ -1,70 +1,70 @@
 #!lua
--- include: _open _session _sound
--- Open a turn with the user's message, or take over one whose lease has ended; without a message
--- only the latter.
--- ARGV  5 turn id  6 holder  7 lease in ms  8 'interrupt' or ''  9 largest thread in bytes
---       10 known epoch  11 known count  12 most messages to return
---       13 '' for a turn id that is surely new; else up to which version it is known not to be in
---       the thread, or '?'
---       14 message, or ''
--- Returns  nonce 'ok' turn version epoch count start messages staged owner
---            another turn than the one asked for, and its staged steps: an abandoned one
---          nonce 'busy' ms left of the lease, version
---          nonce 'done' version, it was committed before
---          nonce 'unsure' version: operations since then are forgotten, so look into the thread
---          nonce 'none', there is nothing to take over
---          nonce 'superseded', the turn of this holder is over
---          nonce 'miscounted' count length, of the thread: some of it is missing, or foreign
---          nonce 'toolarge' bytes  |  those of _open, _session and _sound
-if redis.call('LLEN', KEYS[2]) ~= count then
-  return {nonce, 'miscounted', count, redis.call('LLEN', KEYS[2])}
+-- include: _open _session _sound _events _ops _doubt _slide _mark _lease _queue _turns _room
+-- Open a turn with a message; or, without one only this, take over one whose lease has ended.
+-- ARGV  5 turn_id  6 holder  7 lease_ms  8 tickets of who waits for the session in this process, the
+--       caller's first; '' or 'interrupt'  9 max_bytes of the thread  10 epoch known, or ''
+--       11 count known  12 mark of the last of these, or ''  13 most messages to return
+--       14 searched: up to which version the turn is known not to be in the thread, or '?'; '' for a
+--       turn id that is surely new  15 message, or ''
+-- Returns  nonce 'ok' turn version epoch count start messages staged owner, id of the event or '',
+--            takeovers of the turn so far; another turn and its staged steps: an abandoned one
+--          nonce 'busy' ms left of the lease or the first ticket, version  |  nonce 'toolarge' bytes
+--          nonce 'none', nothing to take over  |  nonce 'superseded', this holder's turn is over
+--          nonce 'done' version of its commit  |  nonce 'unsure' version: look into the thread
+--          nonce 'miscounted' count length of the thread  |  those of _open, _session and _doubt
+local length, ops = redis.pcall('LLEN', KEYS[2]), redis.pcall('HLEN', KEYS[5])
+if length ~= count or type(ops) == 'table' then
+  return refusal(length, ops) or {nonce, 'miscounted', count, length}
 end
-local turn, new, staged = ARGV[5], not open_turn, {}
-local again = holder == ARGV[6] -- an earlier try has begun it, or taken it over
-if open_turn and not (again and open_turn == turn) then
-  if again or lease <= now then
-    staged = redis.call('LRANGE', KEYS[3], 0, -1)
-    new = #staged == 0 -- lost: there is nothing to go on with
-    turn = new and turn or open_turn
-    if not new and not again then
-      emit('turn_resumed', turn, staged[1], version)
-    end
-  elseif ARGV[8] == 'interrupt' then
-    new = true
-  else
-    return {nonce, 'busy', lease - now, version}
+local doubtful = holder ~= ARGV[6] and doubt(version)
+if doubtful and doubtful[2] ~= 'unsure' then
+  return refusal() or doubtful -- what is open here may be another session's
+end
+local turn, staged, new, again = ARGV[5], {}, not open_turn, holder == ARGV[6] -- by an earlier try
+local left = not again and ARGV[8] ~= 'interrupt' and must_wait(ARGV[8], ARGV[15] == '')
+if left then
+  return {nonce, 'busy', left, version}
+elseif open_turn and not (again and open_turn == turn) then
+  staged = (again or ARGV[8] ~= 'interrupt') and redis.call('LRANGE', KEYS[3], 0, -1) or {}
+  new = #staged == 0 -- interrupted, or its steps are lost: there is nothing to go on with
+  turn = new and turn or open_turn
+  if not new and not again then
+    emit('turn_resumed', turn, staged[1], version, true, 0)
   end
 end
 if new then
-  if ARGV[14] == '' then
-    return {nonce, 'none'}
+  local done = (is_late or ARGV[14] ~= '') and recall(turn)
+  if ARGV[15] == '' then
+    return refusal() or {nonce, 'none'}
+  elseif done or doubtful and not tonumber(ARGV[14])
+    or version - (tonumber(ARGV[14]) or version) >= 64 then
+    return refusal() or {nonce, done and 'done' or 'unsure', done or version}
+  elseif again and not open_turn or was_begun(turn) then -- by an earlier try; it has ended since
+    return refusal() or {nonce, 'superseded'}
+  elseif with_answer(bytes + #ARGV[15], ARGV[9]) > tonumber(ARGV[9]) then
+    return refusal() or {nonce, 'toolarge', with_answer(bytes + #ARGV[15], ARGV[9])}
+  elseif open_turn then
+    redis.call('DEL', KEYS[3])
+    emit('turn_failed', open_turn, '', version)
   end
-  if again and not open_turn then
-    return {nonce, 'superseded'} -- sent long ago: what it began has come to its end since
+  if not append(KEYS[3], ARGV, 15, 'turn_started', turn, format('%d', version)) then
+    return refused
   end
-  local done = ARGV[13] ~= '' and recall(turn)
-  if done or version - (tonumber(ARGV[13]) or version) >= 64 then
-    return {nonce, done and 'done' or 'unsure', done or version}
-  end
-  if bytes + #ARGV[14] > tonumber(ARGV[9]) then
-    return {nonce, 'toolarge', bytes + #ARGV[14]}
-  end
-  if open_turn then
-    close_turn()
-    emit('turn_failed', open_turn, '', version, true)
-  end
-  redis.call('RPUSH', KEYS[3], ARGV[14])
-  emit('turn_started', turn, ARGV[14], version)
 end
 local lease_end = now + tonumber(ARGV[7])
-redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', lease_end)
 if deadline < lease_end then
   slide() -- it must not expire under the turn
-else
-  redis.call('PEXPIREAT', KEYS[3], deadline + grace)
 end
-local known = tonumber(ARGV[11])
-local start = ARGV[10] == head[4] and known <= count and known or 0
-local messages = start < count
-  and redis.call('LRANGE', KEYS[2], start, start + tonumber(ARGV[12]) - 1) or {}
-return {nonce, 'ok', turn, version, epoch, count, start, messages, staged, head[1] or ''}
+local cancel, takeovers = '', 0
+if not new then
+  cancel, takeovers = unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers'))
+  takeovers = (tonumber(takeovers or 0) or 0) + (again and 0 or 1)
+end
+redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', format('%d', lease_end),
+  'lease_ms', ARGV[7], 'cancel', cancel or '', 'events', last_event or '0', 'takeovers', takeovers)
+expire(3, deadline)
+step_out(ARGV[8], not new and turn ~= ARGV[5] and ARGV[15] ~= '', lease_end)
+local start = still(tonumber(ARGV[11]), ARGV[10], ARGV[12])
+local messages = start < count and redis.call('LRANGE', KEYS[2], start, start + ARGV[13] - 1) or {}
+return {nonce, 'ok', turn, version, epoch, count, start, messages, staged, owner or '',
+  event, takeovers}

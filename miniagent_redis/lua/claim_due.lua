@@ -2,7 +2,7 @@
 -- Claim sessions that are due: for a while nobody else is given them. A claim that is not finished
 -- runs out, and the session is due again. Its score ends in .5, as no deadline does.
 -- KEYS  1 a shard of all sessions by deadline
--- ARGV  1 nonce  2 now in ms, or ''  3 how long the claim holds in ms  4 most sessions
+-- ARGV  1 nonce  2 now in ms, or ''  3 hold_ms: how long the claim holds  4 most sessions
 -- Returns  nonce 'ok' now claim, the new score  due, each a session id and the score it had
 --          nonce 'wrongtype' key type
 local found = redis.call('TYPE', KEYS[1]).ok

@@ -1,16 +1,21 @@
 #!lua flags=allow-oom
--- include: _open _session _sound
--- Empty the thread. A turn that is open is dropped with it.
--- ARGV  5 operation id
--- Returns  nonce 'ok' messages removed  deadline  user  |  those of _open, _session and _sound
+-- include: _open _checked _session _sound _events _forget _ops _doubt _epoch _slide
+-- Empty the thread, and the events, which tell of it. A turn that is open is dropped with it.
+-- ARGV  5 operation
+-- Returns  nonce 'ok' messages removed  deadline  now  user  |  those of _open, _session, _sound and _doubt
 local done, removed = recall(ARGV[5])
 if done then
-  return {nonce, 'ok', tonumber(removed), deadline, head[1]}
+  return {nonce, 'ok', tonumber(removed), deadline, now, owner}
 end
-redis.call('DEL', KEYS[2])
-close_turn()
+local doubtful = doubt(version)
+if doubtful then
+  return doubtful
+end
+redis.call('DEL', KEYS[2], KEYS[3])
+forget_events()
+open_turn = nil
 version = version + 1
 remember(ARGV[5], version, count)
-emit('history_cleared', '', '', version)
-slide('version', version, 'epoch', new_epoch(ARGV[5]), 'message_count', 0, 'bytes', 0)
-return {nonce, 'ok', count, deadline, head[1]}
+emit('history_cleared', '', '', version, true)
+slide('version', version, 'epoch', new_epoch, 'message_count', 0, 'bytes', 0)
+return {nonce, 'ok', count, deadline, now, owner}

@@ -1,28 +1,51 @@
 #!lua
--- include: _open
+-- include: _open _checked _ops _epoch
 -- Create a session. Leftovers of an expired one with the same id are removed.
--- ARGV  5 operation id  6 session document  7 ttl in ms  8 largest age in ms, or 0  9 agent name
+-- ARGV  5 operation  6 document  7 ttl_ms, never: none  8 max_age_ms, or 0  9 agent_name
+--       10 full_id: the session id if the keys have a digest of it, else ''
+--       11 channel for the note, or '' for none  12 note
 -- Returns  nonce 'ok' version deadline  |  nonce 'exists'  |  those of _open
+--          late and unsure as in _doubt
 local current = exists and tonumber(redis.call('HGET', KEYS[4], 'deadline'))
 if current and current > now then
   if recall(ARGV[5]) then
     return {nonce, 'ok', 1, current}
   end
+  if is_late and is_forgetting(tonumber(redis.call('HGET', KEYS[4], 'version')) or 64) then
+    return {nonce, age > 0 and 'unsure' or 'late', 0}
+  end
   return {nonce, 'exists'}
 end
+local ended, ended_at = unpack(redis.call('HMGET', KEYS[5], 'ended', 'ended_at'))
+if is_late and (now - sent >= 60000 or tonumber(ended_at or 0) >= sent) then -- perhaps this one
+  return {nonce, age > 0 and 'unsure' or 'late', 0}
+end
 redis.call('DEL', unpack(KEYS))
-local ttl, max_age = tonumber(ARGV[7]), tonumber(ARGV[8])
-local max_end, deadline = 0, now + ttl
+if tonumber(ended_at or 0) > now - 60000 then
+  redis.call('HSET', KEYS[5], 'ended', ended, 'ended_at', ended_at)
+end
+local max_age = tonumber(ARGV[8])
+local max_end, deadline = 0, now + tonumber(ARGV[7])
 if max_age > 0 then
   max_end = now + max_age
   deadline = math.min(deadline, max_end)
 end
 redis.call('SET', KEYS[1], ARGV[6])
-redis.call('HSET', KEYS[4], 'schema', 1, 'user', user, 'agent', ARGV[9], 'version', 1,
-  'epoch', new_epoch(ARGV[5]), 'message_count', 0, 'bytes', 0, 'turns', 0, 'input_tokens', 0,
-  'output_tokens', 0, 'tool_calls', 0, 'created_at', now, 'last_activity', now, 'ttl', ttl,
-  'max_end', max_end, 'deadline', deadline)
 remember(ARGV[5], 1, '')
-emit('session_created', '', '', 1)
-expire_at(deadline)
+redis.call('PUBLISH', KEYS[6], 'session_created') -- its event is told by read_events, see there
+-- What every turn reads and writes comes first: Redis seeks a field of a small hash from its start.
+redis.call('HSET', KEYS[4], 'deadline', format('%d', deadline), 'version', 1, 'epoch', new_epoch,
+  'message_count', 0, 'bytes', 0, 'ttl', ARGV[7], 'max_end', format('%d', max_end), 'turns', 0,
+  'input_tokens', 0, 'output_tokens', 0, 'tool_calls', 0, 'user', user, 'turn', '', 'holder', '',
+  'lease', 0, 'cancel', '', 'events', 1, 'last_activity', format('%d', now),
+  'created_at', format('%d', now), 'schema', 1, 'agent', ARGV[9])
+if ARGV[10] ~= '' then
+  redis.call('HSET', KEYS[4], 'id', ARGV[10])
+end
+for i = 1, 6 do
+  expire(i, deadline)
+end
+if ARGV[11] ~= '' then
+  redis.pcall('PUBLISH', ARGV[11], ARGV[12]) -- where that is forbidden sessions are made all the same
+end
 return {nonce, 'ok', 1, deadline}

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- Read what is stored of a session but its thread, in whatever state it is: for fsck.
--- KEYS  1 session  2 thread  3 turn  4 metadata  5 ops  6 events
+-- KEYS  1 session  2 thread  3 turn  4 metadata  5 ops  6 events  7 queue, which is not looked at
 -- ARGV  1 nonce  2 now in ms, or '' for the server's clock
 -- Returns  nonce 'ok' now types expiries document metadata length staged
 --            expiry: ms since the epoch, -1 without one, -2 without the key; length: of the thread;

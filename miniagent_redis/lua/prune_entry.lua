@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Take an entry out of an index if its score is still the one seen: nobody has renewed it since.
 -- KEYS  1 an index of sessions
--- ARGV  1 nonce  2 session id  3 score seen
+-- ARGV  1 nonce  2 session_id  3 score seen
 -- Returns  nonce 'ok' how many were taken out  |  nonce 'wrongtype' key type
 local found = redis.call('TYPE', KEYS[1]).ok
 if found ~= 'zset' and found ~= 'none' then

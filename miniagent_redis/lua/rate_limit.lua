@@ -4,8 +4,8 @@
 -- fixed windows: previous * (part of the window it still covers) + current
 -- KEYS  1 … for each limit a hash: start of the current window, its count, the count of the one
 --       before, ids of the last requests
--- ARGV  1 nonce  2 now in ms, or ''  3 id of the request, or ''
---       4… for each key  limit, window in ms, cost (what must still fit), what is to be counted
+-- ARGV  1 nonce  2 now in ms, or ''  3 request_id, or ''
+--       4… numbers, for each key: limit, window_ms, cost (what must still fit), added (is counted)
 -- Returns  nonce 'ok' {remaining, for each key} now   counted now, or earlier by the same id
 --          nonce 'limited' i ms: until the request can pass, by the key that takes longest
 --          those of _hashes
@@ -24,7 +24,11 @@ for i = 1, #KEYS do
   local at = now + (ahead > 0 and ahead <= window and ahead or 0) -- the clock may have gone back
   local start = at - at % window
   local ids, current, previous = kept[4] or '', 0, 0
-  if tonumber(kept[1]) == start then
+  if ahead > window then -- by more than a window: whatever was counted may have been just now
+    current = (tonumber(kept[2]) or 0) + (tonumber(kept[3]) or 0)
+    redis.call('HSET', KEYS[i], 'start', start, 'current', current, 'previous', 0)
+    redis.call('PEXPIRE', KEYS[i], 2 * window)
+  elseif tonumber(kept[1]) == start then
     current, previous = tonumber(kept[2]), tonumber(kept[3])
   elseif tonumber(kept[1]) == start - window then
     previous = tonumber(kept[2])

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- include: _open
+-- include: _open _checked
 -- Read what an expired session left: its counters and a piece of its thread.
 -- ARGV  5 start of the piece  6 most messages to return
 -- Returns  nonce 'ok' deadline values messages  |  nonce 'alive' deadline

@@ -1,20 +1,21 @@
 #!lua
--- include: _open _session
+-- include: _open _checked _session _ops _epoch
 -- Set the counters of a thread to what was counted, unless it has changed since.
--- ARGV  5 operation id  6 epoch and  7 version when it was counted  8 messages  9 bytes
+-- ARGV  5 operation  6 epoch and  7 version when it was counted  8 count of messages  9 size in bytes
 -- Returns  nonce 'ok' 1, or 0 if it has changed  |  those of _open and _session
 if recall(ARGV[5]) then
   return {nonce, 'ok', 1}
 end
-if head[4] ~= ARGV[6] or head[3] ~= ARGV[7] or redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[8]) then
+if epoch ~= tonumber(ARGV[6]) or version ~= tonumber(ARGV[7])
+  or redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[8]) then
   return {nonce, 'ok', 0}
 end
 if count ~= tonumber(ARGV[8]) then
-  epoch = new_epoch(ARGV[5]) -- positions that somebody remembers may not be those of these messages
+  epoch = new_epoch -- positions that somebody remembers may not be those of these messages
 end
 version = version + 1
 remember(ARGV[5], version, '')
 redis.call('HSET', KEYS[4], 'version', version, 'epoch', epoch, 'message_count', ARGV[8],
   'bytes', ARGV[9])
-expire_at(deadline)
+expire(5, deadline) -- it may be new: some was lost
 return {nonce, 'ok', 1}

@@ -1,11 +1,13 @@
 #!lua
--- include: _open _session _sound _spend
+-- include: _open _checked _session _sound _events _ops _slide _spend _lease
 -- Store a whole turn at the end of the thread: one whose commit did not reach the server.
--- ARGV  5 turn id  6 holder  7 largest thread in bytes  8 input tokens  9 output tokens
---       10 tool calls  11 epoch of the thread at its begin
---       12 version up to which the caller knows that the turn is not in the thread
---       13 further counts  14… all messages of the turn
--- Returns  nonce 'ok' version count deadline user   now, or earlier by the same holder
+-- ARGV  5 turn_id  6 holder  7 max_bytes of the thread  8 input_tokens  9 output_tokens
+--       10 tool_calls  11 epoch of the thread at its begin
+--       12 searched: up to which version the caller knows that the turn is not in the thread
+--       13 staged: how many messages it had staged; who took it over and has as many did nothing
+--       yet, and is superseded  |  '' if that does not show
+--       14 counts of other things: name amount name …  15… messages of the turn, all of them
+-- Returns  nonce 'ok' version count deadline now user  id of the event, or '' if that was earlier
 --          nonce 'superseded'   another holder stored it, or the thread was cleared meanwhile
 --          nonce 'busy' ms left of the lease: another holder works on it
 --          nonce 'unsure' version: operations since then are forgotten, so look into the thread
@@ -15,7 +17,7 @@ if done then
   if by ~= ARGV[6] then
     return {nonce, 'superseded'}
   end
-  return {nonce, 'ok', done, count, deadline, head[1]}
+  return {nonce, 'ok', done, count, deadline, now, owner, ''}
 end
 if epoch ~= tonumber(ARGV[11]) then
   return {nonce, 'superseded'}
@@ -23,25 +25,28 @@ end
 if version - tonumber(ARGV[12]) >= 64 then
   return {nonce, 'unsure', version}
 end
-if open_turn == ARGV[5] and holder ~= ARGV[6] and lease > now then
-  return {nonce, 'busy', lease - now}
+if open_turn == ARGV[5] and holder ~= ARGV[6]
+  and redis.call('LLEN', KEYS[3]) ~= tonumber(ARGV[13]) then
+  local left = lease_left()
+  if left > 0 then
+    return {nonce, 'busy', left}
+  end
 end
-for i = 14, #ARGV do
+for i = 15, #ARGV do
   bytes = bytes + #ARGV[i]
 end
 if bytes > tonumber(ARGV[7]) then
   return {nonce, 'toolarge', bytes}
 end
-if open_turn == ARGV[5] then
-  close_turn() -- what it staged is among these messages
+local new_version = format('%d', version + 1)
+if not append(KEYS[2], ARGV, 15, 'agent_response', ARGV[5], new_version, count) then
+  return refused
+elseif open_turn == ARGV[5] then
+  redis.call('DEL', KEYS[3]) -- what it staged is among these messages
+  open_turn = nil
 end
-version = version + 1
-count = count + #ARGV - 13
-push(KEYS[2], ARGV, 14, #ARGV)
-remember(ARGV[5], version, ARGV[6])
-emit('agent_response', ARGV[5], ARGV[#ARGV], version)
-slide('version', version, 'message_count', count, 'bytes', bytes, 'turns', head[12] + 1,
-  'input_tokens', head[13] + ARGV[8], 'output_tokens', head[14] + ARGV[9],
-  'tool_calls', head[15] + ARGV[10])
-spend(ARGV[13])
-return {nonce, 'ok', version, count, deadline, head[1]}
+count = count + #ARGV - 14
+remember(ARGV[5], new_version, ARGV[6])
+slide('version', new_version, 'message_count', format('%d', count),
+  'bytes', format('%d', bytes), 'turns', format('%d', turns + 1), spent(8, ARGV[14]))
+return {nonce, 'ok', version + 1, count, deadline, now, owner, event}

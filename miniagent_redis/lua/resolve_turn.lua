@@ -1,10 +1,10 @@
 #!lua flags=no-writes
--- include: _open _session
+-- include: _open _checked _session _ops
 -- Tell what became of a turn or another operation.
--- ARGV  5 turn or operation id
+-- ARGV  5 operation: a turn's id, or another one's
 -- Returns  nonce 'ok' 'committed' version  |  nonce 'ok' 'open'  |  nonce 'ok' 'unknown'
 --          those of _open and _session
-local done = recall(ARGV[5])
+local done = recall('=' .. ARGV[5])
 if done then
   return {nonce, 'ok', 'committed', done}
 end

@@ -2,7 +2,7 @@
 -- include: _hashes
 -- Take a request back that was counted and came to nothing; once, and if it is one of the last.
 -- KEYS  1 … for each limit on requests its hash, as in rate_limit.lua
--- ARGV  1 nonce  2 id of the request  3 when it was counted in ms  4… for each key  window in ms
+-- ARGV  1 nonce  2 request_id  3 counted_at in ms  4… windows, for each key, in ms
 -- Returns  nonce 'ok'  |  those of _hashes
 local id, at = ARGV[2], tonumber(ARGV[3])
 for i = 1, #KEYS do

@@ -1,0 +1,33 @@
+-- Follows _queue.lua where a turn is begun.
+
+-- Returns for how many ms the caller has to wait, which it does in the queue, or nothing. Who wants
+-- to take over an abandoned turn and nothing else comes before all who wait.
+local function must_wait(tickets, resumes)
+  local left, queue, others = open_turn and lease_left() or 0, nil, nil
+  if not resumes and (left > 0 or next_ticket ~= '') then
+    queue, others = line_up(tickets)
+    left = math.max(left, others or 0)
+  end
+  if left > 0 and queue and tickets ~= '' then
+    keep(queue)
+  end
+  return left > 0 and left
+end
+
+-- Takes the caller out of the queue, with those in front of it, whose tickets have ended. With a '+'
+-- in front of its ticket it keeps its place when it works on an abandoned turn first.
+local function step_out(tickets, is_abandoned, lease_end)
+  lease = lease_end
+  local mark, own = string.match(tickets, '^(%+?)(%x+)')
+  local stays = is_abandoned and mark == '+'
+  if not own or next_ticket == '' and not stays then
+    return
+  end
+  local queue = redis.call('GET', KEYS[7]) or ''
+  local behind = string.match(' ' .. queue, ' ' .. own .. ':%d+ ?(.*)')
+  if stays then
+    keep(own .. ':0 ' .. (behind or queue))
+  elseif behind then
+    keep(behind)
+  end
+end
