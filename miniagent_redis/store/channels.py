@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
-from .._mirror import raise_if_cancelled
-from ..codec import check_json, dumps, loads
-from ..errors import InvalidInput, StoreUnavailable
-from ..forking import anew_in_child
-from ..wire import Listener
-from .base import StoreBase
-from .patience import Patience
+from ..errors import InvalidInput, MiniAgentError, StoreUnavailable
+from ..records.json import check_json, dumps, loads
+from ..runtime.cancellation import raise_if_cancelled
+from ..runtime.durations import Duration
+from ..runtime.forking import reset_after_fork
+from ..runtime.interrupts import Flag, WeakRegistry
+from ..runtime.outage import Patience
+from ..runtime.pausing import Pause, Steps, run_in_thread
+from .checks import optional_wait
+from .core import StoreCore, log
+from .keys import to_bytes, to_text
 
-_LOOK_AROUND = 0.25
-_PATIENCE = 4  # looks at a silent server
+KEPT: Final = 10_000
+"""Messages that are kept for a loop that does not come to read them; then the oldest go."""
+_LOOK_AROUND = 60.0
+"""Seconds after which a loop looks around though nothing has come; whatever happens wakes it."""
 
 
-class Channels(StoreBase):
-    """Publishing, subscribing and listening. One listener, in one thread, per store object."""
+class Channels:
+    """Publishing, subscribing and listening. Safe for threads; in a forked child, from scratch."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._start_listening_anew()
-        anew_in_child(self._start_listening_anew)
+    def __init__(self, core: StoreCore) -> None:
+        self._core = core
+        self._start_anew()
 
-    def _start_listening_anew(self) -> None:
-        self._reading = threading.RLock()  # held while the listener's connection is in use
-        self._pubsub: Listener | None = None
-        self._early: tuple[dict[str, Any], ...] = ()
+    @reset_after_fork
+    def _start_anew(self) -> None:
+        self._subscription: _Subscription | None = None
 
     def publish(self, channel: str, message: Any) -> int:
-        """Send a JSON value to the channel; return how many subscribers got it."""
+        """Send a JSON value to the channel; return how many connections got it.
+
+        Once at the most: raises OutcomeUnknown when it was sent and no reply came.
+        """
         check_json(message, "the message")
-        return int(self._call("PUBLISH", self._channel(channel), dumps(message)))
+        return int(self._core.call_once("PUBLISH", self._channel(channel), dumps(message)))
 
     def subscribe(self, channels: Sequence[str]) -> None:
         """Start to collect messages of the channels for ``get_messages``; adds to earlier ones.
@@ -43,91 +50,134 @@ class Channels(StoreBase):
         """
         if not isinstance(channels, (list, tuple)) or not channels:
             raise InvalidInput('subscribe takes a list of channel names, as in ["session_updates"]')
-        names = set(map(self._channel, channels))
-        self._call("PING")  # an outage is told as by any other call
-        with self.connections.translating(), self._reading:
-            if (pubsub := self._pubsub) is None:
-                pubsub = self.connections.listener(_LOOK_AROUND)
-                self._pubsub, self._early = pubsub, ()
-            pubsub.subscribe(*names)
-            missing, patience = len(names), _PATIENCE
-            while missing and patience:
-                got = self._hear(pubsub)
-                if got is None:
-                    patience -= 1
-                elif got["type"] == "subscribe":
-                    missing -= 1
-                else:
-                    self._early = (*self._early, got)
-        if missing:
-            raise self.connections.unavailable("it did not confirm the subscription")
+        names = frozenset(map(self._channel, channels))
+        self._core.call("PING")  # an outage is told as by any other call
+        subscription = self._subscription or _Subscription()
+        self._core.connections.listening.join(subscription, names)
+        subscription.names |= names
+        self._subscription = subscription
 
-    def get_messages(self, timeout: float | None = None) -> Iterator[dict[str, Any]]:
+    def get_messages(self, timeout: Duration | None = None) -> Iterator[dict[str, Any]]:
         """Yield messages as they come: ``{"channel": name, "data": JSON value or text}``.
 
         Blocks; ends after ``timeout`` seconds without a message, or on ``unsubscribe`` or
-        ``disconnect`` from another thread. When the connection is lost it subscribes anew and goes
-        on; what was published meanwhile is lost, as Redis keeps none of it (``watch`` misses
-        nothing). Raises StoreUnavailable if an outage takes longer than ``timeout``.
+        ``disconnect`` from another thread. Several loops each get all that comes from this call on;
+        what has come before, and what a loop has left, is for the next one. 10,000 are kept for a
+        loop that is late. When the connection is lost it goes on as soon as Redis answers; what was
+        published meanwhile is lost, as Redis keeps none of it (``watch`` misses nothing). Raises
+        StoreUnavailable if an outage takes longer than ``timeout``.
         """
-        if self._pubsub is None:
+        return run_in_thread(self.get_messages_in_steps(timeout), self._core.clock)
+
+    def get_messages_in_steps(self, timeout: Duration | None = None) -> Steps[dict[str, Any]]:
+        """Do what ``get_messages`` does, but yield each pause instead of waiting."""
+        longest = optional_wait(timeout)
+        if (subscription := self._subscription) is None:
             raise InvalidInput("nothing is subscribed to", hint="call subscribe([…]) first")
-        quiet_since = self.clock.monotonic()
-        patience = Patience(self.clock, "listening", timeout)
-        while (pubsub := self._pubsub) is not None:
-            raise_if_cancelled()
-            got: dict[str, Any] | None
-            try:
-                with self.connections.translating(), self._reading:
-                    if self._early:
-                        got, *rest = self._early
-                        self._early = tuple(rest)
-                    elif self._pubsub is pubsub:
-                        got = self._hear(pubsub, ignore_subscribe_messages=True)
-                    else:
-                        return
-            except StoreUnavailable as exc:
-                if self._pubsub is not pubsub:
-                    return
-                patience.pause(exc)
-                continue
-            patience.end()
-            now = self.clock.monotonic()
-            if got is not None:
-                quiet_since = now
-                channel = got["channel"].decode("utf-8", "surrogatepass")
-                yield {
-                    "channel": channel.removeprefix(self.keys.ns),
-                    "data": _value(got["data"]),
-                }
-            elif timeout is not None and now - quiet_since >= timeout:
-                return
+        return self._read(subscription, subscription.take_mailbox(), longest)
 
-    def _hear(self, pubsub: Listener, **options: Any) -> dict[str, Any] | None:
-        """Return the next message, or None after a while; subscribed anew after a Ctrl-C.
-
-        What that left half read would be taken for the beginning of the next message.
-        """
+    def _read(
+        self, subscription: _Subscription, mailbox: _Mailbox, timeout: float | None
+    ) -> Steps[dict[str, Any]]:
+        clock = self._core.clock
+        patience = Patience(clock, "listening", timeout)
+        quiet_since = clock.monotonic()
         try:
-            got: dict[str, Any] | None = pubsub.get_message(timeout=_LOOK_AROUND, **options)
-        except BaseException as exc:
-            if (connection := pubsub.connection) is not None:
-                connection.disconnect()
-            if self._pubsub is not pubsub and isinstance(exc, Exception):
-                # A signal handler has closed it under our hands.
-                raise self.connections.unavailable("it was disconnected meanwhile") from exc
-            raise
-        return got
+            while True:
+                raise_if_cancelled()
+                mailbox.bell.clear()
+                while message := mailbox.take():
+                    channel, data = message
+                    name = to_text(channel).removeprefix(self._core.keys.before_channel)
+                    quiet_since = clock.monotonic()
+                    yield {"channel": name, "data": _value(data)}
+                if self._subscription is not subscription:
+                    return
+                pause = _LOOK_AROUND
+                if (trouble := self._trouble(subscription)) is None:
+                    patience.end()
+                    if timeout is not None:
+                        pause = min(pause, timeout - (clock.monotonic() - quiet_since))
+                    if pause <= 0 and not mailbox.bell.is_set():
+                        return
+                elif isinstance(trouble, StoreUnavailable):
+                    pause = patience.next_pause(trouble)
+                else:
+                    raise trouble
+                yield Pause(mailbox.bell, pause)
+        finally:
+            subscription.give_back(mailbox)
 
     def unsubscribe(self) -> None:
         """Stop listening. Does nothing when not subscribed."""
-        pubsub, self._pubsub, self._early = self._pubsub, None, ()
-        if pubsub is not None:
-            with self._reading:
-                pubsub.close()
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._core.connections.listening.leave(subscription, subscription.names)
+            subscription.rouse()
+
+    def _trouble(self, subscription: _Subscription) -> MiniAgentError | None:
+        listening = self._core.connections.listening
+        return next(filter(None, map(listening.trouble, subscription.names)), None)
 
     def _channel(self, name: str) -> bytes:
-        return self.keys.channel(name).encode("utf-8", "surrogatepass")
+        return to_bytes(self._core.keys.channel(name))
+
+
+class _Mailbox:
+    """Messages for one loop."""
+
+    def __init__(self) -> None:
+        self.bell = Flag()
+        self._messages: deque[tuple[bytes, bytes]] = deque(maxlen=KEPT)
+        self._is_loss_told = False
+
+    def put(self, channel: bytes, data: bytes) -> None:
+        if len(self._messages) == KEPT and not self._is_loss_told:
+            self._is_loss_told = True
+            log.warning("a loop over get_messages() is late by %d messages; older ones are lost",
+                        KEPT)  # fmt: skip
+        self._messages.append((channel, data))
+        self.bell.set()
+
+    def take(self) -> tuple[bytes, bytes] | None:
+        try:
+            message = self._messages.popleft()
+        except IndexError:
+            return None
+        return message
+
+
+class _Subscription:
+    """The channels of one store, with a mailbox for each loop and one for the next."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[bytes] = frozenset()
+        self._mailboxes: WeakRegistry[_Mailbox] = WeakRegistry()
+        self._spare: _Mailbox | None = None
+        self.give_back(self._new_mailbox())
+
+    def _new_mailbox(self) -> _Mailbox:
+        mailbox = _Mailbox()
+        self._mailboxes.add(mailbox)
+        return mailbox
+
+    def take_mailbox(self) -> _Mailbox:
+        """Return the one in which messages were collected while nobody read, or a new one."""
+        mailbox, self._spare = self._spare, None
+        return mailbox or self._new_mailbox()
+
+    def give_back(self, mailbox: _Mailbox) -> None:
+        """Go on collecting, for the next loop."""
+        if self._spare is None:
+            self._spare = mailbox
+
+    def hear(self, channel: bytes, data: bytes) -> None:
+        for mailbox in self._mailboxes:
+            mailbox.put(channel, data)
+
+    def rouse(self) -> None:
+        for mailbox in self._mailboxes:
+            mailbox.bell.set()
 
 
 def _value(raw: bytes) -> Any:

@@ -1,15 +1,91 @@
-"""What a message, and the messages of a turn, must be like to be stored."""
+"""What arguments, messages, and the messages of a turn must be like."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from ..errors import InvalidInput
-from ..models import Message, ToolCall
+from ..models import Message, OpenTurn, ToolCall, UsageTotals
 from ..models.message import ROLES
+from ..runtime.checks import of_kind, several
+from ..runtime.durations import FORMS, Duration, is_never, seconds
+from .keys import NEVER_MS
 
 _YEAR_10000 = 253_402_300_800.0  # seconds since the epoch; datetime ends before it
+
+
+def check_object(value: object, what: str) -> dict[str, Any]:
+    """Return ``value`` if it is a dict; raise InvalidInput otherwise."""
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{what} must be a dict, not {type(value).__name__}")
+    return cast(dict[str, Any], value)
+
+
+def milliseconds(ttl: Duration, what: str) -> int:
+    """Return a positive time in whole milliseconds; raise InvalidInput for anything else."""
+    found = seconds(ttl)
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not found > 0:
+        raise InvalidInput(
+            f"{what} must be a number of seconds above zero, not {ttl!r:.100}", hint=FORMS
+        )
+    if found > 1e9:
+        raise InvalidInput(f"{what} of {found!r:.100} seconds is more than 30 years")
+    return max(1, round(found * 1000))
+
+
+def lifetime(ttl: Duration | None, what: str) -> int:
+    """Return what ``milliseconds`` does; NEVER_MS for None and "never"."""
+    return NEVER_MS if ttl is None or is_never(ttl) else milliseconds(ttl, what)
+
+
+def check_wait(timeout: object, what: str) -> float:
+    """Return a number of seconds; zero and below mean not to wait. Raises InvalidInput."""
+    found = seconds(timeout)  # type: ignore[arg-type]
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or found != found:
+        raise InvalidInput(f"{what} must be a number of seconds, not {timeout!r:.100}", hint=FORMS)
+    return found
+
+
+def optional_wait(timeout: Duration | None, what: str = "timeout") -> float | None:
+    """Return what ``check_wait`` does; None, for a wait without end, stays None."""
+    return None if timeout is None else check_wait(timeout, what)
+
+
+def check_mark(mark: object) -> bytes:
+    """Return the mark of a slice of a thread; raise InvalidInput for anything else."""
+    if not isinstance(mark, bytes):
+        raise InvalidInput(
+            f"a mark is bytes, not {type(mark).__name__}",
+            hint="pass the mark of the slice that was loaded last, or leave it out",
+        )
+    return mark
+
+
+def check_turn(turn: object) -> OpenTurn:
+    """Return the open turn; raise InvalidInput for anything else."""
+    return of_kind(turn, OpenTurn, "turn", "pass what begin_turn or the last step returned")
+
+
+def check_spent(spent: object) -> UsageTotals:
+    """Return what a turn took; raise InvalidInput for anything else."""
+    return of_kind(spent, UsageTotals, "spent", "write UsageTotals(input_tokens=…, …)")
+
+
+def check_messages(messages: object) -> list[Message]:
+    """Return several messages, each looked at later; raise InvalidInput for anything else."""
+    return several(messages, Message, "messages")
+
+
+def check_ticket(ticket: object) -> str | None:
+    """Return the ticket of a waiting caller, or None; raise InvalidInput for anything else."""
+    if ticket is None or (isinstance(ticket, str) and re.fullmatch("[0-9a-f]{32}", ticket)):
+        return ticket
+    raise InvalidInput(
+        f"a ticket is 32 hexadecimal digits, not {str(ticket)[:60]!r}",
+        hint="make one with uuid.uuid4().hex, or leave it out",
+    )
 
 
 def check_message(message: object) -> None:
@@ -27,7 +103,7 @@ def check_message(message: object) -> None:
     content = cast(object, message.content)
     if isinstance(content, list):
         for part in cast(list[object], content):
-            _check_object(part, "a content part")
+            check_object(part, "a content part")
     elif not isinstance(content, str):
         raise InvalidInput(
             f"a message must be text or a list of content parts, not {type(content).__name__}"
@@ -43,8 +119,8 @@ def check_message(message: object) -> None:
     at = cast(object, message.created_at)
     if not isinstance(at, (int, float)) or not 0 <= at < _YEAR_10000:
         raise InvalidInput(f"created_at must be seconds since the epoch, not {at!r}")
-    _check_object(message.metadata, "metadata")
-    _check_object(message.extra, "extra")
+    check_object(message.metadata, "metadata")
+    check_object(message.extra, "extra")
     # A tool may find nothing to say, and an answer may be interrupted before its first word.
     may_be_empty = message.role == "tool" or message.tool_calls or "interrupted" in message.metadata
     if not content and not may_be_empty:
@@ -56,16 +132,11 @@ def _check_tool_call(call: object) -> None:
         raise InvalidInput(f"tool_calls holds ToolCall objects, not {type(call).__name__}")
     if not isinstance(call.id, str) or not isinstance(call.name, str):
         raise InvalidInput("id and name of a tool call are text")
-    _check_object(call.arguments, "the arguments of a tool call")
+    check_object(call.arguments, "the arguments of a tool call")
 
 
-def _check_object(value: object, what: str) -> None:
-    if not isinstance(value, dict):
-        raise InvalidInput(f"{what} must be a dict, not {type(value).__name__}")
-
-
-def check_results(messages: Sequence[Message]) -> None:
-    """Raise InvalidInput unless all tool calls are followed by their results, and nothing else."""
+def is_closed(messages: Sequence[Message]) -> bool:
+    """Tell whether all tool calls are directly followed by their results, and nothing else is."""
     waiting: list[str | None] = []
     for message in messages:
         if message.role != "tool" and not waiting:
@@ -73,11 +144,14 @@ def check_results(messages: Sequence[Message]) -> None:
         elif message.role == "tool" and message.tool_call_id in waiting:
             waiting.remove(message.tool_call_id)
         else:
-            break
-    else:
-        if not waiting:
-            return
-    raise InvalidInput(
-        "each tool call must be followed by its result",
-        cause="a thread never holds a call without its result, or a result without a call",
-    )
+            return False
+    return not waiting
+
+
+def check_results(messages: Sequence[Message]) -> None:
+    """Raise InvalidInput unless the messages are closed, as ``is_closed`` says."""
+    if not is_closed(messages):
+        raise InvalidInput(
+            "each tool call must be followed by its result",
+            cause="a thread never holds a call without its result, or a result without a call",
+        )

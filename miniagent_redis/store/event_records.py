@@ -4,91 +4,115 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve
+from attrs import frozen
 
-from ..codec import Json, Unreadable, message_from_data, upcast
-from ..errors import SchemaTooNew
+from ..errors import SchemaTooNew, TurnSuperseded
 from ..models import Event, EventType, Message
-from .base import StoreBase, log
+from ..models.event import (
+    Told,
+    agent_response,
+    history_cleared,
+    message_added,
+    numbered,
+    text_delta,
+    time_of,
+    turn_failed,
+    turn_started,
+    turn_step,
+)
+from ..records.frame import Unreadable
+from ..records.json import Json
+from ..records.messages import message_from_data
+from .core import StoreCore, log
 
 _STEP = "turn_step"
 _RESUMED = "turn_resumed"
 _UNREADABLE = {_STEP: EventType.TOOL_RESULT, _RESUMED: EventType.TURN_STARTED}
 
 
-class EventRecords(StoreBase):
-    """Decoding entries of the event streams."""
+@frozen
+class _Stored:
+    """What an entry of a stream holds, beside its id and its turn."""
 
-    def _events_of(self, session_id: str, event_id: str, fields: Sequence[bytes]) -> list[Event]:
+    kind: str
+    record: bytes
+    version: int
+    is_gone: bool = False
+    """Whether it told of a message that is not stored any more."""
+
+
+class EventRecords:
+    """Decodes entries of the event streams."""
+
+    def __init__(self, core: StoreCore) -> None:
+        self._core = core
+
+    def decode(
+        self, session_id: str, event_id: str, fields: Sequence[bytes], message: bytes
+    ) -> list[Event]:
         """Return the events that an entry stands for, none if this version does not know it.
 
+        ``message`` is the record that the entry points to, empty if that is gone.
         The last one has the entry's id, those before it have that and their number in it.
         """
         stored = dict(zip(fields[::2], fields[1::2], strict=False))
         kind = stored.get(b"type", b"").decode("utf-8", "replace")
         turn = stored.get(b"turn", b"").decode("utf-8", "replace") or None
-        at = int(event_id.partition("-")[0]) / 1000
         try:
             version = int(stored.get(b"version", b"0"))
-            told = self._contents(kind, stored.get(b"record", b""), version)
+            points = b"at" in stored
+            record = message if points else stored.get(b"record", b"")
+            told = self._said(
+                session_id, turn, _Stored(kind, record, version, points and not message)
+            )
         except (Unreadable, SchemaTooNew) as exc:
-            self.unreadable_records += 1
+            self._core.tally.unreadable_records += 1
             log.warning("the record in event %s of session %s cannot be read: %s",
                         event_id, session_id, exc)  # fmt: skip
             same = _UNREADABLE.get(kind) or EventType(kind)
             told = [(same, {"unreadable": str(exc)})]
         except ValueError:
-            self.unreadable_records += 1
+            self._core.tally.unreadable_records += 1
             log.warning("event %s of session %s is of no known kind", event_id, session_id)
             return []
-        events = [
-            Event(what, session_id, turn, data, at, f"{event_id}.{number}")
-            for number, (what, data) in enumerate(told, 1)
-        ]
-        return [*events[:-1], evolve(events[-1], id=event_id)]
-
-    def _contents(self, kind: str, raw: bytes, version: int) -> list[tuple[EventType, Json]]:
-        if kind == _STEP:
-            return _told_of_step(message_from_data(self._readable(raw)))
-        what = EventType.TURN_STARTED if kind == _RESUMED else EventType(kind)
-        if what is EventType.TEXT_DELTA:
-            return [(what, {"text": str(upcast(self._readable(raw), "a text").get("text", ""))})]
-        data = self._event_data(what, raw, version)
-        if what is EventType.TURN_STARTED:
-            data["resumed"] = kind == _RESUMED
-        return [(what, data)]
-
-    def _event_data(self, kind: EventType, raw: bytes, version: int) -> Json:
-        if kind is EventType.TURN_FAILED:
-            why = upcast(self._readable(raw), "a failure") if raw else {}
-            return {"error": str(why.get("error", "")), "message": str(why.get("message", ""))}
-        if not raw:
-            return {"version": version}
-        message = message_from_data(self._readable(raw))
-        data: Json = {"message": message.to_dict(), "version": version}
-        if kind is EventType.AGENT_RESPONSE:
-            data |= {"text": message.text, "persisted": True}
-            data["interrupted"] = bool(message.metadata.get("interrupted"))
-        return data
-
-    def _readable(self, raw: bytes) -> Json:
-        data = self._data(raw)
-        if isinstance(data, Unreadable):
-            raise data
-        return data
-
-
-def _told_of_step(message: Message) -> list[tuple[EventType, Json]]:
-    """Tell of a model's tool calls, or of a tool's result."""
-    if message.role != "tool":
+        at = time_of(event_id)
         return [
-            (EventType.TOOL_CALL, {"id": call.id, "name": call.name, "arguments": call.arguments})
-            for call in message.tool_calls
-        ] or [(EventType.TEXT_DELTA, {"text": message.text})]
-    result = {
-        "id": message.tool_call_id,
-        "name": message.name,
-        "content": message.content,
-        "is_error": bool(message.metadata.get("is_error")),
-    }
-    return [(EventType.TOOL_RESULT, result)]
+            Event(kind, session_id, turn, data, at, its_id)
+            for (kind, data), its_id in zip(told, numbered(event_id, len(told)), strict=True)
+        ]
+
+    def _said(self, session_id: str, turn: str | None, stored: _Stored) -> list[Told]:
+        raw, version = stored.record, stored.version
+        if stored.is_gone:
+            kind = _UNREADABLE.get(stored.kind) or EventType(stored.kind)
+            return [(kind, {"gone": True, "version": version})]
+        if stored.kind == _STEP:
+            return turn_step(self._message(session_id, raw))
+        match EventType.TURN_STARTED if stored.kind == _RESUMED else EventType(stored.kind):
+            case EventType.TEXT_DELTA:
+                return [text_delta(str(self._plain(session_id, raw).get("text", "")))]
+            case EventType.TURN_STARTED:
+                resumed = stored.kind == _RESUMED
+                return [turn_started(self._message(session_id, raw), version, resumed=resumed)]
+            case EventType.AGENT_RESPONSE:
+                return [agent_response(self._message(session_id, raw), version)]
+            case EventType.MESSAGE_ADDED:
+                return [message_added(self._message(session_id, raw), version)]
+            case EventType.HISTORY_CLEARED:
+                kept = int(self._plain(session_id, raw).get("kept", 0)) if raw else 0
+                return [history_cleared(version, kept)]
+            case EventType.TURN_FAILED if not raw:  # another message took its place
+                return [turn_failed(TurnSuperseded(session_id, turn or ""))]
+            case EventType.TURN_FAILED:
+                why = self._plain(session_id, raw)
+                data = {name: str(why.get(name, "")) for name in ("error", "message")}
+                return [(EventType.TURN_FAILED, data)]
+            case kind:
+                return [(kind, {"version": version})]
+
+    def _message(self, session_id: str, raw: bytes) -> Message:
+        where = self._core.where("message", session_id)
+        return message_from_data(self._core.format.decode(raw, where))
+
+    def _plain(self, session_id: str, raw: bytes) -> Json:
+        return self._core.format.decode(raw, self._core.where("event", session_id))

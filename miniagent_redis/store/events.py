@@ -8,16 +8,20 @@ the same id, or a server that came back with older data, is not the same story.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from attrs import frozen
 
 from ..errors import InvalidInput
-from ..models import Event, EventType
-from .base import check_position
+from ..models import Event
+from ..models.event import gap
+from ..runtime.checks import whole_number
+from .core import StoreCore
 from .event_records import EventRecords
+from .operations.events import Found, read_events
 
 _MOST = 1000
+_PAGE_BYTES = 2**20
+"""Bytes of events in one reply: larger ones hold up everybody else on the server."""
 _ID = re.compile(r"(\d{1,18})-(\d{1,18})(?:\.(\d{1,9}))?", re.ASCII)  # Redis has 64 bits for each
 
 
@@ -45,25 +49,19 @@ class Place:
         return f"{self.ms}-{self.number}"
 
 
-@frozen
-class Found:
-    """What one look at the stream gave; times in ms. ``last`` is the number of the last event."""
-
-    now: int
-    made: int
-    deadline: int
-    last: int
-    events: Sequence[tuple[bytes, Sequence[bytes]]]
-
-    def end(self) -> Place:
-        """Return the place behind the last event."""
-        if self.events:
-            return Place.of(self.events[-1][0].decode())
-        return Place(self.now, self.last)
+def end_of(found: Found) -> Place:
+    """Return the place behind the last event."""
+    if found.entries:
+        return Place.of(found.entries[-1][0].decode())
+    return Place(found.now_ms, found.last)
 
 
-class Events(EventRecords):
+class Events:
     """Reading what happened on sessions."""
+
+    def __init__(self, core: StoreCore) -> None:
+        self._core = core
+        self._records = EventRecords(core)
 
     def read_events(
         self,
@@ -76,45 +74,51 @@ class Events(EventRecords):
         """Return up to ``limit`` events (1,000 at the most) behind the one with the id ``after``.
 
         About 1,000 are kept; without ``after`` it begins with the oldest. Where events are
-        missing there is a GAP among them. Pass the last one's ``id`` to go on. Raises
-        SessionNotFound, InvalidInput or StoreUnavailable.
+        missing there is a GAP among them. Pass the last one's ``id`` to go on. Read in pages of a
+        megabyte. Raises SessionNotFound, InvalidInput or StoreUnavailable.
         """
         place = Place.of("" if after is None else after)
-        most = min(check_position(limit, "limit", 1), _MOST)
-        found = self._look(session_id, user_id, place, most)
-        return self._events_behind(session_id, place, found)
+        left = min(whole_number(limit, "limit", 1), _MOST)
+        told: list[Event] = []
+        while True:
+            found = self.look(session_id, user_id, place, left)
+            told += self.behind(session_id, place, found)
+            left -= len(found.entries)
+            if not found.more or left <= 0:
+                return told
+            place = end_of(found)
 
-    def _look(self, session_id: str, user_id: str | None, place: Place | None, most: int) -> Found:
+    def look(self, session_id: str, user_id: str | None, place: Place | None, most: int) -> Found:
         """Read events behind the place, or only the last one if there is no place yet."""
         first = "" if place is None else str(Place(place.ms, place.number + 1))
-        reply = self._run("read_events", session_id, user_id, first, most)
-        return Found(*reply[1:])
+        on = self._core.on(session_id, user_id)
+        return read_events(on, first=first, most=most, max_bytes=_PAGE_BYTES)
 
-    def _events_behind(self, session_id: str, place: Place, found: Found) -> list[Event]:
+    def behind(self, session_id: str, place: Place, found: Found) -> list[Event]:
         """Turn stored events into those to hand out, with a GAP wherever numbers are missing."""
         told: list[Event] = []
         # A place from before the session was made says nothing about its numbers.
-        is_foreign = place.number > 0 and place.ms < found.made
+        is_foreign = place.number > 0 and place.ms < found.made_ms
 
-        def gap(before: Place | None, on: Place, missing: int) -> None:
+        def tell_gap(before: Place | None, on: Place, missing: int) -> None:
             missed = missing if missing > 0 and not is_foreign else None
-            data = {"after": str(place), "before": before and str(before), "missed": missed}
-            told.append(Event(EventType.GAP, session_id, None, data, found.now / 1000, str(on)))
+            kind, data = gap(str(place), str(before) if before else None, missed)
+            told.append(Event(kind, session_id, None, data, found.now_ms / 1000, str(on)))
 
-        for event_id, fields in found.events:
+        for event_id, fields, record in found.entries:
             here = Place.of(event_id.decode())
-            events = self._events_of(session_id, str(here), fields)
+            events = self._records.decode(session_id, str(here), fields, record)
             if not events:
-                gap(None, here, here.number - place.number)
+                tell_gap(None, here, here.number - place.number)
             else:
                 seen = place.seen
                 if is_foreign or here.number != place.number + 1:
                     on = Place(here.ms, max(here.number - 1, 0))
-                    gap(here, on, here.number - place.number - 1)
+                    tell_gap(here, on, here.number - place.number - 1)
                     seen = 0
                 told.extend(events[seen:])
             place, is_foreign = here, False
-        if not found.events and (is_foreign or place.number != found.last):
-            on = Place(max(place.ms, found.made), found.last)
-            gap(None, on, found.last - place.number)
+        if not found.entries and (is_foreign or place.number != found.last):
+            on = Place(max(place.ms, found.made_ms), found.last)
+            tell_gap(None, on, found.last - place.number)
         return told

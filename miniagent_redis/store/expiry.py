@@ -6,22 +6,23 @@ What it leaves is readable for ``GRACE_MS``, so that the hooks can be told.
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
 
-from .._mirror import run_coroutine
-from ..errors import InvalidInput, MiniAgentError, StoreUnavailable
-from ..keys import SHARDS
-from ..models import ExpiredSession, isoformat
-from .base import check_position, log
+from ..errors import MiniAgentError, StoreUnavailable
+from ..models import ExpiredSession
+from ..runtime.checks import whole_number
+from .core import StoreCore, log
+from .hook_calls import ExpiryHook, HookCalls, RunningHook, check_hooks
 from .index import FRESH_MS, Index
+from .keys import GRACE_MS, SHARDS, read_member, to_bytes, to_text
+from .message_records import MessageRecords
+from .notes import session_note
+from .operations.expiry import Leftovers, claim_due, expire_session, read_expired
+from .operations.replies import Alive, Gone
 from .threads import PAGE
-
-ExpiryHook = Callable[[ExpiredSession], object]
 
 CLAIM_MS = 60_000
 """How long a claim keeps others off. If whoever claimed died, the next one takes over then."""
@@ -39,13 +40,14 @@ class _Claim:
     """Whether the entry has been due for a while, so that its session is not just being made."""
 
 
-class Expiry(Index):
+class Expiry:
     """The sweep over the sessions whose deadline has passed."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.failed_expiry_hooks = 0
-        """How many calls of a hook have raised in this process."""
+    def __init__(self, core: StoreCore, index: Index, records: MessageRecords) -> None:
+        self._core = core
+        self._index = index
+        self._records = records
+        self._hooks = HookCalls(core)
 
     def sweep(self, on_expire: Sequence[ExpiryHook] = (), limit: int = 100) -> int:
         """Remove sessions that have expired, at most ``limit``; return how many there were.
@@ -53,58 +55,88 @@ class Expiry(Index):
         Each is claimed first, so any number of instances may sweep at once. ``on_expire`` are
         called with an ExpiredSession, one after the other, then all that the session left is
         removed and SESSION_EXPIRED published. They are called once for each expiry; a second time
-        only if this instance dies or loses Redis meanwhile, or they take longer than a minute
-        together. One that raises is logged and counted in ``failed_expiry_hooks``, and the sweep
-        goes on. Those of whichever instance is first are called, so let all have the same. No
-        hook is called for a session whose id is created anew before the sweep finds it, or that
-        nobody has swept for an hour.
+        only if this instance dies or loses Redis meanwhile, or if they take longer than a minute
+        together and no open agent of this process has this store, to keep the claim. One that
+        raises is logged and counted in ``failed_expiry_hooks``, and the sweep goes on. Those of
+        whichever instance is first are called, so let all have the same. No hook is called for a
+        session whose id is created anew before the sweep finds it, or that nobody has swept for
+        an hour.
 
         Entries without a session are pruned from the indexes. Blocks for about two seconds and
         the last hook; costs one round trip when nothing is due. Raises StoreUnavailable or
         StoreMisconfigured.
         """
-        check_position(limit, "limit", 1)
-        for hook in on_expire:
-            check_hook(hook)
-        end = self.clock.monotonic() + _LONGEST
+        whole_number(limit, "limit", 1)
+        on_expire = check_hooks(on_expire)
+        end = self._core.clock.monotonic() + _LONGEST
         # What is claimed and not reached in time would have to wait for the claim to end.
         batch = 1 if on_expire else _BATCH
         expired = 0
         for shard in self._due_shards():
             claims: list[_Claim] | None = None
             while claims is None or claims:
-                if limit <= 0 or self.clock.monotonic() > end:
+                if limit <= 0 or self._core.clock.monotonic() > end:
                     return expired
                 claims = self._claim(shard, min(batch, limit))
                 limit -= len(claims)
                 expired += sum(self._end(claim, on_expire) for claim in claims)
         return expired
 
+    def has_due(self) -> bool:
+        """Whether there is something to sweep. One round trip."""
+        return bool(self._due_shards())
+
+    def announce(self) -> None:
+        """Tell instances without hooks that here are some: they leave the sessions to us.
+
+        For as long as a session that ends now can be told, also if we are away meanwhile.
+        """
+        self._core.call("SET", self._core.keys.expiry_hooks(), "", "PX", GRACE_MS)
+
+    def is_announced(self) -> bool:
+        """Whether an instance with hooks has swept in the last hour."""
+        return bool(self._core.call("EXISTS", self._core.keys.expiry_hooks()))
+
+    def renew_claims(self) -> None:
+        """Keep others off the sessions whose hooks are being called, and log which of these hang.
+
+        Until nothing is left of the session: a hook that never returns is called only once.
+        """
+        self._hooks.tell_hanging()
+        calls = [c for c in self.running_hooks() if c.seconds * 1000 < GRACE_MS]
+        if not calls:
+            return
+        claim = self._core.now_ms(self._core.call("TIME")) + CLAIM_MS + 0.5
+        keys = self._core.keys
+        self._core.call_many([
+            ("ZADD", keys.deadlines(keys.shard(one)), "XX", "GT", claim, to_bytes(one))
+            for one in (call.session_id for call in calls)
+        ])  # fmt: skip
+
+    def running_hooks(self) -> tuple[RunningHook, ...]:
+        """Return the calls of hooks that have not returned."""
+        return self._hooks.running()
+
     def _due_shards(self) -> list[int]:
         commands: list[tuple[Any, ...]] = [("TIME",)]
         for shard in range(SHARDS):
-            commands.append(("ZRANGE", self.keys.deadlines(shard), 0, 0, "WITHSCORES"))
-        (seconds, microseconds), *replies = self._call_many(commands)
-        now = self.clock.server_now_ms()
-        if now is None:
-            now = int(seconds) * 1000 + int(microseconds) // 1000
+            commands.append(("ZRANGE", self._core.keys.deadlines(shard), 0, 0, "WITHSCORES"))
+        time, *replies = self._core.call_many(commands)
+        now = self._core.now_ms(time)
         return [shard for shard, reply in enumerate(replies) if _first_score(reply) <= now]
 
     def _claim(self, shard: int, most: int) -> list[_Claim]:
-        now = self.clock.server_now_ms()
-        key = self.keys.deadlines(shard)
-        _, at, score, due = self._run_on(
-            key, "claim_due", "" if now is None else now, CLAIM_MS, most
-        )
+        key = self._core.keys.deadlines(shard)
+        claimed = claim_due(self._core, key, hold_ms=CLAIM_MS, most=most)
         return [
             _Claim(
-                session_id.decode(),
+                read_member(session_id),
                 shard,
-                score.decode(),
-                # A score with a fraction is a claim, so the entry was due a claim's time ago.
-                not float(was).is_integer() or float(was) <= at - FRESH_MS,
+                claimed.score.decode(),
+                # It had been claimed, so it was due a claim's time ago.
+                _is_claim(float(was)) or float(was) <= claimed.now_ms - FRESH_MS,
             )
-            for session_id, was in due
+            for session_id, was in claimed.due
         ]
 
     def _end(self, claim: _Claim, hooks: Sequence[ExpiryHook]) -> bool:
@@ -119,97 +151,81 @@ class Expiry(Index):
 
     def _expire(self, claim: _Claim, hooks: Sequence[ExpiryHook]) -> bool:
         session_id = claim.session_id
-        status, *found = self._run("read_expired", session_id, None, 0, PAGE if hooks else 0)
-        if status == "alive":
-            self._put_back(claim, found[0])
+        on = self._core.on(session_id)
+        found = read_expired(on, start=0, most=PAGE if hooks else 0)
+        if isinstance(found, Alive):
+            self._put_back(claim, found.deadline_ms)
             return False
-        if status == "gone":
+        if isinstance(found, Gone):
             # Entries are written before their session, so a fresh one is looked at again.
             if claim.is_old and self._remove(session_id, None) is None:
                 self._prune(claim)
             return False
-        deadline, values, records = found
         if hooks:
-            told = self._told(session_id, deadline, values, records)
+            told = self._told(session_id, found)
             if told is None:
                 return False  # made anew while we read; its own deadline is put back by then
             for hook in hooks:
-                self._call_hook(hook, told)
-        at = self._remove(session_id, deadline)
+                self._hooks.call(hook, told)
+        at = self._remove(session_id, found.deadline_ms)
         if at is not None:
             self._put_back(claim, at)
             return False
-        self.remove_from_indexes(session_id, values[0])
+        self._index.remove(session_id, found.values[0])
         return True
 
-    def _told(
-        self, session_id: str, deadline: int, values: list[bytes], records: list[bytes]
-    ) -> ExpiredSession | None:
+    def _told(self, session_id: str, left: Leftovers) -> ExpiredSession | None:
         """Load the rest of the thread; return what hooks are told, or None if it is alive again."""
+        on, records = self._core.on(session_id), left.records
         while len(records) % PAGE == 0 and records:
-            status, *more = self._run("read_expired", session_id, None, len(records), PAGE)
-            if status != "ok" or more[0] != deadline:
+            more = read_expired(on, start=len(records), most=PAGE)
+            if not isinstance(more, Leftovers) or more.deadline_ms != left.deadline_ms:
                 return None
-            if not more[2]:
+            if not more.records:
                 break
-            records += more[2]
-        messages, _, unreadable = self._messages(records, 0, f"thread:{session_id}")
-        user, agent, created, count = values
+            records += more.records
+        decoded = self._records.decode(session_id, records)
+        user, agent, created, count = left.values
         return ExpiredSession(
             session_id=session_id,
-            user_id=user.decode("utf-8", "surrogatepass") or None,
-            agent_name=agent.decode("utf-8", "surrogatepass"),
+            user_id=to_text(user) or None,
+            agent_name=to_text(agent),
             message_count=int(count),
             created_at=int(created) / 1000,
-            expired_at=deadline / 1000,
-            messages=tuple(messages),
-            unreadable=tuple(unreadable),
+            expired_at=left.deadline_ms / 1000,
+            messages=decoded.messages,
+            unreadable=decoded.unreadable,
         )
-
-    def _call_hook(self, hook: ExpiryHook, expired: ExpiredSession) -> None:
-        try:
-            result = hook(expired)
-            if inspect.iscoroutine(result):
-                run_coroutine(result)
-        except Exception:
-            self.failed_expiry_hooks += 1
-            log.exception("a hook failed for the expired session %s", expired.session_id)
 
     def _remove(self, session_id: str, deadline: int | None) -> int | None:
         """Remove what is left of the session; return None, or the deadline of one that is new."""
-        note = {"session_id": session_id, "event": "session_expired"}
-        if deadline is not None:
-            note["expired_at"] = isoformat(deadline / 1000)
-        status, *found = self._run(
-            "expire_session",
-            session_id,
-            None,
-            "" if deadline is None else deadline,
-            self.keys.session_updates(),
-            json.dumps(note),
+        end = expire_session(
+            self._core.on(session_id),
+            expected=deadline,
+            channel=self._index.channel(),
+            note=session_note(session_id, "session_expired", expired_at_ms=deadline),
         )
-        return int(found[0]) if status == "alive" else None
+        return end.deadline_ms if isinstance(end, Alive) else None
 
     def _prune(self, claim: _Claim) -> None:
         """Take an entry out of both indexes that no session stands behind."""
-        sessions, deadlines = self.keys.sessions(claim.shard), self.keys.deadlines(claim.shard)
-        used = self._call("ZSCORE", sessions, claim.session_id)
-        self._prune_entry(deadlines, claim.session_id, claim.score)
+        sessions, deadlines = (
+            self._core.keys.sessions(claim.shard),
+            self._core.keys.deadlines(claim.shard),
+        )
+        used = self._core.call("ZSCORE", sessions, to_bytes(claim.session_id))
+        self._index.prune(deadlines, claim.session_id, claim.score)
         if used is not None:
-            self._prune_entry(sessions, claim.session_id, used)
+            self._index.prune(sessions, claim.session_id, used)
 
     def _put_back(self, claim: _Claim, deadline: int) -> None:
-        key = self.keys.deadlines(claim.shard)
-        self._call("ZADD", key, "XX", deadline, claim.session_id)
+        key = self._core.keys.deadlines(claim.shard)
+        self._core.call("ZADD", key, "XX", deadline, to_bytes(claim.session_id))
 
 
-def check_hook(hook: object) -> None:
-    """Raise InvalidInput unless it can be called."""
-    if not callable(hook):
-        raise InvalidInput(
-            f"{hook!r:.100} cannot be called",
-            hint="an expiry hook is a function of one ExpiredSession",
-        )
+def _is_claim(score: float) -> bool:
+    """Whether a score is the end of a claim: it ends in .5, as no deadline does."""
+    return not score.is_integer()
 
 
 def _first_score(reply: list[Any]) -> float:

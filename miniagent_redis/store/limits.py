@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
-from ..budget import RateLimit
 from ..errors import InvalidInput, RateLimited
-from ..keys import check_session_id
-from ..models import new_id
-from ..scripts import ReplyLost
-from .base import StoreBase, milliseconds
+from ..models import RateLimit, new_id
+from ..runtime.checks import several
+from ..runtime.durations import Duration
+from .checks import milliseconds
+from .core import StoreCore
+from .keys import check_session_id, check_user_id
+from .operations.counting import Counted, Counter, Limited, rate_limit, take_back
 
 _NO_LIMIT = 2**53 - 1
 
@@ -26,19 +27,23 @@ class LimitStatus:
     retry_after: float
 
 
-class Limits(StoreBase):
+class Limits:
     """Sliding-window rate limits."""
 
-    def rate_limit(self, key: str, max_requests: int = 10, window: float = 60) -> bool:
+    def __init__(self, core: StoreCore) -> None:
+        self._core = core
+
+    def rate_limit(self, key: str, max_requests: int = 10, window: Duration = 60) -> bool:
         """Count a request of ``key`` (a user id, say); return whether it is within the limit.
 
         At most ``max_requests`` pass in any ``window`` seconds, estimated by a sliding window
-        counter. A refused request is not counted. Atomic, one round trip.
+        counter. A refused request is not counted. One ``key`` may be limited for several windows,
+        each counts by itself. Atomic, one round trip.
         """
         return self.check_rate_limit(key, max_requests, window).allowed
 
     def check_rate_limit(
-        self, key: str, max_requests: int = 10, window: float = 60, *, cost: int = 1
+        self, key: str, max_requests: int = 10, window: Duration = 60, *, cost: int = 1
     ) -> LimitStatus:
         """Like ``rate_limit``, telling also what is left and when to try again.
 
@@ -50,11 +55,13 @@ class Limits(StoreBase):
                 f"a cost of {cost!r} can never pass a limit of {max_requests!r}",
                 cause="both are whole numbers, 1 <= cost <= max_requests",
             )
-        counter = (max_requests, milliseconds(window, "window"), cost, cost)
-        reply = self._count({self.keys.rate_limit(key): counter})
-        if reply[0] == "ok":
-            return LimitStatus(True, max(0, reply[1][0]), 0.0)
-        return LimitStatus(False, 0, reply[2] / 1000)
+        window_ms = milliseconds(window, "window")
+        counter = Counter(max_requests, window_ms, cost, cost)
+        counters = {self._core.keys.rate_limit(key, window_ms): counter}
+        counted = rate_limit(self._core, counters, request_id=_new_request())
+        if isinstance(counted, Limited):
+            return LimitStatus(False, 0, counted.wait_ms / 1000)
+        return LimitStatus(True, max(0, counted.left[0]), 0.0)
 
     def check_rate_limits(
         self, limits: Sequence[RateLimit], *, session_id: str, user_id: str | None = None
@@ -64,7 +71,7 @@ class Limits(StoreBase):
         Of several that are, the error tells the one that takes longest. A session without a user
         counts as a user of its own. Atomic, one round trip.
         """
-        Admission(self, limits, session_id, user_id).ask()
+        self.admission(limits, session_id, user_id).ask()
 
     def charge_tokens(
         self,
@@ -78,19 +85,28 @@ class Limits(StoreBase):
         if type(tokens) is not int or not 0 <= tokens < 2**53:
             raise InvalidInput(f"tokens must be a whole number from 0, not {tokens!r:.100}")
         counters = {
-            key: (_NO_LIMIT, limit.window_ms, 0, tokens)
+            key: Counter(_NO_LIMIT, limit.window_ms, 0, tokens)
             for key, limit, what, _ in self._keys_of(limits, session_id, user_id)
             if what == "tokens" and tokens
         }
         if counters:
-            self._count(counters)
+            rate_limit(self._core, counters, request_id=_new_request())
+
+    def admission(
+        self, limits: Sequence[RateLimit], session_id: str, user_id: str | None
+    ) -> Admission:
+        """Return a request that has to pass the limits."""
+        keys = self._keys_of(limits, session_id, user_id)
+        return Admission(self._core, keys, session_id, user_id)
 
     def _keys_of(
         self, limits: Sequence[RateLimit], session_id: str, user_id: str | None
     ) -> Iterator[tuple[str, RateLimit, str, int]]:
         """Yield the key of each counter, its limit, what it counts and how much of it may pass."""
         check_session_id(session_id)
-        for limit in limits:
+        if user_id is not None:
+            check_user_id(user_id)
+        for limit in several(limits, RateLimit, "limits"):
             per, name = limit.per, "" if limit.per == "namespace" else session_id
             if per == "user" and user_id is not None:
                 name = user_id
@@ -98,40 +114,29 @@ class Limits(StoreBase):
                 per = "session"
             for what, most in (("requests", limit.requests), ("tokens", limit.tokens)):
                 if most is not None:
-                    key = self.keys.rate_limit_of(per, name, what, limit.window_ms)
+                    key = self._core.keys.rate_limit_of(per, name, what, limit.window_ms)
                     yield key, limit, what, most
-
-    def _count(
-        self, counters: dict[str, tuple[int, int, int, int]], request_id: str = ""
-    ) -> list[Any]:
-        """Run the script; a repetition after a lost reply is not counted again."""
-        now = self.clock.server_now_ms()
-        numbers = [number for counter in counters.values() for number in counter]
-        args = ["" if now is None else now, request_id or _new_request(), *numbers]
-        return self._run_limits("rate_limit", list(counters), args)
-
-    def _run_limits(self, name: str, keys: list[str], args: list[str | int]) -> list[Any]:
-        try:
-            return self.scripts.run(name, keys, args)
-        except ReplyLost as exc:
-            raise self.connections.unavailable(str(exc)) from exc
 
 
 class Admission:
     """One request that has to pass limits: counted when it does, and taken back if it must be."""
 
     def __init__(
-        self, store: Limits, limits: Sequence[RateLimit], session_id: str, user_id: str | None
+        self,
+        core: StoreCore,
+        keys: Iterable[tuple[str, RateLimit, str, int]],
+        session_id: str,
+        user_id: str | None,
     ) -> None:
-        self._store = store
+        self._core = core
         self._whose = {"user": user_id or session_id, "session": session_id, "namespace": ""}
         self._id = ""
-        self._counters: dict[str, tuple[int, int, int, int]] = {}
+        self._counters: dict[str, Counter] = {}
         self._limit_of: dict[str, RateLimit] = {}
-        self._counted_at: int | None = None
-        for key, limit, what, most in store._keys_of(limits, session_id, user_id):
-            if key not in self._counters or most < self._counters[key][0]:
-                self._counters[key] = (most, limit.window_ms, 1, int(what == "requests"))
+        self._counted: Counted | None = None
+        for key, limit, what, most in keys:
+            if key not in self._counters or most < self._counters[key].limit:
+                self._counters[key] = Counter(most, limit.window_ms, 1, int(what == "requests"))
                 self._limit_of[key] = limit
 
     def ask(self) -> None:
@@ -139,19 +144,18 @@ class Admission:
         if not self._counters:
             return
         self._id = _new_request()
-        reply = self._store._count(self._counters, self._id)
-        if reply[0] == "limited":
-            limit = self._limit_of[list(self._counters)[reply[1] - 1]]
+        counted = rate_limit(self._core, self._counters, request_id=self._id)
+        if isinstance(counted, Limited):
+            limit = self._limit_of[list(self._counters)[counted.number - 1]]
             whose = f"{limit.per} {self._whose[limit.per]}".rstrip()
-            raise RateLimited(whose, reply[2] / 1000, limit)
-        self._counted_at = reply[2]
+            raise RateLimited(whose, counted.wait_ms / 1000, limit)
+        self._counted = counted
 
     def take_back(self) -> None:
         """Count the request no more, where it was one of the last 32. One round trip."""
-        windows = {key: window for key, (_, window, _, added) in self._counters.items() if added}
-        if self._counted_at is not None and windows:
-            args: list[str | int] = [self._id, self._counted_at, *windows.values()]
-            self._store._run_limits("take_back", list(windows), args)
+        windows = {key: one.window_ms for key, one in self._counters.items() if one.added}
+        if self._counted is not None and windows:
+            take_back(self._core, windows, request_id=self._id, counted_at=self._counted.now_ms)
 
 
 def _new_request() -> str:

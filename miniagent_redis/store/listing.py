@@ -9,10 +9,11 @@ from itertools import chain
 from typing import Any
 
 from ..errors import InvalidInput, MiniAgentError, StoreMisconfigured, StoreUnavailable
-from ..keys import SHARDS, check_session_id, check_user_id
 from ..models import Page, isoformat
-from .base import check_position, log
+from ..runtime.checks import whole_number
+from .core import StoreCore, log
 from .index import FRESH_MS, Index
+from .keys import NEVER_MS, SHARDS, check_session_id, check_user_id, read_member, to_text
 
 _MOST_TIED = 1000
 """A cursor comes from outside and must not make one reply large."""
@@ -23,8 +24,12 @@ _USABLE = (b"hash", "hash", b"none", "none")
 _Entry = tuple[float, str]
 
 
-class Listing(Index):
+class Listing:
     """Which sessions there are."""
+
+    def __init__(self, core: StoreCore, index: Index) -> None:
+        self._core = core
+        self._index = index
 
     def list_sessions(
         self, user_id: str | None = None, limit: int = 50, cursor: str | None = None
@@ -32,21 +37,22 @@ class Listing(Index):
         """List sessions that are alive, the most recently used first.
 
         ``user_id`` restricts the list to that user's. Each entry has ``session_id user_id
-        agent_name created_at last_activity expires_at`` (ISO 8601, UTC) ``message_count turns
-        open_turn``. The page's ``cursor`` is for the next page, None at the end. Takes two round
-        trips when all entries are alive, whatever the number of sessions; never scans the keyspace.
+        agent_name created_at last_activity expires_at`` (ISO 8601, UTC; None: never)
+        ``message_count turns open_turn``. The page's ``cursor`` is for the next page, None at the
+        end. Takes two round trips when all entries are alive, whatever the number of sessions;
+        never scans the keyspace.
         """
-        if check_position(limit, "limit", 1) > 1000:
+        if whole_number(limit, "limit", 1) > 1000:
             raise InvalidInput(f"limit must be from 1 to 1000, not {limit!r}")
         owner = None if user_id is None else check_user_id(user_id)
         if user_id is None:
-            indexes = [self.keys.sessions(shard) for shard in range(SHARDS)]
+            indexes = [self._core.keys.sessions(shard) for shard in range(SHARDS)]
         else:
-            indexes = [self.keys.user_sessions(user_id)]
+            indexes = [self._core.keys.user_sessions(user_id)]
         try:
-            self._write_marks()
+            self._index.write()
         except StoreUnavailable:
-            if not self.connections.availability.refuses_writes:
+            if not self._core.connections.availability.refuses_writes:
                 raise
         at = _decode_cursor(cursor)
         page: Page[dict[str, Any]] = Page()
@@ -70,7 +76,7 @@ class Listing(Index):
         # Of those tied with the last one seen, an index may hold all `tied` again.
         most = limit + tied
         while True:
-            replies = self._call_many(
+            replies = self._core.call_many(
                 [
                     ("ZRANGE", key, ceiling, "-inf", "BYSCORE", "REV",
                      "LIMIT", 0, most, "WITHSCORES")
@@ -92,19 +98,21 @@ class Listing(Index):
     def _alive(self, entries: list[_Entry], owner: bytes | None) -> list[dict[str, Any]]:
         commands: list[tuple[Any, ...]] = []
         for _, session_id in entries:
-            commands.append(("EXISTS", self.keys.session(session_id)))
-            commands.append(("HMGET", self.keys.metadata(session_id), *_FIELDS))
+            commands.append(("EXISTS", self._core.keys.session(session_id)))
+            commands.append(("HMGET", self._core.keys.metadata(session_id), *_FIELDS))
         try:
-            replies = self._call_many(commands)
+            replies = self._core.call_many(commands)
         except StoreMisconfigured:
-            kinds = self._call_many([("TYPE", self.keys.metadata(entry[1])) for entry in entries])
+            kinds = self._core.call_many(
+                [("TYPE", self._core.keys.metadata(entry[1])) for entry in entries]
+            )
             sound = [e for e, kind in zip(entries, kinds, strict=True) if kind in _USABLE]
             if len(sound) == len(entries):
                 raise
             log.warning("%d sessions are not listed: something else is in the place of their "
                         "metadata", len(entries) - len(sound))  # fmt: skip
             return self._alive(sound, owner)
-        now = self.clock.server_now_ms() or 0
+        now = self._core.clock.server_now_ms() or 0
         listed: list[dict[str, Any]] = []
         for entry, exists, values in zip(entries, replies[::2], replies[1::2], strict=True):
             session_id = entry[1]
@@ -118,13 +126,15 @@ class Listing(Index):
             listed.append(
                 {
                     "session_id": session_id,
-                    "user_id": user.decode("utf-8", "surrogatepass") or None,
-                    "agent_name": agent.decode("utf-8", "surrogatepass"),
+                    "user_id": to_text(user) or None,
+                    "agent_name": to_text(agent),
                     "message_count": int(count),
                     "turns": int(turns),
                     "created_at": isoformat(int(created) / 1000),
                     "last_activity": isoformat(int(used) / 1000),
-                    "expires_at": isoformat(int(deadline) / 1000),
+                    "expires_at": None
+                    if int(deadline) >= NEVER_MS
+                    else isoformat(int(deadline) / 1000),
                     "open_turn": turn.decode() if turn else None,
                 }
             )
@@ -132,14 +142,13 @@ class Listing(Index):
 
     def _prune_if_old(self, entry: _Entry, owner: bytes | None) -> None:
         score, session_id = entry
-        if score > self.clock.time() * 1000 - FRESH_MS:
-            return
         if owner is None:
-            key = self.keys.sessions(self.keys.shard(session_id))
+            key = self._core.keys.sessions(self._core.keys.shard(session_id))
         else:
-            key = self.keys.user_sessions(owner.decode("utf-8", "surrogatepass"))
+            key = self._core.keys.user_sessions(to_text(owner))
         try:
-            self._prune_entry(key, session_id, repr(score))
+            if score <= self._core.now_ms(self._core.call("TIME")) - FRESH_MS:
+                self._index.prune(key, session_id, repr(score))
         except MiniAgentError as exc:
             log.warning("the index %s could not be pruned: %s", key, exc)
 
@@ -147,8 +156,8 @@ class Listing(Index):
 def _pairs(reply: list[Any]) -> list[_Entry]:
     """Read WITHSCORES, which is a flat list in RESP2 and a list of pairs in RESP3."""
     if reply and isinstance(reply[0], list):
-        return [(float(score), member.decode()) for member, score in reply]
-    return [(float(s), m.decode()) for m, s in zip(reply[::2], reply[1::2], strict=True)]
+        return [(float(score), read_member(member)) for member, score in reply]
+    return [(float(s), read_member(m)) for m, s in zip(reply[::2], reply[1::2], strict=True)]
 
 
 def _after(entries: list[_Entry], at: tuple[float, str, int] | None) -> tuple[float, str, int]:
@@ -170,8 +179,9 @@ def _decode_cursor(cursor: str | None) -> tuple[float, str, int] | None:
         score, last, tied = json.loads(base64.urlsafe_b64decode(cursor))
         if not math.isfinite(score):
             raise ValueError("not a time")
-        return float(score), check_session_id(last), min(check_position(tied, "tied"), _MOST_TIED)
-    except (ValueError, TypeError) as exc:
+        return float(score), check_session_id(last), min(whole_number(tied, "tied"), _MOST_TIED)
+    except (ValueError, TypeError, OverflowError, RecursionError) as exc:
         raise InvalidInput(
-            "the cursor is not one that list_sessions gave", cause=str(exc)[:100]
+            "the cursor is not one that list_sessions gave",
+            hint="pass the cursor of the page before as it is, or None for the first page",
         ) from exc

@@ -3,73 +3,124 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import redis
 from attrs import astuple
 
 from ..config import RedisConfig
-from ..errors import MiniAgentError, StoreUnavailable
-from ..forking import anew_in_child
-from ..health import Health
-from ..locks import NamedLock
-from ..scripts import ReplyLost
-from .base import log
+from ..connection.availability import Health
+from ..connection.faults import ReplyLost
+from ..errors import MiniAgentError
+from ..records.format import RecordFormat, choose_format
+from ..records.frame import decode, encode
+from ..records.json import check_json
+from ..runtime.checks import of_kind
+from ..runtime.clock import Clock, check_clock
+from ..runtime.delegating import delegates
+from ..telemetry import Instrumentation, Telemetry
+from .cache import Cache, CacheStats
 from .channels import Channels
+from .checks import check_object
+from .core import StoreCore
+from .events import Events
 from .expiry import Expiry
-from .flight import SingleFlight
 from .limits import Limits
 from .listing import Listing
+from .locks import Locks
+from .parts import Parts
 from .sessions import Sessions
+from .single_flight import SingleFlight
+from .stats import StoreStats, stats_of
+from .threads import Threads
+from .transfer import Transfer
+from .turn_begin import TurnBegin
 from .turns import Turns
 from .usage import UsageCounts
 from .watching import Watching
 
+N = TypeVar("N")
 
-class RedisSessionManager(
-    Sessions, Listing, Turns, Expiry, Watching, SingleFlight, Limits, UsageCounts, Channels
-):
+
+def _part(kind: type[N]) -> Callable[[RedisSessionManager], N]:
+    return lambda store: store.parts.part(kind)
+
+
+class RedisSessionManager:
     """Sessions, threads, turns, cache, limits, locks and channels in one Redis.
 
     Connects by itself at the first use, or in ``connect``. Safe for threads; a forked child gets
     connections of its own. Booleans mean "was it there"; faults raise.
+
+    Records are JSON, unless a ``format`` is handed in (any RecordFormat of
+    ``miniagent_redis.records.format``) or a subclass overrides ``serialize`` and ``deserialize``.
+    A subclass may use every name that is not public here. ``instrumentation`` is told of each
+    exchange with Redis: see ``miniagent_redis.telemetry``. ``parts`` are those of a store that is
+    there, as ``tenant`` takes them.
     """
+
+    def __init__(
+        self,
+        config: RedisConfig | None = None,
+        *,
+        clock: Clock | None = None,
+        format: RecordFormat | None = None,
+        instrumentation: Instrumentation | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        if parts is None:
+            format = choose_format(self, RedisSessionManager, format)
+            config = RedisConfig.given(config)
+            telemetry = Telemetry.of(instrumentation)
+            parts = Parts(StoreCore.of(config, format, check_clock(clock), telemetry))
+        self.__parts = of_kind(parts, Parts, "parts")
+
+    @property
+    def parts(self) -> Parts:
+        """The nouns behind the methods, and the core they stand on: for whoever builds on them."""
+        return self.__parts
+
+    @property
+    def config(self) -> RedisConfig:
+        """The settings."""
+        return self.__parts.core.config
+
+    @property
+    def clock(self) -> Clock:
+        """What it takes the time from."""
+        return self.__parts.core.clock
+
+    # --- life -------------------------------------------------------------------------------
 
     def connect(self) -> None:
         """Connect now; answers within about a second.
 
         Raises StoreUnavailable or StoreMisconfigured, with what to do.
         """
-        self.connections.open()
+        self.__parts.core.connections.open()
 
     def disconnect(self) -> None:
-        """Give locks back, write what is noted, close all connections. Twice is fine."""
-        if self.connections.is_open:
-            self.unsubscribe()
-            with suppress(StoreUnavailable):  # it is logged, and the rest would meet it too
-                self._give_locks_back()
-                self._write_marks()
-                self._write_usage()
-        self._held.clear()
-        self.connections.close()
+        """Give locks back, write what is noted, close all connections. Twice is fine.
 
-    def _give_locks_back(self) -> None:
-        for lock in list(self._held.values()):
-            try:
-                lock.release()
-            except MiniAgentError as exc:
-                log.warning("a lock could not be given back; its ttl will end: %s", exc)
-                if isinstance(exc, StoreUnavailable):
-                    raise
+        A tenant leaves the connections to the others: the store that it came from closes them.
+        """
+        parts = self.__parts
+        is_root = parts.root is parts
+        if parts.core.connections.is_open:
+            for each in parts.family() if is_root else [parts]:
+                each.finish()
+        if is_root:
+            parts.core.connections.close()
 
-    def __init__(self, config: RedisConfig | None = None, **options: Any) -> None:
-        super().__init__(config, **options)
-        self._hold_nothing()
-        anew_in_child(self._hold_nothing)
+    def tenant(self, namespace: str) -> RedisSessionManager:
+        """Return the same store for another namespace, on the same connections and threads.
 
-    def _hold_nothing(self) -> None:
-        self._held: dict[str, NamedLock] = {}  # those of acquire_lock
+        Every key and channel of it begins with the namespace; nothing is shared with others. It
+        costs no connection, and an agent's background thread looks after all tenants of its store.
+        Raises InvalidInput for what is no namespace.
+        """
+        return RedisSessionManager(parts=self.__parts.tenant(namespace))
 
     def __enter__(self) -> RedisSessionManager:
         self.connect()
@@ -81,12 +132,12 @@ class RedisSessionManager(
     @property
     def client(self) -> redis.Redis:
         """The redis-py client, for commands and pipelines of your own. It never retries."""
-        return self.connections.client
+        return self.__parts.core.connections.client
 
     def health_check(self) -> bool:
         """Whether Redis answers now. Never raises; takes about a second at the most."""
         try:
-            self.connections.probe()
+            self.__parts.core.connections.probe()
         except (MiniAgentError, ReplyLost):
             return False
         return True
@@ -98,44 +149,134 @@ class RedisSessionManager(
         that could not reach Redis until one does.
         """
         began = time.monotonic()
-        answers = self.health_check()
+        answers = RedisSessionManager.health_check(self)
         latency = time.monotonic() - began
-        return self.connections.availability.current(latency if answers else None)
+        return self.__parts.core.connections.availability.current(latency if answers else None)
 
-    # --- named locks ------------------------------------------------------------------------
+    @property
+    def unreadable_records(self) -> int:
+        """How many unreadable records this process has met."""
+        return self.__parts.core.tally.unreadable_records
 
-    def lock(self, resource: str, *, ttl: int = 30, timeout: float = 10.0) -> NamedLock:
-        """Return a lock on any name, to be used in ``with``: waits up to ``timeout`` seconds.
+    @property
+    def failed_expiry_hooks(self) -> int:
+        """How many calls of a hook have raised in this process."""
+        return self.__parts.core.tally.failed_expiry_hooks
 
-        It frees itself after ``ttl`` whole seconds, which start anew for as long as it is held
-        and an agent's background thread runs here. Entering raises LockTimeout.
-        """
-        return NamedLock(self.connections, self.keys.lock(resource), ttl, timeout, self._taken)
+    @property
+    def cache_stats(self) -> CacheStats:
+        """Hits, misses and seconds saved since this manager was made, in this process."""
+        return self.__parts.cache.stats
 
-    def acquire_lock(self, resource: str, *, ttl: int = 30, timeout: float = 0.0) -> bool:
-        """Take a lock for this manager until ``release_lock``; return whether it was free."""
-        lock = self.lock(resource, ttl=ttl, timeout=timeout)
-        if not lock.acquire():
-            return False
-        self._held[resource] = lock
-        return True
+    def stats(self) -> StoreStats:
+        """Return what the store is doing and did in this process. Asks Redis nothing."""
+        return stats_of(self.__parts)
 
-    def release_lock(self, resource: str) -> bool:
-        """Give back a lock taken with ``acquire_lock``; return whether it was still ours."""
-        lock = self._held.pop(resource, None)
-        return lock is not None and lock.release()
+    # --- records ----------------------------------------------------------------------------
 
-    def renew_locks(self) -> None:
-        """Renew the locks held here that have used up a third of their ttl.
+    def serialize(self, data: Any) -> bytes:
+        """Turn the data of a record (a dict) into the bytes to store."""
+        check_json(check_object(data, "data"), "data")
+        return encode(data)
 
-        The background thread calls it every second. Raises nothing: what cannot be renewed is
-        logged, and the lock tells by ``is_lost``.
-        """
-        self._taken.renew()
+    def deserialize(self, data: bytes) -> Any:
+        """Turn stored bytes back into data; raise any ValueError if they are not readable."""
+        return decode(data)
 
-    def is_locked(self, resource: str) -> bool:
-        """Whether anybody holds the lock now."""
-        return self.lock(resource).is_held()
+    # --- the nouns --------------------------------------------------------------------------
+
+    @delegates(Sessions.create_session, _part(Sessions))
+    def create_session(self) -> None: ...
+    @delegates(Sessions.get_session, _part(Sessions))
+    def get_session(self) -> None: ...
+    @delegates(Sessions.session_state, _part(Sessions))
+    def session_state(self) -> None: ...
+    @delegates(Sessions.update_session, _part(Sessions))
+    def update_session(self) -> None: ...
+    @delegates(Sessions.patch_session, _part(Sessions))
+    def patch_session(self) -> None: ...
+    @delegates(Sessions.delete_session, _part(Sessions))
+    def delete_session(self) -> None: ...
+    @delegates(Sessions.touch_session, _part(Sessions))
+    def touch_session(self) -> None: ...
+    @delegates(Sessions.extend_session_ttl, _part(Sessions))
+    def extend_session_ttl(self) -> None: ...
+    @delegates(Listing.list_sessions, _part(Listing))
+    def list_sessions(self) -> None: ...
+    @delegates(Expiry.sweep, _part(Expiry))
+    def sweep(self) -> None: ...
+    @delegates(Threads.load_thread, _part(Threads))
+    def load_thread(self) -> None: ...
+    @delegates(Threads.load_tail, _part(Threads))
+    def load_tail(self) -> None: ...
+    @delegates(Threads.append_to_thread, _part(Threads))
+    def append_to_thread(self) -> None: ...
+    @delegates(Threads.clear_thread, _part(Threads))
+    def clear_thread(self) -> None: ...
+    @delegates(Transfer.export_thread, _part(Transfer))
+    def export_thread(self) -> None: ...
+    @delegates(Transfer.import_thread, _part(Transfer))
+    def import_thread(self) -> None: ...
+    @delegates(Transfer.copy_thread, _part(Transfer))
+    def copy_thread(self) -> None: ...
+    @delegates(Transfer.truncate_thread, _part(Transfer))
+    def truncate_thread(self) -> None: ...
+    @delegates(TurnBegin.begin_turn, _part(TurnBegin))
+    def begin_turn(self) -> None: ...
+    @delegates(TurnBegin.resume_turn, _part(TurnBegin))
+    def resume_turn(self) -> None: ...
+    @delegates(Turns.stage_step, _part(Turns))
+    def stage_step(self) -> None: ...
+    @delegates(Turns.renew_lease, _part(Turns))
+    def renew_lease(self) -> None: ...
+    @delegates(Turns.tell_text, _part(Turns))
+    def tell_text(self) -> None: ...
+    @delegates(Turns.cancel_turn, _part(Turns))
+    def cancel_turn(self) -> None: ...
+    @delegates(Turns.commit_turn, _part(Turns))
+    def commit_turn(self) -> None: ...
+    @delegates(Turns.replay_turn, _part(Turns))
+    def replay_turn(self) -> None: ...
+    @delegates(Turns.abort_turn, _part(Turns))
+    def abort_turn(self) -> None: ...
+    @delegates(Turns.resolve_turn, _part(Turns))
+    def resolve_turn(self) -> None: ...
+    @delegates(Events.read_events, _part(Events))
+    def read_events(self) -> None: ...
+    @delegates(Watching.watch, _part(Watching))
+    def watch(self) -> None: ...
+    @delegates(Cache.cache_get, _part(Cache))
+    def cache_get(self) -> None: ...
+    @delegates(Cache.cache_set, _part(Cache))
+    def cache_set(self) -> None: ...
+    @delegates(Cache.cache_delete, _part(Cache))
+    def cache_delete(self) -> None: ...
+    @delegates(SingleFlight.cache_get_or_set, _part(SingleFlight))
+    def cache_get_or_set(self) -> None: ...
+    @delegates(Limits.rate_limit, _part(Limits))
+    def rate_limit(self) -> None: ...
+    @delegates(Limits.check_rate_limit, _part(Limits))
+    def check_rate_limit(self) -> None: ...
+    @delegates(Limits.check_rate_limits, _part(Limits))
+    def check_rate_limits(self) -> None: ...
+    @delegates(UsageCounts.usage, _part(UsageCounts))
+    def usage(self) -> None: ...
+    @delegates(Locks.lock, _part(Locks))
+    def lock(self) -> None: ...
+    @delegates(Locks.acquire_lock, _part(Locks))
+    def acquire_lock(self) -> None: ...
+    @delegates(Locks.release_lock, _part(Locks))
+    def release_lock(self) -> None: ...
+    @delegates(Locks.is_locked, _part(Locks))
+    def is_locked(self) -> None: ...
+    @delegates(Channels.publish, _part(Channels))
+    def publish(self) -> None: ...
+    @delegates(Channels.subscribe, _part(Channels))
+    def subscribe(self) -> None: ...
+    @delegates(Channels.unsubscribe, _part(Channels))
+    def unsubscribe(self) -> None: ...
+    @delegates(Channels.get_messages, _part(Channels))
+    def get_messages(self) -> None: ...
 
 
 _shared: dict[tuple[Any, ...], RedisSessionManager] = {}
@@ -146,7 +287,8 @@ def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionManager:
 
     The same one for the same settings. Raises StoreUnavailable or StoreMisconfigured.
     """
-    config = config or RedisConfig.from_env()
-    manager = _shared.setdefault(astuple(config), RedisSessionManager(config))
+    config = RedisConfig.given(config)
+    settings = astuple(config)
+    manager = _shared.get(settings) or _shared.setdefault(settings, RedisSessionManager(config))
     manager.connect()
     return manager

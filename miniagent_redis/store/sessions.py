@@ -2,85 +2,119 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from ..codec import Json, Unreadable, upcast
-from ..errors import InvalidInput, RecordUnreadable, SessionExists, SessionNotFound, SessionTooLarge
-from ..keys import check_session_id, check_user_id
+from ..errors import (
+    InvalidInput,
+    RecordUnreadable,
+    SessionChanged,
+    SessionExists,
+    SessionNotFound,
+    SessionTooLarge,
+)
 from ..models import SessionState, new_id
-from .base import check_data, milliseconds
+from ..records.frame import Unreadable
+from ..records.json import Json
+from ..runtime.checks import whole_number
+from ..runtime.durations import Duration
+from .checks import check_object, lifetime, milliseconds
+from .core import StoreCore
 from .index import FRESH_MS, Index
+from .keys import NEVER_MS, check_session_id, check_user_id, full_id, to_bytes
+from .notes import session_note
+from .operations.session import (
+    Exists,
+    OtherVersion,
+    create_session,
+    delete_session,
+    get_session,
+    touch_session,
+    update_session,
+)
 
 _FIELDS = (
     "created_at", "last_activity", "deadline", "message_count", "bytes", "turns",
-    "input_tokens", "output_tokens", "tool_calls", "version", "turn",
+    "input_tokens", "output_tokens", "tool_calls", "version", "epoch", "turn",
 )  # fmt: skip
 
+_ASKEW_MS = 100
+"""By how much our clock may differ from the server's: no more than a call may take."""
+_VERSION = _FIELDS.index("version")
+_TRIES = 100
+"""How often a patch is applied anew because somebody else was faster."""
 
-class Sessions(Index):
+
+class Sessions:
     """Creating, reading, changing and ending sessions."""
+
+    def __init__(self, core: StoreCore, index: Index) -> None:
+        self._core = core
+        self._index = index
 
     def create_session(
         self,
         session_id: str,
         data: Json | None = None,
-        ttl: float | None = None,
+        ttl: Duration | None = None,
         *,
         user_id: str | None = None,
         agent_name: str = "",
     ) -> bool:
         """Create a session with custom JSON ``data`` that lives ``ttl`` seconds after each use.
 
-        ``ttl`` defaults to the configured ``session_ttl``. Returns True. Raises SessionExists
-        (the one that is there stays as it is), InvalidInput, SessionTooLarge or TurnUncertain.
+        ``ttl`` defaults to the configured ``session_ttl``; with "never" the session does not
+        expire, except by ``session_max_age``. Returns True. Raises SessionExists (the one that is
+        there stays as it is), InvalidInput, SessionTooLarge or TurnUncertain.
         """
         check_session_id(session_id)
-        ttl_ms = milliseconds(self.config.session_ttl if ttl is None else ttl, "ttl")
-        max_age = self.config.session_max_age
+        ttl_ms = lifetime(self._core.config.session_ttl if ttl is None else ttl, "ttl")
+        max_age = self._core.config.session_max_age
         max_age_ms = 0 if max_age is None else milliseconds(max_age, "session_max_age")
         if user_id is not None:
             check_user_id(user_id)
         if not isinstance(agent_name, str):
             raise InvalidInput(f"agent_name must be text, not {type(agent_name).__name__}")
-        now = self.clock.time()
+        now = self._core.clock.time()
         record = self._document_record(
             session_id,
             {
-                "v": 1,
                 "session_id": session_id,
                 "user_id": user_id,
                 "agent_name": agent_name,
                 "created_at": now,
-                "data": check_data({} if data is None else data, "data"),
+                "data": check_object({} if data is None else data, "data"),
             },
         )
         operation = new_id()
         now_ms = round(now * 1000)
         end = now_ms + (min(ttl_ms, max_age_ms) if max_age_ms else ttl_ms)
-        is_new = self.add_to_indexes(session_id, user_id, now_ms, end)
-        reply = self._run(
-            "create_session",
-            session_id,
-            user_id,
-            operation,
-            record,
-            ttl_ms,
-            max_age_ms,
-            agent_name.encode("utf-8", "surrogatepass"),
+        began = self._core.clock.monotonic()
+        is_new, server_ms = self._index.enter(session_id, user_id, now_ms, end)
+        on = self._core.on(session_id, user_id, operation=operation)
+        created = create_session(
+            on,
             operation=operation,
+            document=record,
+            ttl_ms=ttl_ms,
+            max_age_ms=max_age_ms,
+            agent_name=to_bytes(agent_name),
+            full_id=full_id(session_id),
+            channel=self._index.channel(),
+            note=session_note(session_id, "session_created", last_activity_ms=server_ms),
         )
-        if reply[0] == "exists":
+        if isinstance(created, Exists):
             raise SessionExists(session_id)
-        if not is_new or self.clock.time() - now > FRESH_MS / 2000:
-            # What entered it may have been, or be, taken out with the earlier one of that id.
-            owner = b"" if user_id is None else check_user_id(user_id)
-            self._put_in_indexes(session_id, owner, now_ms, reply[2])
+        took = self._core.clock.monotonic() - began
+        if not is_new or took > FRESH_MS / 2000 or abs(server_ms - now_ms) > _ASKEW_MS:
+            # What entered it may have been, or be, taken out with the earlier one of that id, or
+            # it was entered by the time of a clock that is not the server's.
+            self._index.put(session_id, on.user, server_ms, created.deadline_ms)
         return True
 
     def _document_record(self, session_id: str, document: Json) -> bytes:
-        record = self._record(document)
-        if len(record) > self.config.max_session_size:
-            raise SessionTooLarge(session_id, len(record), self.config.max_session_size)
+        record = self._core.format.encode(document, self._core.where("session", session_id))
+        if len(record) > (most := self._core.config.max_session_size):
+            raise SessionTooLarge(session_id, len(record), most)
         return record
 
     def get_session(self, session_id: str, *, user_id: str | None = None) -> Json | None:
@@ -95,8 +129,12 @@ class Sessions(Index):
         document, values = self._read(session_id, user_id)
         created, used, deadline, *numbers, turn = values
         if None in values[:-1]:
-            raise RecordUnreadable(self.keys.metadata(session_id), "one of its fields is lost")
-        messages, size, turns, input_tokens, output_tokens, tool_calls, version = map(int, numbers)
+            raise RecordUnreadable(
+                self._core.keys.metadata(session_id), "one of its fields is lost"
+            )
+        messages, size, turns, input_tokens, output_tokens, tool_calls, version, epoch = map(
+            int, numbers
+        )
         return SessionState(
             session_id=session_id,
             user_id=document["user_id"],
@@ -104,7 +142,7 @@ class Sessions(Index):
             data=document["data"],
             created_at=int(created) / 1000,
             last_activity=int(used) / 1000,
-            expires_at=int(deadline) / 1000,
+            expires_at=None if int(deadline) >= NEVER_MS else int(deadline) / 1000,
             message_count=messages,
             bytes=size,
             turns=turns,
@@ -112,67 +150,146 @@ class Sessions(Index):
             output_tokens=output_tokens,
             tool_calls=tool_calls,
             version=version,
+            epoch=epoch,
             open_turn=turn.decode() if turn else None,
         )
 
     def _read(self, session_id: str, user_id: str | None) -> tuple[Json, list[Any]]:
         """Return the document and the values of _FIELDS."""
-        _, raw, values = self._run("get_session", session_id, user_id, *_FIELDS)
+        raw, values = get_session(self._core.on(session_id, user_id), fields=_FIELDS)
         try:
-            data = self._data(raw)
-            if isinstance(data, Unreadable):
-                raise data
-            document = upcast(data, f"session {session_id!r}")
+            document = self._core.format.decode(raw, self._core.where("session", session_id))
             if missing := {"user_id", "agent_name", "data"} - document.keys():
                 raise Unreadable(f"it lacks {', '.join(sorted(missing))}")
         except Unreadable as exc:
-            self.unreadable_records += 1
-            raise RecordUnreadable(self.keys.session(session_id), str(exc), raw) from exc
+            self._core.tally.unreadable_records += 1
+            raise RecordUnreadable(self._core.keys.session(session_id), str(exc), raw) from exc
         return document, values
 
-    def update_session(self, session_id: str, data: Json, *, user_id: str | None = None) -> bool:
+    def update_session(
+        self,
+        session_id: str,
+        data: Json,
+        *,
+        expected_version: int | None = None,
+        user_id: str | None = None,
+    ) -> bool:
         """Replace the session's custom data and renew its time; return whether it was there.
 
-        Atomic, the last writer wins: hold ``lock(session_id)`` around read-change-write.
+        Atomic. The last writer wins, unless there is an ``expected_version``: that of
+        ``session_state``, which changes with each turn and every other write. If the session has
+        another one by then, SessionChanged is raised and nothing written. Raises InvalidInput,
+        SessionTooLarge, TurnUncertain or StoreUnavailable, too.
         """
-        check_data(data, "data")
+        if expected_version is not None:
+            whole_number(expected_version, "expected_version")
+        self._check_data(session_id, data, "data")
         try:
-            document, _ = self._read(session_id, user_id)
-            document.pop("crc", None)
-            record = self._document_record(session_id, {**document, "data": data})
-            operation = new_id()
-            reply = self._run(
-                "update_session", session_id, user_id, operation, record, operation=operation
+            document, values = self._read(session_id, user_id)
+            self._replace_data(session_id, user_id, document, data, values, expected_version)
+        except SessionNotFound:
+            return False
+        return True
+
+    def patch_session(self, session_id: str, patch: Json, *, user_id: str | None = None) -> bool:
+        """Change some of the session's custom data, renew its time; return whether it was there.
+
+        ``patch`` is a JSON Merge Patch (RFC 7396): what is in it takes the place of what was there,
+        None removes, dicts are merged, and all else stays. Atomic: it is applied to the data as it
+        is, and nothing that others write meanwhile is lost. Errors as of ``update_session``.
+        """
+        self._check_data(session_id, patch, "a patch")
+        tries = _TRIES
+        while True:
+            tries -= 1
+            try:
+                document, values = self._read(session_id, user_id)
+                data, version = _merged(document["data"], patch), int(values[_VERSION])
+                self._replace_data(session_id, user_id, document, data, values, version)
+            except SessionNotFound:
+                return False
+            except SessionChanged:  # somebody else was faster
+                if not tries:
+                    raise
+            else:
+                return True
+
+    def _check_data(self, session_id: str, data: object, what: str) -> None:
+        """Refuse what cannot be stored before anything is sent."""
+        check_session_id(session_id)
+        self._document_record(session_id, {"data": check_object(data, what)})
+
+    def _replace_data(
+        self,
+        session_id: str,
+        user_id: str | None,
+        document: Json,
+        data: Json,
+        values: list[Any],
+        expected: int | None,
+    ) -> None:
+        """Store the document that was read with other data; ``values`` were read with it."""
+        record = self._document_record(session_id, {**document, "data": data})
+        operation = new_id()
+        on = self._core.on(session_id, user_id, operation=operation)
+        # Not of one that was made meanwhile: it may be somebody else's.
+        created_at = values[0] or b""
+        renewed = update_session(
+            on, operation=operation, document=record, created_at=created_at, expected=expected
+        )
+        if isinstance(renewed, OtherVersion):
+            raise SessionChanged(session_id, expected or 0, renewed.version)
+        self._index.mark(session_id, renewed)
+
+    def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """Remove the session and all that belongs to it; return whether it was there.
+
+        One that others make with the same id, while a reply is lost and this call repeated,
+        stays. Raises OutcomeUnknown (no reply came, it may have ended) or StoreUnavailable.
+        """
+        try:
+            user = delete_session(
+                self._core.on(session_id, user_id),
+                operation=new_id(),
+                channel=self._index.channel(),
+                note=session_note(session_id, "session_ended"),
             )
         except SessionNotFound:
             return False
-        self.mark_active(session_id, reply[2], reply[3])
-        return True
-
-    def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Remove the session and all that belongs to it; return whether it was there."""
-        try:
-            reply = self._run("delete_session", session_id, user_id)
-        except SessionNotFound:
-            return False
-        self.remove_from_indexes(session_id, reply[1])
+        self._index.remove(session_id, user)
         return True
 
     def touch_session(self, session_id: str, *, user_id: str | None = None) -> None:
         """Renew the session's time, as a resume does. Raises SessionNotFound."""
-        self._touch(session_id, user_id, "")
+        self._touch(session_id, user_id, None)
 
     def extend_session_ttl(
-        self, session_id: str, ttl: float, *, user_id: str | None = None
+        self, session_id: str, ttl: Duration | None, *, user_id: str | None = None
     ) -> bool:
-        """Let the session live ``ttl`` seconds after each use from now on; whether it was there."""
+        """Let the session live ``ttl`` seconds after each use from now on; whether it was there.
+
+        With None, or "never", it does not expire, except by its ``session_max_age``.
+        """
         try:
-            self._touch(session_id, user_id, milliseconds(ttl, "ttl"))
+            self._touch(session_id, user_id, lifetime(ttl, "ttl"))
         except SessionNotFound:
             return False
-        self.flush_marks()  # it may end sooner now, and the sweep has to know
+        self._index.flush()  # it may end sooner now, and the sweep has to know
         return True
 
-    def _touch(self, session_id: str, user_id: str | None, ttl_ms: int | str) -> None:
-        reply = self._run("touch_session", session_id, user_id, ttl_ms)
-        self.mark_active(session_id, reply[2], reply[3])
+    def _touch(self, session_id: str, user_id: str | None, ttl_ms: int | None) -> None:
+        renewed = touch_session(self._core.on(session_id, user_id), ttl_ms=ttl_ms)
+        self._index.mark(session_id, renewed)
+
+
+def _merged(target: object, patch: Any) -> Any:
+    """Return what a JSON Merge Patch makes of a value: https://www.rfc-editor.org/rfc/rfc7396."""
+    if not isinstance(patch, dict):
+        return patch
+    merged: Json = dict(target) if isinstance(target, dict) else {}
+    for name, value in cast(Json, patch).items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value)
+    return merged

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain, dropwhile, takewhile
 from typing import cast
 
 from attrs import evolve
 
-from ..errors import InvalidInput
-from ..keys import check_session_id
-from ..models import Message, ThreadSlice, new_id
-from .base import check_position
-from .checks import check_message
+from ..errors import InvalidInput, TurnUncertain
+from ..models import Message, ThreadSlice, Version, new_id
+from ..records.mark import mark_of
+from ..runtime.checks import maybe_number, whole_number
+from .checks import check_mark, check_message, is_closed
+from .core import FORGOTTEN, StoreCore
 from .index import Index
+from .keys import id_or_new
+from .message_records import MessageRecords
+from .operations.replies import Unsure
+from .operations.thread import Appended, Piece, append_messages, clear_thread, load_thread
 
 PAGE = 1000
 """Most records in one reply: a larger LRANGE holds up everybody else on the server."""
 
+FIRST = 100
+"""As many come at first to who needs only the newest: more than most need."""
 
-class Threads(Index):
+Enough = Callable[[Sequence[Message]], bool]
+"""Tells whether the newest messages of a thread, from one of a user on, are all that is needed."""
+
+
+class Threads:
     """The message lists of sessions."""
+
+    def __init__(self, core: StoreCore, index: Index, records: MessageRecords) -> None:
+        self._core = core
+        self._index = index
+        self._records = records
 
     def load_thread(
         self,
@@ -27,36 +44,88 @@ class Threads(Index):
         *,
         epoch: int | None = None,
         start: int = 0,
+        mark: bytes = b"",
         user_id: str | None = None,
     ) -> ThreadSlice:
         """Load the thread from position ``start`` on, in pages of 1,000 records.
 
-        Pass the ``epoch`` that ``start`` belongs to: if the history was cleared since, the slice
-        begins at 0 of the new one. A turn committed meanwhile may be in it or not, but never in
-        part. Raises SessionNotFound, or RecordUnreadable when messages were lost.
+        Pass the ``epoch`` that ``start`` belongs to, and the ``mark`` of the slice that ended
+        there: if the history was cleared since, or the server has lost what was there, the slice
+        begins at 0. A turn committed meanwhile may be in it or not, but never in part. Raises
+        SessionNotFound, or RecordUnreadable when messages were lost.
         """
-        check_position(start, "start")
-        known = "" if epoch is None else str(epoch)
-        found = self._load(session_id, user_id, known, start, "")
+        whole_number(start, "start")
+        maybe_number(epoch, "epoch")
+        check_mark(mark)
+        found = self._load(session_id, user_id, epoch, start, mark=mark)
         return self.load_rest(found, session_id, user_id)
 
     def load_rest(
-        self, found: ThreadSlice, session_id: str, user_id: str | None = None
+        self,
+        found: ThreadSlice,
+        session_id: str,
+        user_id: str | None = None,
+        enough: Enough | None = None,
     ) -> ThreadSlice:
-        """Complete a slice that holds only the first page; the same slice if it is complete."""
-        while (at := found.start + len(found.messages) + len(found.unreadable)) < found.count:
-            more = self._load(session_id, user_id, str(found.epoch), at, "")
-            if more.epoch != found.epoch:
-                found = more  # cleared in between: what we have is history
-                continue
-            found = evolve(
-                more,
-                start=found.start,
-                messages=found.messages + more.messages,
-                indexes=found.indexes + more.indexes,
-                unreadable=found.unreadable + more.unreadable,
-            )
-        return found
+        """Complete a slice that holds only the first page; the same slice if it is complete.
+
+        Or as far as is needed, if there is somebody to ask whether that is ``enough``.
+        """
+        if enough is not None and _end(found) < found.count:
+            return self._load_needed(found, session_id, user_id, enough)
+        pieces = [found]
+        while (at := _end(found)) < found.count:
+            found = self._load(session_id, user_id, found.epoch, at, mark=found.mark)
+            if found.start != at:
+                pieces.clear()  # cleared in between, or lost: what we have is history
+            pieces.append(found)
+        if len(pieces) == 1:
+            return found
+        return evolve(
+            found,
+            start=pieces[0].start,
+            messages=tuple(chain.from_iterable(piece.messages for piece in pieces)),
+            indexes=tuple(chain.from_iterable(piece.indexes for piece in pieces)),
+            unreadable=tuple(chain.from_iterable(piece.unreadable for piece in pieces)),
+        )
+
+    def _load_needed(
+        self, found: ThreadSlice, session_id: str, user_id: str | None, enough: Enough
+    ) -> ThreadSlice:
+        """Return the system messages that the thread begins with, and the newest that are enough.
+
+        These are read backward, in pages that grow. Where the two meet it is the whole thread.
+        """
+        if found.start:  # the caller's part ends too early to be of use
+            found = self._load(session_id, user_id, start=0, most=FIRST)
+        at, most, pieces = None, FIRST, list[ThreadSlice]()
+        while True:
+            piece = self._load(session_id, user_id, end=at, most=most)
+            if piece.epoch != found.epoch or piece.count < found.count:
+                return self.load_thread(session_id, user_id=user_id)  # cleared in between, or lost
+            at, most = piece.start, min(2 * most, PAGE)
+            pieces.insert(0, piece)
+            if at <= _end(found):
+                return _joined([found, *pieces])
+            opening = list(takewhile(lambda message: message.role == "system", found.messages))
+            if len(opening) == len(found.messages):
+                continue  # nobody knows where they end
+            there = chain.from_iterable(piece.messages for piece in pieces)
+            newest = list(dropwhile(lambda message: message.role != "user", there))
+            if newest and enough(newest):
+                both = _joined([found, *pieces])
+                messages = (*opening, *newest)
+                indexes = (*both.indexes[: len(opening)], *both.indexes[-len(newest) :])
+                skipped = both.count - len(messages) - len(both.unreadable)
+                return evolve(both, messages=messages, indexes=indexes, skipped=skipped)
+
+    def find_turn(self, session_id: str, turn_id: str, user_id: str | None) -> tuple[set[str], int]:
+        """Look for a turn in the whole thread.
+
+        Returns the ids of its messages, none if it is not there, and the version looked at.
+        """
+        thread = self.load_thread(session_id, user_id=user_id)
+        return {m.id for m in thread.messages if m.turn_id == turn_id}, thread.version
 
     def load_tail(
         self,
@@ -67,11 +136,11 @@ class Threads(Index):
         user_id: str | None = None,
     ) -> ThreadSlice:
         """Load the last ``limit`` messages in front of position ``before`` (default: the end)."""
-        check_position(limit, "limit", 1)
-        end = "" if before is None else check_position(before, "before")
+        whole_number(limit, "limit", 1)
+        end = None if before is None else whole_number(before, "before")
         if limit <= PAGE:
-            return self._load(session_id, user_id, "", "", end, limit)
-        head = self._load(session_id, user_id, "", "", end, 1)
+            return self._load(session_id, user_id, end=end, most=limit)
+        head = self._load(session_id, user_id, end=end, most=1)
         stop = head.start + len(head.messages) + len(head.unreadable)
         found = self.load_thread(
             session_id, epoch=head.epoch, start=max(0, stop - limit), user_id=user_id
@@ -83,27 +152,26 @@ class Threads(Index):
         self,
         session_id: str,
         user_id: str | None,
-        epoch: str,
-        start: int | str,
-        end: int | str,
-        limit: int = PAGE,
+        epoch: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        most: int = PAGE,
+        mark: bytes = b"",
     ) -> ThreadSlice:
-        reply = self._run("load_thread", session_id, user_id, epoch, start, end, limit)
-        _, version, found_epoch, count, at, records = reply
-        return self._slice(session_id, version, found_epoch, count, at, records)
+        on = self._core.on(session_id, user_id)
+        piece = load_thread(on, epoch=epoch, start=start, end=end, most=most, mark=mark)
+        return self.slice_of(session_id, piece, mark)
 
-    def _slice(
-        self,
-        session_id: str,
-        version: int,
-        epoch: int,
-        count: int,
-        start: int,
-        records: Sequence[bytes],
-    ) -> ThreadSlice:
-        messages, indexes, unreadable = self._messages(records, start, f"thread:{session_id}")
+    def slice_of(self, session_id: str, piece: Piece, mark: bytes) -> ThreadSlice:
+        """Decode what a script gave of the thread behind the record of ``mark``."""
+        version, epoch, count, start, records = piece
+        found = self._records.decode(session_id, records, start)
+        if records:
+            mark = mark_of(records[-1])
+        elif not start:
+            mark = b""
         return ThreadSlice(
-            epoch, version, count, start, tuple(messages), tuple(indexes), tuple(unreadable)
+            epoch, version, count, start, found.messages, found.indexes, found.unreadable, mark
         )
 
     def append_to_thread(
@@ -116,10 +184,11 @@ class Threads(Index):
     ) -> int:
         """Append messages outside a turn; return the session's new version.
 
-        All or none are stored, in one round trip. With the same ``operation_id`` a repetition
-        changes nothing. Tool calls need their turn, so they are refused here. Raises
-        SessionNotFound, SessionTooLarge, InvalidInput, or TurnUncertain (``resolve_turn`` takes
-        its ``turn_id``).
+        All or none are stored, in one round trip, and watchers are told each. With the same
+        ``operation_id`` a repetition changes nothing: an hour later too, if the session was not
+        changed more than 500 times since. Tool calls are taken with all their results
+        right behind them. Raises SessionNotFound, SessionTooLarge, InvalidInput, or TurnUncertain
+        (``resolve_turn`` takes its ``turn_id``).
         """
         several: list[Message] = (
             list(messages) if isinstance(messages, (list, tuple)) else [cast(Message, messages)]
@@ -128,28 +197,34 @@ class Threads(Index):
             raise InvalidInput("there is no message to append")
         for message in several:
             check_message(message)
-            if message.tool_calls or message.role == "tool":
-                raise InvalidInput(
-                    "tool calls and their results cannot be appended one by one",
-                    cause="a thread never holds a call without its result",
-                    hint="stage and commit them as a turn: begin_turn, stage_step, commit_turn",
-                )
-        now = self.clock.time()
+        if not is_closed(several):
+            raise InvalidInput(
+                "tool calls and their results cannot be appended one by one",
+                cause="a thread never holds a call without its result",
+                hint="append calls with all their results right behind them, or stage and commit "
+                "them as a turn: begin_turn, stage_step, commit_turn",
+            )
+        now = self._core.clock.time()
         several = [m if m.created_at else evolve(m, created_at=now) for m in several]
-        operation = new_id()
-        if operation_id is not None:
-            operation = check_session_id(operation_id, "an operation id")
-        reply = self._run(
-            "append_messages",
-            session_id,
-            user_id,
-            operation,
-            self.config.max_session_size,
-            *self._message_records(several),
-            operation=operation,
+        operation = id_or_new(operation_id, "an operation id")
+        records = self._records.encode(session_id, several)
+        written = append_messages(
+            self._core.on(session_id, user_id, operation=operation),
+            operation=operation if operation_id is None else f"={operation}",
+            max_bytes=self._core.config.max_session_size,
+            count=None,
+            messages=records,
         )
-        self.mark_active(session_id, reply[3], reply[4])
-        return int(reply[1])
+        if isinstance(written, Unsure):
+            found = self.load_thread(session_id, user_id=user_id)
+            if {message.id for message in several} <= {message.id for message in found.messages}:
+                return Version.of_write(found.version, found.epoch, None, None)
+            raise TurnUncertain(session_id, operation, FORGOTTEN)
+        assert isinstance(written, Appended)  # any number of messages may be there
+        self._index.mark(session_id, written)
+        return Version.of_write(
+            written.version, written.epoch, written.before, mark_of(records[-1])
+        )
 
     def clear_thread(self, session_id: str, *, user_id: str | None = None) -> int:
         """Remove all messages and drop a turn that is open; return how many messages there were.
@@ -157,6 +232,25 @@ class Threads(Index):
         The session itself stays. Raises SessionNotFound or TurnUncertain.
         """
         operation = new_id()
-        reply = self._run("clear_thread", session_id, user_id, operation, operation=operation)
-        self.mark_active(session_id, reply[2], reply[3])
-        return int(reply[1])
+        on = self._core.on(session_id, user_id, operation=operation)
+        cleared = clear_thread(on, operation=operation)
+        self._index.mark(session_id, cleared)
+        return cleared.removed
+
+
+def _end(piece: ThreadSlice) -> int:
+    """Return the position behind a slice in which nothing is skipped."""
+    return piece.start + len(piece.messages) + len(piece.unreadable)
+
+
+def _joined(pieces: Sequence[ThreadSlice]) -> ThreadSlice:
+    """Return one slice of several in their order, as of the last; they may overlap."""
+    messages = {i: m for each in pieces for i, m in zip(each.indexes, each.messages, strict=True)}
+    unreadable = {record.index: record for each in pieces for record in each.unreadable}
+    return evolve(
+        pieces[-1],
+        start=pieces[0].start,
+        messages=tuple(messages.values()),
+        indexes=tuple(messages),
+        unreadable=tuple(unreadable.values()),
+    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, cast
 
 from attrs import evolve
 
 from ..errors import (
-    InvalidInput,
     SessionBusy,
     SessionNotFound,
     StoreUnavailable,
@@ -17,20 +16,47 @@ from ..errors import (
     TurnSuperseded,
     TurnUncertain,
 )
-from ..keys import check_session_id
-from ..models import Message, OpenTurn, Usage, UsageTotals, new_id
-from .base import check_position, milliseconds
-from .checks import check_results
-from .counts import all_counts, further_counts, packed
-from .openings import Openings
+from ..models import Message, OpenTurn, UsageTotals, Version, new_id
+from ..models.event import failure
+from ..records.json import Json
+from ..records.mark import mark_of
+from ..runtime.checks import maybe_number, some_text, whole_number
+from .checks import check_messages, check_results, check_spent, check_turn, milliseconds
+from .core import FORGOTTEN, OnSession, StoreCore
+from .counts import TurnCounts, all_counts, packed
+from .index import Index
+from .keys import check_id
+from .message_records import MessageRecords
+from .operations.replies import Superseded, Unsure, Written
+from .operations.turn import (
+    Busy,
+    Dropped,
+    abort_turn,
+    cancel_turn,
+    commit_turn,
+    replay_turn,
+    resolve_turn,
+    stage_step,
+    tell_text,
+)
+from .threads import Threads
+from .turn_begin import stamped
 
 Resolution = Literal["committed", "open", "unknown"]
-NO_USAGE = Usage()
 NO_TOTALS = UsageTotals()
+_PIECE = 8_000  # characters of text in one event: of longer ones the stream could keep too few
 
 
-class Turns(Openings):
+class Turns:
     """The turn protocol. Each call is one script: atomic, one round trip, safe to repeat."""
+
+    def __init__(
+        self, core: StoreCore, threads: Threads, index: Index, records: MessageRecords
+    ) -> None:
+        self._core = core
+        self._threads = threads
+        self._index = index
+        self._records = records
 
     def stage_step(
         self, turn: OpenTurn, messages: Sequence[Message], *, after: int | None = None
@@ -42,26 +68,28 @@ class Turns(Openings):
         ``commit_timeout`` seconds. Watchers are told. Raises TurnSuperseded (also when other steps
         follow ``after`` already), SessionTooLarge, TurnUncertain or StoreUnavailable.
         """
+        config = self._core.config
         messages = self._of_turn(turn, messages)
-        reply = self._run_turn(
-            "stage_step",
-            turn,
-            milliseconds(self.config.lease_ttl, "lease_ttl"),
-            self.config.max_session_size,
-            len(turn.staged) if after is None else check_position(after, "after"),
-            *self._message_records(messages),
-            operation=turn.turn_id,
-            # A mere renewal is worth no wait: the next one is due soon.
-            insist=self.config.commit_timeout if messages else None,
+        # A mere renewal is worth no wait: the next one is due soon.
+        on = self._on(turn, insist=config.commit_timeout if messages else None)
+        staged = stage_step(
+            on,
+            turn_id=turn.turn_id,
+            holder=turn.holder,
+            lease_ms=milliseconds(config.lease_ttl, "lease_ttl"),
+            max_bytes=config.max_session_size,
+            after=len(turn.staged) if after is None else whole_number(after, "after"),
+            messages=self._records.encode(turn.session_id, messages),
         )
-        if reply[0] == "superseded":
+        if isinstance(staged, Superseded):
             raise TurnSuperseded(turn.session_id, turn.turn_id)
-        if reply[1]:
-            there = self._staged(turn.session_id, reply[1])
+        if staged.there:
+            there = self._records.staged(turn.session_id, staged.there)
             if [message.id for message in there] != [message.id for message in messages]:
                 raise TurnSuperseded(turn.session_id, turn.turn_id)
+        turn.heard(*staged.events)
         return evolve(
-            turn, staged=(*turn.staged, *messages), cancelled=_is_cancelled(turn, reply[2])
+            turn, staged=(*turn.staged, *messages), cancelled=staged.cancel == turn.turn_id.encode()
         )
 
     def renew_lease(self, turn: OpenTurn) -> OpenTurn:
@@ -77,11 +105,18 @@ class Turns(Openings):
         Returns the turn, whose ``cancelled`` may have changed. Told once, also if a reply is lost.
         Raises TurnSuperseded, TurnUncertain or StoreUnavailable.
         """
-        record = self._record({"v": 1, "text": text})
-        reply = self._run_turn("tell_text", turn, record, new_id(), operation=turn.turn_id)
-        if reply[0] == "superseded":
+        text = some_text(text, "text")
+        pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)] or [text]
+        told = tell_text(
+            self._on(turn),
+            turn_id=turn.turn_id,
+            holder=turn.holder,
+            operation=new_id(),
+            texts=[self._event_record(turn, {"text": piece}) for piece in pieces],
+        )
+        if isinstance(told, Superseded):
             raise TurnSuperseded(turn.session_id, turn.turn_id)
-        return evolve(turn, cancelled=_is_cancelled(turn, reply[1]))
+        return evolve(turn, cancelled=told.cancel == turn.turn_id.encode())
 
     def cancel_turn(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Ask the holder of the session's running turn to end it; return whether there is one.
@@ -89,103 +124,124 @@ class Turns(Openings):
         Does not wait for it: ``OpenTurn.cancelled`` tells its holder, at its next call. Raises
         SessionNotFound or StoreUnavailable.
         """
-        return bool(self._run("cancel_turn", session_id, user_id)[1])
+        return cancel_turn(self._core.on(session_id, user_id), operation=new_id())
 
     def commit_turn(
         self,
         turn: OpenTurn,
         messages: Sequence[Message],
         *,
-        usage: Usage = NO_USAGE,
-        tool_calls: int = 0,
         spent: UsageTotals = NO_TOTALS,
     ) -> int:
         """Move the turn's steps and ``messages`` into the thread; return the session's version.
 
-        ``spent`` is what the turn took beyond ``usage`` and ``tool_calls``, for ``usage()``.
-        Atomic, and repeated for ``commit_timeout`` seconds while Redis is away; a repetition
-        changes nothing. Raises TurnSuperseded, SessionTooLarge (nothing changed), TurnNotSaved
-        (certainly not written) or TurnUncertain.
+        ``spent`` is what the turn took, for the session's counters and ``usage()``. Atomic, and
+        repeated for ``commit_timeout`` seconds while Redis is away; a repetition changes nothing.
+        Raises TurnSuperseded, SessionTooLarge (nothing changed), TurnNotSaved (certainly not
+        written) or TurnUncertain.
         """
         messages = self._of_turn(turn, messages)
         whole = [*turn.staged, *messages]
         check_results(whole)
-        counts = _counts(usage, tool_calls)
-        records = self._message_records(messages)
-        text = messages[-1].text if messages else ""
+        counts = TurnCounts.of(check_spent(spent))
+        records = self._records.encode(turn.session_id, messages)
+        config = self._core.config
         try:
-            reply = self._run_turn(
-                "commit_turn",
-                turn,
-                self.config.max_session_size,
-                *counts,
-                len(turn.staged),
-                packed(further_counts(spent)),
-                *records,
-                operation=turn.turn_id,
-                insist=self.config.commit_timeout,
+            written = commit_turn(
+                self._on(turn, insist=config.commit_timeout),
+                turn_id=turn.turn_id,
+                holder=turn.holder,
+                max_bytes=config.max_session_size,
+                input_tokens=counts.input_tokens,
+                output_tokens=counts.output_tokens,
+                tool_calls=counts.tool_calls,
+                staged=len(turn.staged),
+                counts=counts.further,
+                messages=records,
             )
         except StoreUnavailable as exc:
+            text = _text(messages)
             raise TurnNotSaved(turn.session_id, turn.turn_id, text, str(exc)) from exc
         except TurnUncertain as exc:
-            exc.text = text
+            exc.text = _text(messages)
             raise
-        if reply[0] == "superseded":
+        if isinstance(written, Unsure):
+            return self._look_up(turn, whole)
+        if isinstance(written, Superseded):
             raise TurnSuperseded(turn.session_id, turn.turn_id)
-        self.mark_active(turn.session_id, reply[3], reply[4])
-        return int(reply[1])
+        turn.heard(written.event)
+        self._index.mark(turn.session_id, written)
+        thread = turn.thread
+        return Version.of_write(
+            written.version,
+            thread.epoch,
+            thread.mark if written.version == thread.version + 1 else None,
+            mark_of(records[-1]) if records else None,
+        )
+
+    def _look_up(self, turn: OpenTurn, messages: Sequence[Message]) -> Version:
+        """Look into the thread for a turn of which the server has forgotten whether it is there."""
+        found = self._threads.load_thread(turn.session_id, user_id=turn.user_id)
+        if messages[-1].id in {message.id for message in found.messages}:
+            return Version.of_write(found.version, found.epoch, None, None)
+        if found.epoch == turn.thread.epoch:
+            raise TurnSuperseded(turn.session_id, turn.turn_id)
+        # The history was cleared since: with it, or before it could get there.
+        raise TurnUncertain(turn.session_id, turn.turn_id, FORGOTTEN, _text(messages))
 
     def replay_turn(
-        self,
-        turn: OpenTurn,
-        *,
-        usage: Usage = NO_USAGE,
-        tool_calls: int = 0,
-        spent: UsageTotals = NO_TOTALS,
+        self, turn: OpenTurn, *, spent: UsageTotals = NO_TOTALS, staged: int | None = None
     ) -> int:
         """Store a whole turn, all its messages in ``turn.staged``, after its commit had failed.
 
         Goes to the end of the thread as it is by now; return the session's version. Atomic, and a
-        turn that is there already is not stored again, however long ago that was. Raises
-        TurnSuperseded (another holder stored it, or the history was cleared since), SessionBusy
-        (another holder works on it), SessionTooLarge, SessionNotFound, TurnUncertain or
-        StoreUnavailable.
+        turn that is there already is not stored again, however long ago that was. ``staged`` is how
+        many of the messages were staged at its commit: another holder who works on the turn, and
+        has staged nothing more, is superseded. Raises TurnSuperseded (another holder stored it, or
+        the history was cleared since), SessionBusy (another holder works on it), SessionTooLarge,
+        SessionNotFound, TurnUncertain or StoreUnavailable.
         """
-        messages = self._of_turn(turn, turn.staged)
+        messages = self._of_turn(turn, check_turn(turn).staged)
         check_results(messages)
-        counts = _counts(usage, tool_calls)
-        records = self._message_records(messages)
+        counts = TurnCounts.of(check_spent(spent))
+        records = self._records.encode(turn.session_id, messages)
         searched = turn.thread.version
+        maybe_number(staged, "staged")
         while True:
-            reply = self._run_turn(
-                "replay_turn",
-                turn,
-                self.config.max_session_size,
-                *counts,
-                turn.thread.epoch,
-                searched,
-                packed(further_counts(spent)),
-                *records,
-                operation=turn.turn_id,
+            reply = replay_turn(
+                self._on(turn),
+                turn_id=turn.turn_id,
+                holder=turn.holder,
+                max_bytes=self._core.config.max_session_size,
+                input_tokens=counts.input_tokens,
+                output_tokens=counts.output_tokens,
+                tool_calls=counts.tool_calls,
+                epoch=turn.thread.epoch,
+                searched=searched,
+                staged=staged,
+                counts=counts.further,
+                messages=records,
             )
-            if reply[0] == "busy":
-                raise SessionBusy(turn.session_id, reply[1] / 1000)
-            if reply[0] == "superseded":
-                raise TurnSuperseded(turn.session_id, turn.turn_id)
-            if reply[0] == "ok":
-                self.mark_active(turn.session_id, reply[3], reply[4])
-                return int(reply[1])
-            thread = self.load_thread(turn.session_id, user_id=turn.user_id)
-            if any(message.turn_id == turn.turn_id for message in thread.messages):
-                return thread.version
-            searched = thread.version
+            match reply:
+                case Written():
+                    turn.heard(reply.event)
+                    self._index.mark(turn.session_id, reply)
+                    return reply.version
+                case Busy():
+                    raise SessionBusy(turn.session_id, reply.left_ms / 1000)
+                case Superseded():
+                    raise TurnSuperseded(turn.session_id, turn.turn_id)
+                case Unsure():
+                    stored, searched = self._threads.find_turn(
+                        turn.session_id, turn.turn_id, turn.user_id
+                    )
+                    if messages[-1].id in stored:
+                        return searched
+                    if stored:  # with another holder's answer
+                        raise TurnSuperseded(turn.session_id, turn.turn_id)
 
     def abort_turn(
-        self,
-        turn: OpenTurn,
-        error: BaseException | None = None,
-        *,
-        spent: UsageTotals = NO_TOTALS,
+        self, turn: OpenTurn, error: BaseException | None = None, *, spent: UsageTotals = NO_TOTALS
     ) -> bool:
         """Drop the turn with its steps; return whether it was still ours. The thread is untouched.
 
@@ -193,17 +249,24 @@ class Turns(Openings):
         if others dropped the turn before. With it the answer is False only if another holder goes
         on with the turn or has stored it, who counts its steps with his own.
         """
-        why = b""
-        if error is not None:
-            why = self._record({"v": 1, "error": type(error).__name__, "message": str(error)})
-        counts = packed(all_counts(spent))
+        dropped = self.drop_turn(turn, error, spent=spent)
+        return bool(dropped.is_counted if packed(all_counts(spent)) else dropped.was_ours)
+
+    def drop_turn(self, turn: OpenTurn, error: BaseException | None, spent: UsageTotals) -> Dropped:
+        """Do what ``abort_turn`` does; also tell whether the turn is stored after all."""
+        told = {"error": "", "message": ""} if error is None else failure(error)
+        why = self._event_record(turn, told)
+        counts = packed(all_counts(check_spent(spent)))
         try:
-            reply = self._run_turn("abort_turn", turn, why, counts, operation=turn.turn_id)
+            dropped = abort_turn(
+                self._on(turn), turn_id=turn.turn_id, holder=turn.holder, why=why, counts=counts
+            )
         except SessionNotFound:
-            return bool(counts)
+            return Dropped(0, bool(counts))
         except TurnSuperseded:
-            return False
-        return bool(reply[2] if counts else reply[1])
+            return Dropped(0, 0)
+        turn.heard(dropped.event)
+        return dropped
 
     def resolve_turn(
         self, session_id: str, turn_id: str, *, user_id: str | None = None
@@ -214,42 +277,24 @@ class Turns(Openings):
         stored so far, or so long ago that 64 later changes have pushed it out of memory. A request
         that is still on its way may change that: abort an open turn, or repeat with the same id.
         """
-        check_session_id(turn_id, "a turn id")
-        reply = self._run("resolve_turn", session_id, user_id, turn_id)
-        resolution: Resolution = reply[1].decode()
-        return resolution
+        check_id(turn_id, "a turn id")
+        on = self._core.on(session_id, user_id)
+        return cast(Resolution, resolve_turn(on, operation=turn_id))
 
-    def _run_turn(
-        self,
-        name: str,
-        turn: OpenTurn,
-        *args: str | bytes | int,
-        operation: str | None = None,
-        insist: float | None = None,
-    ) -> list[Any]:
+    def _on(self, turn: OpenTurn, *, insist: float | None = None) -> OnSession:
+        """Return what runs scripts on the turn's session: for its process only."""
         if turn.process_id != os.getpid():
             raise TurnSuperseded(turn.session_id, turn.turn_id)
-        return self._run(
-            name,
-            turn.session_id,
-            turn.user_id,
-            turn.turn_id,
-            turn.holder,
-            *args,
-            operation=operation,
-            insist=insist,
-        )
+        return self._core.on(turn.session_id, turn.user_id, operation=turn.turn_id, insist=insist)
 
     def _of_turn(self, turn: OpenTurn, messages: Sequence[Message]) -> list[Message]:
-        return [self._stamped(message, turn.turn_id) for message in messages]
+        turn_id = check_turn(turn).turn_id
+        return [stamped(each, turn_id, self._core.clock) for each in check_messages(messages)]
+
+    def _event_record(self, turn: OpenTurn, data: Json) -> bytes:
+        where = self._core.where("event", check_turn(turn).session_id)
+        return self._core.format.encode(data, where)
 
 
-def _is_cancelled(turn: OpenTurn, asked_for: bytes | None) -> bool:
-    return asked_for is not None and asked_for.decode() == turn.turn_id
-
-
-def _counts(usage: Usage, tool_calls: int) -> tuple[int, int, int]:
-    counts = usage.input_tokens, usage.output_tokens, tool_calls
-    if not all(type(n) is int and 0 <= n < 2**53 for n in counts):
-        raise InvalidInput(f"tokens and tool calls are whole numbers from 0, not {counts!r}")
-    return counts
+def _text(messages: Sequence[Message]) -> str:
+    return messages[-1].text if messages else ""

@@ -2,44 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from attrs import define
 
-from .._mirror import raise_if_cancelled
+from ..connection.line import Line
 from ..errors import SessionNotFound, StoreUnavailable
 from ..models import Event, EventType
-from ..wire import Waiting
-from .base import check_wait
-from .events import Events, Found, Place
-from .patience import Patience
+from ..runtime.cancellation import raise_if_cancelled
+from ..runtime.durations import Duration
+from ..runtime.interrupts import WeakRegistry
+from ..runtime.outage import Patience
+from ..runtime.pausing import Pause, Steps, run_in_thread
+from .checks import optional_wait
+from .core import StoreCore
+from .events import Events, Place, end_of
+from .operations.events import Found
+from .wakes import Wakes
 
 PAGE: Final = 50
-"""Events that a watcher reads at once; each may hold a message of any size."""
-_BLOCK = 1.0
-"""Seconds after which a watcher looks whether the session is still there, and its user's."""
+"""Most events that a watcher reads at once."""
+_LONGEST_WAIT = 20.0
+"""Seconds after which a watcher looks though nothing was told."""
 
 
 @define
 class _Watch:
-    """How far a watcher is. ``is_same_server``: it is connected since it saw the session."""
+    """How far a watcher is; ``known`` and ``line`` are of its last look."""
 
     session_id: str
     user_id: str | None
     place: Place | None
     known: Found | None = None
-    is_same_server: bool = False
+    line: Line | None = None
+    """Unbroken, it leads to the very server that had the session."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there may be more to be read already."""
+        return self.known is not None and bool(self.known.more)
+
+    @property
+    def time_left(self) -> float:
+        """For how many seconds the session lives, as of the last look, if nothing happens."""
+        known = self.known
+        return math.inf if known is None else (known.deadline_ms - known.now_ms + 1) / 1000
 
 
-class Watching(Events):
+class Watching:
     """Watching things happen on sessions."""
+
+    def __init__(self, core: StoreCore, events: Events) -> None:
+        self._core = core
+        self._events = events
+        self._watches: WeakRegistry[_Watch] = WeakRegistry()
+
+    @property
+    def watchers(self) -> int:
+        """How many watch here now."""
+        return len(self._watches)
 
     def watch(
         self,
         session_id: str,
         after: str | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         *,
         user_id: str | None = None,
     ) -> Iterator[Event]:
@@ -54,76 +84,91 @@ class Watching(Events):
         be had is told as a GAP, and no event comes twice. Raises SessionNotFound, also if the
         session was lost with the server, InvalidInput, StoreMisconfigured or StoreUnavailable.
         """
+        steps = self.watch_in_steps(session_id, after, timeout, user_id=user_id)
+        return run_in_thread(steps, self._core.clock)
+
+    def watch_in_steps(
+        self,
+        session_id: str,
+        after: str | None = None,
+        timeout: Duration | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> Steps[Event]:
+        """Do what ``watch`` does, but yield each pause instead of waiting."""
         watch = _Watch(session_id, user_id, None if after is None else Place.of(after))
-        if timeout is not None:
-            check_wait(timeout, "timeout")
-        patience = Patience(self.clock, f"watching session {session_id!r}", timeout)
-        self._call("PING")  # an outage is told as by any other call
-        with self.connections.waiting(_BLOCK) as waiting:
-            quiet_since = self.clock.monotonic()
-            while watch.known is None or self.connections.is_open:
+        longest = optional_wait(timeout)
+        session_id = self._core.on(session_id, user_id).session_id  # refused before all else
+        clock, connections = self._core.clock, self._core.connections
+        patience = Patience(clock, f"watching session {session_id!r}", longest)
+        self._core.call("PING")  # an outage is told as by any other call
+        channel = self._core.keys.events(session_id)
+        with self._counted(watch), Wakes(self._core, channel) as wakes:
+            quiet_since = clock.monotonic()
+            while watch.known is None or connections.is_open:
                 raise_if_cancelled()
                 try:
-                    events = self._news(watch, waiting)
-                    if not events:
-                        left = _BLOCK
-                        if timeout is not None:
-                            left = min(left, timeout - (self.clock.monotonic() - quiet_since))
-                        if left <= 0:
-                            return
-                        self._wait_for_more(watch, waiting, left)
+                    wakes.get_ready()
+                    events = self._news(watch, wakes)
                     patience.end()
                 except StoreUnavailable as exc:
                     if watch.known is None:
                         raise
-                    patience.pause(exc)
+                    yield Pause(wakes.flag, patience.next_pause(exc))
                     continue
                 except SessionNotFound:
-                    if not watch.is_same_server or not (time := _time(waiting)):
+                    if (ending := self._ending(watch)) is None:
                         raise
-                    yield self._ending(watch, time)
+                    yield ending
                     return
                 for event in events:
                     watch.place = Place.of(event.id)
                     yield event
                 if events:
-                    quiet_since = self.clock.monotonic()
+                    quiet_since = clock.monotonic()
+                if watch.is_behind:
+                    continue
+                left = min(wakes.pace(_LONGEST_WAIT), watch.time_left)
+                if longest is not None:
+                    left = min(left, longest - (clock.monotonic() - quiet_since))
+                if left <= 0 and not wakes.flag.is_set():
+                    return
+                yield Pause(wakes.flag, left)
 
-    def _news(self, watch: _Watch, waiting: Waiting) -> list[Event]:
-        """Return the events behind the watch's place; connect first if need be."""
-        if not waiting.is_connected:
-            watch.is_same_server = False
-            waiting.call("PING")
-        found = self._look(watch.session_id, watch.user_id, watch.place, PAGE)
-        if watch.known is not None and found.made != watch.known.made:
+    @contextmanager
+    def _counted(self, watch: _Watch) -> Iterator[None]:
+        """Have it among the ``watchers`` while the block runs."""
+        self._watches.add(watch)
+        try:
+            yield
+        finally:
+            self._watches.discard(watch)
+
+    def _news(self, watch: _Watch, wakes: Wakes) -> list[Event]:
+        """Return the events behind the watch's place: one read, together with the owner."""
+        line = wakes.line
+        found = self._events.look(watch.session_id, watch.user_id, watch.place, PAGE)
+        if watch.known is not None and found.made_ms != watch.known.made_ms:
             raise SessionNotFound(watch.session_id)  # this is another one of the same id
-        watch.known, watch.is_same_server = found, True
+        watch.known, watch.line = found, line
         if watch.place is None:
-            watch.place = found.end()
+            watch.place = end_of(found)
             return []
-        return self._events_behind(watch.session_id, watch.place, found)
+        return self._events.behind(watch.session_id, watch.place, found)
 
-    def _wait_for_more(self, watch: _Watch, waiting: Waiting, seconds: float) -> None:
-        """Block until there may be more. What woke us is read again, together with the owner."""
-        block = max(1, round(seconds * 1000))
-        key = self.keys.events(watch.session_id)
-        waiting.call("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", key, str(watch.place))
+    def _ending(self, watch: _Watch) -> Event | None:
+        """Build the last event of a session that is not there any more.
 
-    def _ending(self, watch: _Watch, time: Sequence[bytes]) -> Event:
-        """Build the last event of a session that is not there any more."""
-        now = self.clock.server_now_ms()
-        if now is None:
-            now = int(time[0]) * 1000 + int(time[1]) // 1000
-        assert watch.known is not None
-        is_due = now >= watch.known.deadline
+        None if nobody knows: it may have been lost with the server that had it at the last look.
+        """
+        if watch.known is None or watch.line is None:
+            return None
+        if not self._core.connections.listening.is_unbroken(watch.line):
+            return None
+        try:
+            now = self._core.now_ms(self._core.call("TIME"))
+        except StoreUnavailable:
+            return None
+        is_due = now >= watch.known.deadline_ms
         kind = EventType.SESSION_EXPIRED if is_due else EventType.SESSION_ENDED
         return Event(kind, watch.session_id, None, {}, now / 1000)
-
-
-def _time(waiting: Waiting) -> Sequence[bytes]:
-    """Return TIME from the very server that had the session a moment ago; nothing if it is gone."""
-    try:
-        time: Sequence[bytes] = waiting.call("TIME")
-    except StoreUnavailable:
-        return ()
-    return time

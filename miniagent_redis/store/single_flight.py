@@ -11,30 +11,49 @@ from collections.abc import Callable
 from inspect import iscoroutine
 from typing import Any
 
-from .._mirror import raise_if_cancelled, run_coroutine
-from ..connection import Connections
-from ..errors import StoreMisconfigured, StoreUnavailable
-from ..locks import NamedLock
-from ..wire import Listener
-from .base import check_wait, log, milliseconds
+from ..errors import InvalidInput, StoreMisconfigured, StoreUnavailable
+from ..runtime.cancellation import raise_if_cancelled, run_coroutine
+from ..runtime.durations import Duration
 from .cache import Cache, CacheEntry
+from .checks import milliseconds, optional_wait
+from .core import StoreCore, log
+from .locks import Locks
+from .named_lock import NamedLock
+from .wakes import Wakes
 
 _LOOK_AROUND = 0.25  # seconds between two looks at whether anybody still wants the value
 _LOOKS = 4  # without a signal, until Redis is asked again
 _AWAY = (StoreUnavailable, StoreMisconfigured)
 
 
-class SingleFlight(Cache):
-    """A cache in which a value that many ask for is computed once."""
+class SingleFlight:
+    """Values of the cache that many ask for, computed once."""
+
+    def __init__(self, core: StoreCore, cache: Cache, locks: Locks) -> None:
+        self._core = core
+        self._cache = cache
+        self._locks = locks
+
+    def flight(
+        self,
+        key: str,
+        *,
+        timeout: Duration | None = None,
+        lock_ttl: Duration = 5,
+        check: Callable[[], None] = raise_if_cancelled,
+    ) -> Flight:
+        """Return one caller's wish for the value of ``key``: see Flight."""
+        lock = self._locks.on(self._core.keys.cache_lock(key), ttl=lock_ttl)
+        return Flight(self._core, self._cache, lock, key, timeout, check)
 
     def cache_get_or_set(
         self,
         key: str,
         compute: Callable[[], Any],
-        ttl: float = 3600,
+        ttl: Duration = 3600,
         *,
-        timeout: float | None = 30.0,
-        lock_ttl: int = 30,
+        timeout: Duration | None = 30.0,
+        lock_ttl: Duration = 30,
     ) -> Any:
         """Return the cached value, or what ``compute()`` gives, a JSON value, which is cached.
 
@@ -46,8 +65,13 @@ class SingleFlight(Cache):
         those made together do not end together. When Redis is away the value is computed and not
         kept. ``compute`` may be async. Raises InvalidInput and what ``compute`` raises.
         """
-        milliseconds(ttl, "ttl")
-        with Flight(self, key, timeout=timeout, lock_ttl=lock_ttl) as flight:
+        ttl = milliseconds(ttl, "ttl") / 1000
+        if not callable(compute):
+            raise InvalidInput(
+                f"compute must be a function without arguments, not {compute!r:.100}",
+                hint="write lambda: … around what computes it",
+            )
+        with self.flight(key, timeout=timeout, lock_ttl=lock_ttl) as flight:
             if flight.is_hit:
                 return flight.value
             value = compute()
@@ -58,57 +82,74 @@ class SingleFlight(Cache):
 
 
 class Flight:
-    """One caller's wish for a cached value, as a context manager.
+    """One caller's wish for a cached value. A ``with`` block begins and ends it.
 
-    Entering it waits while somebody else computes the value; ``check`` is called meanwhile, several
+    ``begin`` waits while somebody else computes the value; ``check`` is called meanwhile, several
     times a second, to raise when nobody wants it any more. Then either ``is_hit``, and ``value`` is
     there, ``saved_seconds`` sooner than by computing it; or it is for the caller to compute, and to
     ``keep`` if that goes well. That Redis is away is no error: it is then for the caller too.
+    ``end`` lets the others go on, who wait for the caller's value; twice is fine, and so is another
+    thread than the one that began it.
     """
 
     def __init__(
         self,
+        core: StoreCore,
         cache: Cache,
+        lock: NamedLock,
         key: str,
-        *,
-        timeout: float | None = None,
-        lock_ttl: int = 5,
-        check: Callable[[], None] = raise_if_cancelled,
+        timeout: Duration | None,
+        check: Callable[[], None],
     ) -> None:
-        self.is_hit = False
+        self.is_hit: bool = False
         self.value: Any = None
-        self.saved_seconds = 0.0
+        self.saved_seconds: float = 0.0
+        self._core = core
         self._cache = cache
+        self._lock = lock
         self._key = key
-        self._timeout = None if timeout is None else check_wait(timeout, "timeout")
+        self._timeout = optional_wait(timeout)
         self._check = check
-        self._clock = cache.clock
+        self._clock = core.clock
         self._began = self._clock.monotonic()
         self._may_keep = True
         self._is_kept = False
         self._leads = False
-        self._lock = NamedLock(
-            cache.connections, cache.keys.cache_lock(key), lock_ttl, 0, cache._taken
-        )
 
-    def __enter__(self) -> Flight:
+    def begin(self) -> Flight:
+        """Find the value, or become the one who computes it; return self."""
         try:
             self._find_or_lead()
         except _AWAY as exc:
             self._may_keep = isinstance(exc, StoreUnavailable)  # it may be back by then
             self._failed("not looked up", exc)
         except BaseException:
-            self._land()
+            self.end()
             raise
         if self.is_hit:
-            self._cache._count_cache(hits=1, saved_seconds=self.saved_seconds)
+            self._cache.count(hits=1, saved_seconds=self.saved_seconds)
         else:
-            self._cache._count_cache(misses=1)
+            self._cache.count(misses=1)
         self._began = self._clock.monotonic()
         return self
 
+    def end(self) -> None:
+        """Let others go on: with the value, or one of them in our place."""
+        if not self._leads:
+            return
+        self._leads = False
+        try:
+            self._lock.release()
+            if not (self.is_hit or self._is_kept):
+                self._core.call("PUBLISH", self._core.keys.cache(self._key), "")
+        except _AWAY as exc:
+            log.warning("the lock on the cache entry %r will have to expire: %s", self._key, exc)
+
+    def __enter__(self) -> Flight:
+        return self.begin()
+
     def __exit__(self, *_: object) -> None:
-        self._land()
+        self.end()
 
     def keep(self, value: Any, ttl: float) -> None:
         """Cache the value for up to ``ttl`` seconds, and give it to those who wait.
@@ -119,24 +160,32 @@ class Flight:
         if not self._may_keep:
             return
         try:
-            self._cache._cache_computed(self._key, entry, ttl)
+            self._cache.keep(self._key, entry, ttl)
             self._is_kept = True
         except _AWAY as exc:
             self._failed("not kept", exc)
 
     def _find_or_lead(self) -> None:
-        signal = _Signal(self._cache.connections, self._cache.keys.cache(self._key))
-        try:
+        with Wakes(self._core, self._core.keys.cache(self._key)) as wakes:
+            is_ready = False
             while not self._find() and not self._lead():
                 self._check()
                 if self._timeout is not None and self._waited() >= self._timeout:
                     return
-                signal.wait(self._check)
-        finally:
-            signal.close()
+                if is_ready:
+                    self._wait(wakes)
+                wakes.get_ready()  # and look once more, as what it waits for may just have come
+                is_ready = True
+
+    def _wait(self, wakes: Wakes) -> None:
+        """Block until the value was kept, or whoever computed it gave up; or for about a second."""
+        for _ in range(_LOOKS):
+            if wakes.flag.wait(_LOOK_AROUND * random.uniform(0.8, 1)):
+                return
+            self._check()
 
     def _find(self) -> bool:
-        entry = self._cache._cache_entry(self._key)
+        entry = self._cache.entry(self._key)
         if entry is not None:
             self.is_hit, self.value = True, entry.value
             self.saved_seconds = max(0.0, entry.seconds - self._waited())
@@ -147,64 +196,12 @@ class Flight:
         self._leads = True  # before it is so: an interrupt, or a lost reply, may leave it with us
         self._leads = self._lock.acquire()
         if self._leads and self._find():
-            self._land()
+            self.end()
         return self._leads or self.is_hit
 
     def _waited(self) -> float:
         return self._clock.monotonic() - self._began
 
-    def _land(self) -> None:
-        """Let others go on: with the value, or one of them in our place."""
-        if not self._leads:
-            return
-        self._leads = False
-        try:
-            self._lock.release()
-            if not (self.is_hit or self._is_kept):
-                self._cache._call("PUBLISH", self._cache.keys.cache(self._key), "")
-        except _AWAY as exc:
-            log.warning("the lock on the cache entry %r will have to expire: %s", self._key, exc)
-
     def _failed(self, what: str, error: Exception) -> None:
-        self._cache._count_cache(failures=1)
+        self._cache.count(failures=1)
         log.warning("the cache entry %r was %s: %s", self._key, what, error)
-
-
-class _Signal:
-    """Wakes when a value was kept, or whoever computed it has given up."""
-
-    def __init__(self, connections: Connections, channel: str) -> None:
-        self._connections = connections
-        self._channel = channel
-        self._listener: Listener | None = None
-
-    def wait(self, check: Callable[[], None]) -> None:
-        """Block until the signal comes, or for about a second. The first call only subscribes.
-
-        So the caller looks once more after that: what it waits for may just have come.
-        """
-        if self._listener is None:
-            self._subscribe()
-            return
-        for _ in range(_LOOKS):
-            check()
-            try:
-                with self._connections.translating():
-                    got = self._listener.get_message(timeout=_LOOK_AROUND * random.uniform(0.8, 1))
-            except StoreUnavailable:
-                # The caller asks Redis next: if it answers, a new subscription will do.
-                self.close()
-                return
-            if got is not None:
-                return
-
-    def _subscribe(self) -> None:
-        with self._connections.translating():
-            self._listener = self._connections.listener(_LOOK_AROUND * _LOOKS)
-            self._listener.subscribe(self._channel)
-            self._listener.get_message(timeout=_LOOK_AROUND * _LOOKS)
-
-    def close(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()

@@ -1,0 +1,252 @@
+"""What every noun of the store is handed: connections, keys, scripts, record format and clock.
+
+Here a lost reply becomes an error of ours, and what all session scripts answer alike is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, evolve, frozen
+
+from ..config import RedisConfig
+from ..connection.connections import Connections
+from ..connection.faults import ReplyLost
+from ..errors import (
+    MiniAgentError,
+    OutcomeUnknown,
+    RecordUnreadable,
+    SessionNotFound,
+    SessionTooLarge,
+    StoreUnavailable,
+    TurnUncertain,
+)
+from ..records.format import RecordFormat, Where
+from ..runtime.clock import Clock
+from ..telemetry import Telemetry
+from .keys import GRACE_MS, Keys, check_session_id, check_user_id
+from .scripts import Scripts
+from .tries import Tries
+
+log: logging.Logger = logging.getLogger("miniagent_redis")
+
+Argument = str | bytes | int
+_READING = frozenset((
+    "ACL", "EXISTS", "GET", "HGET", "HMGET", "INFO", "LRANGE", "PING", "PTTL", "SCAN", "TIME",
+    "TYPE", "ZRANGE", "ZSCAN", "ZSCORE",
+))  # fmt: skip
+FORGOTTEN = "so much was done on the session meanwhile that the server has forgotten whether it was"
+MADE_ANEW = "perhaps the session was ended and made anew meanwhile, and that one was left alone"
+"""Why it is not known whether an operation was done, though Redis answers."""
+
+
+@define
+class Tally:
+    """Counts of what went wrong in this process and stopped nothing."""
+
+    unreadable_records: int = 0
+    failed_expiry_hooks: int = 0
+    dropped_usage: int = 0
+
+
+@frozen(eq=False)
+class StoreCore:
+    """One namespace of one Redis, as the nouns use it. Safe for threads."""
+
+    config: RedisConfig
+    connections: Connections
+    keys: Keys
+    scripts: Scripts
+    format: RecordFormat
+    clock: Clock
+    telemetry: Telemetry | None
+    tally: Tally
+
+    @classmethod
+    def of(
+        cls,
+        config: RedisConfig,
+        format: RecordFormat,
+        clock: Clock,
+        telemetry: Telemetry | None = None,
+    ) -> StoreCore:
+        """Build the core of a store with connections of its own, none of them open yet."""
+        connections = Connections(config, clock, telemetry=telemetry)
+        keys, scripts = Keys(config.namespace, config.address.db), Scripts(connections)
+        return cls(config, connections, keys, scripts, format, clock, telemetry, Tally())
+
+    def tenant(self, namespace: str) -> StoreCore:
+        """Return the core of another namespace on the same connections."""
+        config = evolve(self.config, namespace=namespace)
+        keys = Keys(namespace, config.address.db)
+        return evolve(self, config=config, keys=keys, tally=Tally())
+
+    def where(self, kind: str, key: str) -> Where:
+        """Name a record for its format: its kind, and the session or cache key it belongs to."""
+        return Where(kind, key, self.config.namespace)
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def call(self, *command: Any) -> Any:
+        """Send one plain command that may be repeated; return its reply."""
+        return self.call_many([command])[0]
+
+    def call_many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send plain commands that may be repeated, in one round trip; return their replies."""
+        try:
+            return list(self.connections.call_many(commands)) if commands else []
+        except ReplyLost as exc:
+            if writing := [command[0] for command in commands if command[0] not in _READING]:
+                raise OutcomeUnknown(" and ".join(dict.fromkeys(writing)), str(exc)) from exc
+            raise self.connections.unavailable(str(exc)) from exc
+
+    def call_told(self, *command: Any) -> tuple[Any, bool]:
+        """Send a command that writes; return its reply, and whether one was lost before.
+
+        Then an earlier try may have done what this one found done.
+        """
+        tries = Tries()
+
+        def attempt() -> Any:
+            try:
+                return self.connections.exchange([command])[0]
+            except ReplyLost:
+                tries.is_lost = True
+                raise
+
+        try:
+            return self.connections.persist(attempt, operation=command[0]), tries.is_lost
+        except ReplyLost as exc:
+            raise OutcomeUnknown(command[0], str(exc)) from exc
+
+    def call_once(self, *command: Any) -> Any:
+        """Send a command that has its effect each time: not again when its reply was lost."""
+
+        def attempt() -> Any:
+            try:
+                return self.connections.exchange([command])[0]
+            except ReplyLost as exc:
+                raise OutcomeUnknown(command[0], str(exc)) from exc
+
+        return self.connections.persist(attempt, operation=command[0])
+
+    def run(self, name: str, keys: Sequence[str], *args: Argument) -> list[Any]:
+        """Run a script that is no session's; return its reply from the status on."""
+        try:
+            return self.scripts.run(name, keys, args)
+        except ReplyLost as exc:
+            raise self.unanswered(name, str(exc)) from exc
+
+    def unanswered(self, name: str, cause: str) -> StoreUnavailable:
+        """Build the error for a script to which no reply came."""
+        if self.scripts.only_reads(name):
+            return self.connections.unavailable(cause)
+        return OutcomeUnknown(name, cause)
+
+    def read_each(
+        self, name: str, several: Sequence[Sequence[str]], *args: Argument
+    ) -> list[list[Any]]:
+        """Run a script that only reads, on several sets of keys in one round trip; as ``run``."""
+        try:
+            return self.scripts.read_each(name, several, args) if several else []
+        except ReplyLost as exc:
+            raise self.connections.unavailable(str(exc)) from exc
+
+    def on(
+        self,
+        session_id: str,
+        user_id: str | None = None,
+        *,
+        operation: str | None = None,
+        insist: float | None = None,
+    ) -> OnSession:
+        """Return what runs scripts on a session; with ``user_id`` only on one of that user.
+
+        ``operation`` names a write whose lost reply is to be told as TurnUncertain. ``insist`` is
+        for how many seconds it is repeated while Redis is away, in place of the usual time.
+        """
+        user = b"" if user_id is None else check_user_id(user_id)
+        return OnSession(self, check_session_id(session_id), user, operation, insist)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def script_now(self) -> Argument:
+        """Return the time that scripts are given: '' for the server's own, ms in tests."""
+        now = self.clock.server_now_ms()
+        return "" if now is None else now
+
+    def now_ms(self, time: Sequence[bytes]) -> int:
+        """Return the time that scripts go by, in ms; ``time`` is the server's reply to TIME."""
+        now = self.clock.server_now_ms()
+        return int(time[0]) * 1000 + int(time[1]) // 1000 if now is None else now
+
+
+class OnSession:
+    """Runs scripts on one session, with the arguments that all of them begin with."""
+
+    __slots__ = ("_tries", "core", "insist", "operation", "session_id", "user")
+
+    def __init__(
+        self,
+        core: StoreCore,
+        session_id: str,
+        user: bytes,
+        operation: str | None,
+        insist: float | None,
+    ) -> None:
+        self.core: StoreCore = core
+        self.session_id: str = session_id
+        self.user: bytes = user
+        self.operation: str | None = operation
+        self.insist: float | None = insist
+        self._tries = Tries()
+
+    def __call__(self, name: str, *args: Argument, looks_up: bool = False) -> list[Any]:
+        """Run the script; return its reply from the status on.
+
+        When it is called again after a lost reply, that is one more try of the same operation.
+        ``looks_up``: the caller looks into the thread where the server has forgotten what was done.
+        Raises SessionNotFound, RecordUnreadable (counters that are damaged, or not those of the
+        thread), SessionTooLarge, TurnUncertain, StoreUnavailable or StoreMisconfigured.
+        """
+        core = self.core
+        keys = core.keys.of_session(self.session_id)
+        head = (core.script_now(), GRACE_MS, self.user)
+        try:
+            reply = core.scripts.run(
+                name, keys, (*head, *args), insist=self.insist, tries=self._tries
+            )
+        except ReplyLost as exc:
+            raise self._uncertain(name, str(exc)) from exc
+        match reply:
+            case ["notfound"]:
+                raise SessionNotFound(self.session_id)
+            case ["unsure", _] if not looks_up:
+                raise self._uncertain(name, FORGOTTEN)
+            case ["uncertain", _]:
+                raise self._uncertain(name, MADE_ANEW)
+            case ["toolarge", size]:
+                raise SessionTooLarge(self.session_id, size, core.config.max_session_size)
+            case ["damaged", key]:
+                raise RecordUnreadable(key.decode(), "a number in it is lost, or is none")
+            case ["miscounted", count, length]:
+                raise RecordUnreadable(keys[1], _miscounted(count, length))
+        return reply
+
+    def goes_on(self) -> None:
+        """Have what is called from now on belong to the operation that was tried already."""
+        self.core.scripts.go_on(self._tries)
+
+    def _uncertain(self, name: str, cause: str) -> MiniAgentError:
+        if self.operation is None or self.core.scripts.only_reads(name):
+            return self.core.unanswered(name, cause)
+        return TurnUncertain(self.session_id, self.operation, cause)
+
+
+def _miscounted(count: int, length: int) -> str:
+    if length < count:
+        what = f"{count - length} of its {count} messages are gone: evicted by the server"
+        return f"{what}, or removed by another program"
+    return f"{length} messages are in it and {count} were stored: the data was damaged"

@@ -1,0 +1,27 @@
+"""Turns that nobody can finish, because whoever works on them dies: they are given up."""
+
+from __future__ import annotations
+
+from .core import OnSession, StoreCore, log
+from .operations.turn import Begun, abort_turn
+
+MOST_TAKEOVERS = 3
+"""How often a turn is taken over, whatever was staged meanwhile: where a tool kills its process,
+the model may be told that the outcome is unknown and call it again, which looks like progress."""
+
+
+def must_be_given_up(begun: Begun) -> bool:
+    """Tell whether the turn has been taken over too often to be worked on once more."""
+    return begun.takeovers > MOST_TAKEOVERS
+
+
+def give_up(core: StoreCore, on: OnSession, begun: Begun, holder: str) -> None:
+    """Drop the turn that ``holder`` has just taken over, and tell watchers and the log why."""
+    turn_id = begun.turn_id.decode()
+    message = (
+        f"it was taken over {MOST_TAKEOVERS} times, and whoever worked on it died or fell silent"
+    )
+    told = {"error": "TurnGivenUp", "message": message}
+    why = core.format.encode(told, core.where("event", on.session_id))
+    abort_turn(on, turn_id=turn_id, holder=holder, why=why, counts="")
+    log.warning("turn %s of session %r was dropped: %s", turn_id, on.session_id, message)

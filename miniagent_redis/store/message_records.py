@@ -1,0 +1,85 @@
+"""Messages as the records that are stored, and back; what cannot be read is set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+
+from ..errors import RecordUnreadable
+from ..models import Message, UnreadableRecord
+from ..records.format import Where
+from ..records.frame import Unreadable
+from ..records.messages import message_from_data, message_to_data
+from .core import StoreCore, log
+
+
+@frozen
+class Decoded:
+    """What records of a list were: messages, their positions, and what was set aside."""
+
+    messages: tuple[Message, ...] = ()
+    indexes: tuple[int, ...] = ()
+    unreadable: tuple[UnreadableRecord, ...] = ()
+
+
+NOTHING = Decoded()
+
+
+class MessageRecords:
+    """Encodes and decodes messages by the format of one store."""
+
+    def __init__(self, core: StoreCore) -> None:
+        self._core = core
+
+    def encode(self, session_id: str, messages: Sequence[Message]) -> list[bytes]:
+        """Return the records of messages; raises InvalidInput for what the format cannot hold."""
+        where = self._core.where("message", session_id)
+        encode = self._core.format.encode
+        return [encode(message_to_data(message), where) for message in messages]
+
+    def decode(
+        self, session_id: str, records: Sequence[bytes], start: int = 0, *, what: str = "thread"
+    ) -> Decoded:
+        """Return the messages in records of a list that begin at position ``start``.
+
+        Unreadable ones are counted, logged and set aside. Raises SchemaTooNew if one was written
+        by a later version.
+        """
+        if not records:
+            return NOTHING
+        where = self._core.where("message", session_id)
+        messages: list[Message] = []
+        unreadable: list[UnreadableRecord] = []
+        for raw, found in zip(records, self._each(records, where), strict=True):
+            if isinstance(found, Message):
+                messages.append(found)
+                continue
+            index = start + len(messages) + len(unreadable)
+            unreadable.append(UnreadableRecord(index, str(found), raw))
+            self._core.tally.unreadable_records += 1
+            log.warning("record %d of %s:%s cannot be read and was set aside: %s",
+                        index, what, session_id, found)  # fmt: skip
+        bad = {record.index for record in unreadable}
+        indexes = tuple(i for i in range(start, start + len(records)) if i not in bad)
+        return Decoded(tuple(messages), indexes, tuple(unreadable))
+
+    def staged(self, session_id: str, records: Sequence[bytes]) -> tuple[Message, ...]:
+        """Return the messages of an open turn, all of them: raises RecordUnreadable otherwise."""
+        found = self.decode(session_id, records, what="turn")
+        if found.unreadable:
+            key = self._core.keys.of_session(session_id)[2]
+            first = found.unreadable[0]
+            raise RecordUnreadable(key, first.reason, first.raw)
+        return found.messages
+
+    def _each(self, records: Sequence[bytes], where: Where) -> Iterator[Message | Unreadable]:
+        last: Message | None = None
+        for data in self._core.format.decode_many(records, where):
+            try:
+                if isinstance(data, Unreadable):
+                    raise data
+                last = message_from_data(data, last)  # what it shares with the last one
+                yield last
+            except Unreadable as exc:
+                yield exc

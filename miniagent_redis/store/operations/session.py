@@ -1,0 +1,89 @@
+"""Scripts on the session itself: create, read, renew, change, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core import OnSession
+from .replies import Renewed
+
+
+class Created(NamedTuple):
+    """The session is there, by this try or an earlier one."""
+
+    version: int
+    deadline_ms: int
+
+
+class Exists(NamedTuple):
+    """Another session has the id."""
+
+
+class OtherVersion(NamedTuple):
+    """The session has another version than the one expected; nothing was done."""
+
+    version: int
+
+
+class Found(NamedTuple):
+    """The document, and the values of the fields asked for."""
+
+    document: bytes
+    values: list[bytes | None]
+
+
+def create_session(
+    on: OnSession,
+    *,
+    operation: str,
+    document: bytes,
+    ttl_ms: int,
+    max_age_ms: int,
+    agent_name: bytes,
+    full_id: bytes,
+    channel: str,
+    note: str,
+) -> Created | Exists:
+    """Create a session; what an expired one of its id left is removed. ``max_age_ms`` 0: none.
+
+    The note is published once, unless ``channel`` is "".
+    """
+    reply = on(
+        "create_session",
+        operation,
+        document,
+        ttl_ms,
+        max_age_ms,
+        agent_name,
+        full_id,
+        channel,
+        note,
+    )
+    return Exists() if reply[0] == "exists" else Created(*reply[1:])
+
+
+def get_session(on: OnSession, *, fields: Sequence[str]) -> Found:
+    """Read the document and fields of the metadata."""
+    return Found(*on("get_session", *fields)[1:])
+
+
+def touch_session(on: OnSession, *, ttl_ms: int | None = None) -> Renewed:
+    """Move the session's deadline, with a new ttl if one is given."""
+    return Renewed(*on("touch_session", "" if ttl_ms is None else ttl_ms)[1:])
+
+
+def update_session(
+    on: OnSession, *, operation: str, document: bytes, created_at: bytes, expected: int | None
+) -> Renewed | OtherVersion:
+    """Replace the document of the session that was created then, or of any if that is empty."""
+    status, *found = on(
+        "update_session", operation, document, created_at, "" if expected is None else expected
+    )
+    return OtherVersion(*found) if status == "changed" else Renewed(*found)
+
+
+def delete_session(on: OnSession, *, operation: str, channel: str, note: str) -> bytes:
+    """Remove everything of the session, publish the note (if ``channel`` is not ""); its user."""
+    user: bytes = on("delete_session", operation, channel, note)[1]
+    return user

@@ -1,0 +1,115 @@
+"""Scripts on the thread: read a piece, append outside a turn, clear, cut off the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core import OnSession
+from .replies import Changed, Unsure
+
+
+class Piece(NamedTuple):
+    """Records of the thread from position ``start`` on, as of ``version``."""
+
+    version: int
+    epoch: int
+    total: int
+    start: int
+    records: list[bytes]
+
+
+class Appended(NamedTuple):
+    """The messages are in the thread, behind the record that ends in ``before``.
+
+    It is None if that is not known any more.
+    """
+
+    version: int
+    total: int
+    deadline_ms: int
+    now_ms: int
+    user: bytes
+    epoch: int
+    before: bytes | None
+
+
+class Cleared(NamedTuple):
+    """So many messages of the thread were removed: all of them, or the last ones."""
+
+    removed: int
+    deadline_ms: int
+    now_ms: int
+    user: bytes
+
+
+class Running(NamedTuple):
+    """A turn is running, and keeps the session for so long unless it renews."""
+
+    left_ms: int
+
+
+def load_thread(
+    on: OnSession, *, epoch: int | None, start: int | None, end: int | None, most: int, mark: bytes
+) -> Piece:
+    """Read up to ``most`` records: from ``start`` on, or without it those in front of ``end``.
+
+    If ``epoch`` is not the thread's any more, or the record in front of ``start`` is another one
+    than that of ``mark`` (unless that is empty), reading begins at 0.
+    """
+    found = on("load_thread", _or_none(epoch), _or_none(start), _or_none(end), most, mark)
+    return Piece(*found[1:])
+
+
+def append_messages(
+    on: OnSession,
+    *,
+    operation: str,
+    max_bytes: int,
+    count: int | None,
+    messages: Sequence[bytes],
+) -> Appended | Changed | Unsure:
+    """Append messages outside a turn: to a thread of ``count`` messages only, if it is given."""
+    status, *found = on(
+        "append_messages", operation, max_bytes, _or_none(count), *messages, looks_up=True
+    )
+    match status:
+        case "changed":
+            return Changed()
+        case "unsure":
+            return Unsure(*found)
+    return Appended(*found)
+
+
+def clear_thread(on: OnSession, *, operation: str) -> Cleared:
+    """Empty the thread and drop the turn that is open."""
+    return Cleared(*on("clear_thread", operation)[1:])
+
+
+def truncate_thread(
+    on: OnSession,
+    *,
+    operation: str,
+    epoch: int | None,
+    version: int | None,
+    keep: int,
+    note: bytes,
+    new_epoch: int,
+) -> Cleared | Changed | Running:
+    """Remove all but the first ``keep`` messages, of a thread that is still of this version.
+
+    Without epoch and version only a repetition is answered. ``note`` is for watchers.
+    """
+    status, *found = on(
+        "truncate_thread", operation, _or_none(epoch), _or_none(version), keep, note, new_epoch
+    )
+    match status:
+        case "changed":
+            return Changed()
+        case "busy":
+            return Running(*found)
+    return Cleared(*found)
+
+
+def _or_none(number: int | None) -> int | str:
+    return "" if number is None else number

@@ -1,0 +1,246 @@
+"""Scripts of the turn protocol: begin, stage, tell, cancel, commit, replay, abort, resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..core import OnSession
+from .replies import Superseded, Unsure, Written
+
+UNKNOWN = "?"
+"""In place of a version: nobody knows whether the turn is in the thread."""
+INTERRUPT = "interrupt"
+"""In place of tickets: who works on the session loses it, and nobody comes before us."""
+
+
+class Begun(NamedTuple):
+    """The turn is open and ours: the one asked for, or an abandoned one with its staged steps.
+
+    ``event`` is the id of the event that tells so, empty if an earlier try did. ``takeovers`` is
+    how often the turn was taken over by now.
+    """
+
+    turn_id: bytes
+    version: int
+    epoch: int
+    total: int
+    start: int
+    records: list[bytes]
+    staged: list[bytes]
+    owner: bytes
+    event: bytes
+    takeovers: int
+
+
+class Busy(NamedTuple):
+    """Another holder works on the session, or comes before us: for so long unless it renews."""
+
+    left_ms: int
+    version: int
+
+
+class Done(NamedTuple):
+    """The turn was committed before, with this version."""
+
+    version: int
+
+
+class NothingOpen(NamedTuple):
+    """There is no turn to take over."""
+
+
+class Staged(NamedTuple):
+    """The steps are kept; ``there`` are those that stood in their place already.
+
+    ``events`` are the ids of the events that tell of them, if they are new.
+    """
+
+    there: list[bytes]
+    cancel: bytes | None
+    events: Sequence[bytes] = ()
+
+
+class Dropped(NamedTuple):
+    """The turn is gone: by this call or not, and whether its counts are counted.
+
+    ``event`` is the id of the event that tells so, empty if it was not by this call. ``stored`` is
+    the version in which this holder has stored the turn after all, or 0.
+    """
+
+    was_ours: int
+    is_counted: int
+    event: bytes = b""
+    stored: int = 0
+
+
+BeginReply = Begun | Busy | Done | Unsure | NothingOpen | Superseded
+_BEGIN: dict[str, Callable[..., BeginReply]] = {
+    "ok": Begun, "busy": Busy, "done": Done, "unsure": Unsure, "none": NothingOpen,
+    "superseded": Superseded,
+}  # fmt: skip
+ReplayReply = Written | Busy | Unsure | Superseded
+
+
+def begin_turn(
+    on: OnSession,
+    *,
+    turn_id: str,
+    holder: str,
+    lease_ms: int,
+    tickets: str,
+    max_bytes: int,
+    epoch: int | None,
+    count: int,
+    mark: bytes,
+    most: int,
+    searched: int | str,
+    message: bytes | None,
+) -> BeginReply:
+    """Open a turn with the user's message, or take over an abandoned one.
+
+    Without a message only the latter. ``tickets`` are those of who waits for the session in this
+    process, the caller's own first; empty, to be told Busy without a place in the queue; INTERRUPT.
+    ``mark`` is that of the last record known, empty if there is none. ``searched`` is up to which
+    version the turn is known not to be in the thread: UNKNOWN, or '' for a turn id that is surely
+    new.
+    """
+    status, *found = on(
+        "begin_turn",
+        turn_id,
+        holder,
+        lease_ms,
+        tickets,
+        max_bytes,
+        "" if epoch is None else epoch,
+        count,
+        mark,
+        most,
+        searched,
+        b"" if message is None else message,
+        looks_up=True,
+    )
+    return _BEGIN[status](*found)
+
+
+def leave_queue(on: OnSession, *, ticket: str) -> bool:
+    """Give up a place among those who wait for the session; return whether there was one."""
+    return bool(on("leave_queue", ticket)[1])
+
+
+def stage_step(
+    on: OnSession,
+    *,
+    turn_id: str,
+    holder: str,
+    lease_ms: int,
+    max_bytes: int,
+    after: int,
+    messages: Sequence[bytes],
+) -> Staged | Superseded:
+    """Stage messages behind the first ``after`` of the turn, and renew its lease."""
+    status, *found = on("stage_step", turn_id, holder, lease_ms, max_bytes, after, *messages)
+    return Superseded() if status == "superseded" else Staged(*found)
+
+
+def tell_text(
+    on: OnSession, *, turn_id: str, holder: str, operation: str, texts: Sequence[bytes]
+) -> Staged | Superseded:
+    """Tell watchers pieces of the answer, which are kept nowhere else."""
+    status, *found = on("tell_text", turn_id, holder, operation, *texts)
+    return Superseded() if status == "superseded" else Staged([], *found)
+
+
+def cancel_turn(on: OnSession, *, operation: str) -> bool:
+    """Ask the holder of the open turn to end it; return whether there is one."""
+    return bool(on("cancel_turn", operation)[1])
+
+
+def commit_turn(
+    on: OnSession,
+    *,
+    turn_id: str,
+    holder: str,
+    max_bytes: int,
+    input_tokens: int,
+    output_tokens: int,
+    tool_calls: int,
+    staged: int,
+    counts: str,
+    messages: Sequence[bytes],
+) -> Written | Unsure | Superseded:
+    """Move the ``staged`` steps and the messages into the thread and end the turn."""
+    status, *found = on(
+        "commit_turn",
+        turn_id,
+        holder,
+        max_bytes,
+        input_tokens,
+        output_tokens,
+        tool_calls,
+        staged,
+        counts,
+        *messages,
+        looks_up=True,
+    )
+    match status:
+        case "unsure":
+            return Unsure(*found)
+        case "superseded":
+            return Superseded()
+    return Written(*found)
+
+
+def replay_turn(
+    on: OnSession,
+    *,
+    turn_id: str,
+    holder: str,
+    max_bytes: int,
+    input_tokens: int,
+    output_tokens: int,
+    tool_calls: int,
+    epoch: int,
+    searched: int,
+    staged: int | None,
+    counts: str,
+    messages: Sequence[bytes],
+) -> ReplayReply:
+    """Store a whole turn at the end of the thread, if its history was not cleared since.
+
+    Another holder of the turn is superseded if it has ``staged`` as many messages as the turn had.
+    """
+    status, *found = on(
+        "replay_turn",
+        turn_id,
+        holder,
+        max_bytes,
+        input_tokens,
+        output_tokens,
+        tool_calls,
+        epoch,
+        searched,
+        "" if staged is None else staged,
+        counts,
+        *messages,
+        looks_up=True,
+    )
+    match status:
+        case "busy":
+            return Busy(found[0], searched)
+        case "unsure":
+            return Unsure(*found)
+        case "superseded":
+            return Superseded()
+    return Written(*found)
+
+
+def abort_turn(on: OnSession, *, turn_id: str, holder: str, why: bytes, counts: str) -> Dropped:
+    """Drop the open turn and what it staged; count what it took."""
+    return Dropped(*on("abort_turn", turn_id, holder, why, counts)[1:])
+
+
+def resolve_turn(on: OnSession, *, operation: str) -> str:
+    """Tell what became of a turn or another operation: committed, open or unknown."""
+    resolution: str = on("resolve_turn", operation)[1].decode()
+    return resolution

@@ -1,0 +1,98 @@
+"""The parts of one store, put together: each noun is handed what it stands on."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TypeVar, cast
+
+from ..errors import StoreUnavailable
+from .along import Along
+from .cache import Cache
+from .channels import Channels
+from .core import StoreCore
+from .events import Events
+from .expiry import Expiry
+from .index import Index
+from .keys import check_namespace
+from .limits import Limits
+from .listing import Listing
+from .locks import Locks
+from .message_records import MessageRecords
+from .sessions import Sessions
+from .single_flight import SingleFlight
+from .threads import Threads
+from .transfer import Transfer
+from .turn_begin import TurnBegin
+from .turns import Turns
+from .usage import UsageCounts
+from .waiting import Waiting
+from .watching import Watching
+
+N = TypeVar("N")
+
+
+class Parts:
+    """The nouns of one namespace on one core, and those of its tenants on the same connections.
+
+    An ``index`` that is handed in takes the place of the usual one.
+    """
+
+    def __init__(
+        self, core: StoreCore, root: Parts | None = None, index: Index | None = None
+    ) -> None:
+        self.core: StoreCore = core
+        self.root: Parts = self if root is None else root
+        self._tenants: dict[str, Parts] = {}
+        self.index: Index = index or Index(core)
+        records = MessageRecords(core)
+        self.sessions: Sessions = Sessions(core, self.index)
+        self.threads: Threads = Threads(core, self.index, records)
+        self.transfer: Transfer = Transfer(core, self.sessions, self.threads, self.index, records)
+        self.waiting: Waiting = Waiting(core)
+        self.turn_begin: TurnBegin = TurnBegin(core, self.threads, records, self.waiting)
+        self.turns: Turns = Turns(core, self.threads, self.index, records)
+        self.listing: Listing = Listing(core, self.index)
+        self.expiry: Expiry = Expiry(core, self.index, records)
+        self.events: Events = Events(core)
+        self.watching: Watching = Watching(core, self.events)
+        self.locks: Locks = Locks(core)
+        self.cache: Cache = Cache(core)
+        self.flights: SingleFlight = SingleFlight(core, self.cache, self.locks)
+        self.limits: Limits = Limits(core)
+        self.usage: UsageCounts = UsageCounts(core)
+        self.along: Along = Along(core, self.index, self.usage)
+        self.channels: Channels = Channels(core)
+        self._by_kind = {type(noun): noun for noun in vars(self).values()}
+
+    def tenant(self, namespace: str) -> Parts:
+        """Return the parts of another namespace on the same connections, the same ones each time.
+
+        They are kept for as long as the store is. Raises InvalidInput for what is no namespace.
+        """
+        root = self.root
+        if check_namespace(namespace) == root.core.config.namespace:
+            return root
+        known = root._tenants.get(namespace)
+        return known or root._tenants.setdefault(
+            namespace, Parts(root.core.tenant(namespace), root)
+        )
+
+    def family(self) -> list[Parts]:
+        """Return the parts of all namespaces on these connections, the store's own first."""
+        return [self.root, *self.root._tenants.copy().values()]
+
+    def part(self, kind: type[N]) -> N:
+        """Return the noun of a class."""
+        return cast(N, self._by_kind[kind])
+
+    def finish(self) -> None:
+        """Stop listening, give locks back, write what is noted. While Redis is away it is lost."""
+        self.channels.unsubscribe()
+        with suppress(StoreUnavailable):  # it is logged, and the rest would meet it too
+            self.locks.give_back()
+            self.write()
+
+    def write(self) -> None:
+        """Write what is noted. Raises StoreUnavailable; then it is kept."""
+        self.index.write()
+        self.usage.write()

@@ -1,0 +1,152 @@
+"""Loads the Lua operations of lua/ and runs them: one script, one round trip, one answer.
+
+A file starts with its ``#!lua`` line and names in its second line the beginnings it shares with
+others; ``source`` puts them together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from ..connection.connections import Connections
+from ..connection.faults import NoScript, ReplyLost
+from ..errors import StoreMisconfigured
+from ..runtime.forking import reset_after_fork
+from .tries import ServerTime, Tries
+
+_INCLUDE = "-- include:"
+_LUA = files("miniagent_redis") / "lua"
+
+
+@cache
+def source(name: str) -> str:
+    """Return the whole text of the operation ``name``."""
+    first, _, rest = (_LUA / f"{name}.lua").read_text("utf-8").partition("\n")
+    parts = [first]
+    second = rest.partition("\n")[0]
+    if second.startswith(_INCLUDE):
+        parts += [(_LUA / f"{part}.lua").read_text("utf-8") for part in second.split()[2:]]
+    return "\n".join([*parts, rest])
+
+
+class Scripts:
+    """Runs the operations over the connections of one store."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._loaded: dict[str, tuple[str, str]] = {}
+        self._start_anew()
+
+    @reset_after_fork
+    def _start_anew(self) -> None:
+        # Names this process and store: with a counter behind it no two calls share a nonce.
+        self._prefix = os.urandom(6).hex()
+        self._calls = itertools.count()
+        self._time = ServerTime()
+
+    def run(
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | int],
+        *,
+        insist: float | None = None,
+        tries: Tries | None = None,
+    ) -> list[Any]:
+        """Run an operation and return its reply from the status on, the status as text.
+
+        The arguments follow the nonce. The operation must be one that may be repeated: it is,
+        when the server is away or the reply gets lost, as ``Connections.persist`` says. ``tries``
+        are those that were made of it by earlier calls. Raises StoreUnavailable, StoreMisconfigured
+        (also for a foreign type at our key) or ReplyLost.
+        """
+        text, digest = self._loaded.get(name) or self._load(name)
+        tries = tries or Tries()
+
+        def attempt() -> list[Any]:
+            try:
+                return send()
+            except ReplyLost:
+                tries.is_lost = True
+                raise
+
+        def send() -> list[Any]:
+            told = tries.begin(self._time, self._connections.clock, self._ask_time)
+            nonce = b"%s%x%s" % (self._prefix.encode(), next(self._calls), told)
+            tail = (len(keys), *keys, nonce, *args)
+            try:
+                return self._connections.exchange([("EVALSHA", digest, *tail)], nonce)
+            except NoScript:
+                pass  # not in here: what is raised next would hold this error and all its frames
+            return self._connections.exchange([("EVAL", text, *tail)], nonce)
+
+        # Neither no-writes nor allow-oom, which a server without memory takes.
+        writes = "flags=" not in text.partition("\n")[0]
+        while True:
+            reply = self._connections.persist(attempt, insist, operation=name, writes=writes)[0]
+            status = reply[1].decode()
+            if time := reply[0].partition(b" ")[2]:
+                self._time.hear(int(time), at=self._connections.clock.monotonic())
+            if status != "late":
+                break
+            tries.late += 1  # nothing was done, and no try of it is under way any more
+        if status == "wrongtype":
+            raise _wrong_type(reply[2].decode(), reply[3].decode())
+        return [status, *reply[2:]]
+
+    def go_on(self, tries: Tries) -> None:
+        """Have the next try be a later one of an operation whose last was answered just now."""
+        tries.go_on(self._time, self._connections.clock)
+
+    @staticmethod
+    def only_reads(name: str) -> bool:
+        """Whether an operation writes nothing, so that it is known what a lost reply means."""
+        return "no-writes" in source(name).partition("\n")[0]
+
+    def _ask_time(self) -> int:
+        now = self._connections.clock.server_now_ms()
+        if now is not None:
+            return now
+        seconds, micros = self._connections.exchange([("TIME",)])[0]
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def read_each(
+        self, name: str, several: Sequence[Sequence[str]], args: Sequence[str | bytes | int]
+    ) -> list[list[Any]]:
+        """Run an operation that only reads, on several sets of keys, in one round trip.
+
+        Returns the replies, which are as that of ``run``, and so is what is raised. Not atomic.
+        """
+        text, digest = self._loaded.get(name) or self._load(name)
+        tails = [(len(keys), *keys, "", *args) for keys in several]
+        try:
+            commands = [("EVALSHA", digest, *tail) for tail in tails]
+            replies = self._connections.call_many(commands, name)
+        except NoScript:
+            commands = [("EVAL", text, *tail) for tail in tails]
+            replies = self._connections.call_many(commands, name)
+        return [[reply[1].decode(), *reply[2:]] for reply in replies]
+
+    def _load(self, name: str) -> tuple[str, str]:
+        text = source(name)
+        if self._connections.is_memory:
+            text = text.replace("#!lua", "-- #!lua", 1)  # fakeredis does not know the line
+        self._loaded[name] = text, sha1(text.encode()).hexdigest()
+        return self._loaded[name]
+
+
+def _wrong_type(key: str, found: str) -> StoreMisconfigured:
+    return StoreMisconfigured(
+        f"the key {key} holds a {found}",
+        cause="something else than this library wrote it; nothing was changed",
+        hint="remove or rename that key, or set a namespace of your own",
+    )
+
+
+__all__ = ["Scripts", "source"]

@@ -1,0 +1,72 @@
+"""When an operation was tried first, by the server's clock: what a repetition tells of itself.
+
+Between the first try of an operation and a repetition others may have done so much that the server
+has forgotten it, or have ended the session and made another one of the same id. Scripts tell the
+server's time in each answer, so what is sent later is known to be no older than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from ..runtime.clock import Clock
+
+_FRESH = 60.0
+"""Seconds for which two clocks go alike; servers' clocks are corrected."""
+_MOST_LATE = 3
+"""After so many late tries it may take as long as it takes: it is a long way."""
+
+
+class ServerTime:
+    """What the last answer told of the server's time."""
+
+    def __init__(self) -> None:
+        self._told: tuple[int, float] | None = None
+
+    def hear(self, time_ms: int, *, at: float) -> None:
+        """Note an answer: it was ``time_ms`` there, at the monotonic time ``at`` or before."""
+        self._told = time_ms, at
+
+    def before(self, moment: float) -> int | None:
+        """Return a time that was over there at a monotonic time; None if nobody knows."""
+        if self._told is None:
+            return None
+        time_ms, at = self._told
+        passed = moment - at
+        return time_ms + int(passed * 1000) if 0 <= passed < _FRESH else None
+
+
+@define
+class Tries:
+    """The tries of one operation.
+
+    ``is_lost``: one of them was sent and not answered. ``goes_on``: all were answered, and yet the
+    next one is no first try, as something was waited for. ``late``: how many were answered with
+    that they were too long on their way, and nothing done.
+    """
+
+    is_lost: bool = False
+    goes_on: bool = False
+    late: int = 0
+    _first: float = field(default=0.0, init=False)
+    _sent_ms: int | None = field(default=None, init=False)
+
+    def go_on(self, time: ServerTime, clock: Clock) -> None:
+        """Count from now: when the last try was answered, the session was there, unchanged."""
+        self.goes_on, self._first = True, clock.monotonic()
+        self._sent_ms = time.before(self._first)
+
+    def begin(self, time: ServerTime, clock: Clock, ask: Callable[[], int]) -> bytes:
+        """Return what the next try tells of itself; ``ask`` gets the server's time in ms."""
+        now = clock.monotonic()
+        if not (self.is_lost or self.goes_on):
+            self._first = now
+            self._sent_ms = time.before(now) if self.late < _MOST_LATE else None
+            return b":%d:0" % (self._sent_ms or 0)
+        if self._sent_ms is None:
+            time_ms = ask()
+            now = clock.monotonic()
+            self._sent_ms = time_ms - int((now - self._first) * 1000) - 1
+        return b":%d:%d" % (self._sent_ms, max(1, int((now - self._first) * 1000)))
