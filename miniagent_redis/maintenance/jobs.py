@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
-from ..store.expiry import ExpiryHook
-from ..store.manager import RedisSessionManager
+from ..config import RedisConfig
+from ..store.parts import Parts
 from .spool import Spool
+from .sweeping import SWEEP_INTERVAL, Sweeps
 from .thread import Job
 
 FLUSH_INTERVAL = 1.0
 REPLAY_INTERVAL = 1.0
-SWEEP_INTERVAL = 5.0
 RENEW_LEASES_INTERVAL = 1.0
 RENEW_LOCKS_INTERVAL = 1.0  # half of the shortest ttl
-_MOST_SWEPT = 1000
+RENEW_CLAIMS_INTERVAL = 10.0  # a sixth of a claim
 
 
-def standard_jobs(
-    store: RedisSessionManager,
-    renew_leases: Callable[[], None],
-    on_expire: Sequence[ExpiryHook],
-    spool: Spool | None = None,
-) -> list[Job]:
-    """Return the jobs of an agent: indexes, its running and its spooled turns, expiry, health.
-
-    The sweep calls what is in ``on_expire`` by then.
-    """
-    config = store.config
-    jobs = [
-        Job("flush session indexes", FLUSH_INTERVAL, store.flush_marks),
-        Job("flush usage", FLUSH_INTERVAL, store.flush_usage),
-        # Three tries within one lease; and a turn hears soon that it is cancelled.
-        Job("renew leases", min(config.lease_ttl / 3, RENEW_LEASES_INTERVAL), renew_leases),
-        Job("renew locks", RENEW_LOCKS_INTERVAL, store.renew_locks),
-        Job("sweep", SWEEP_INTERVAL, lambda: store.sweep(tuple(on_expire), _MOST_SWEPT)),
-        Job("check health", config.health_check_interval, store.health),
+def standard_jobs(parts: Parts, check_health: Callable[[], object], sweeps: Sweeps) -> list[Job]:
+    """Return the jobs for a store and all its tenants: indexes, usage, locks, expiry, health."""
+    interval = parts.core.config.health_check_interval
+    return [
+        Job("flush session indexes", FLUSH_INTERVAL, partial(_flush_indexes, parts)),
+        Job("flush usage", FLUSH_INTERVAL, partial(_flush_usage, parts)),
+        Job("renew locks", RENEW_LOCKS_INTERVAL, partial(_renew_locks, parts)),
+        Job("sweep", SWEEP_INTERVAL, sweeps.run),
+        Job("renew claims", RENEW_CLAIMS_INTERVAL, partial(_renew_claims, parts)),
+        Job("check health", interval, check_health),
     ]
+
+
+def turn_jobs(
+    config: RedisConfig, renew_leases: Callable[[], None], spool: Spool | None
+) -> list[Job]:
+    """Return the jobs for an agent's turns in one namespace: those that run, those that wait."""
+    # Three tries within one lease; and a turn hears soon that it is cancelled.
+    interval = min(config.lease_ttl / 3, RENEW_LEASES_INTERVAL)
+    jobs = [Job("renew leases", interval, renew_leases)]
     if spool is not None:
         jobs.append(Job("replay spool", REPLAY_INTERVAL, spool.replay))
     return jobs
+
+
+def _flush_indexes(parts: Parts) -> None:
+    for each in parts.family():
+        each.index.flush()
+
+
+def _flush_usage(parts: Parts) -> None:
+    for each in parts.family():
+        each.usage.flush()
+
+
+def _renew_locks(parts: Parts) -> None:
+    for each in parts.family():
+        each.locks.renew()
+
+
+def _renew_claims(parts: Parts) -> None:
+    for each in parts.family():
+        each.expiry.renew_claims()

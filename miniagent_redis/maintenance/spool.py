@@ -1,62 +1,56 @@
 """The spool: finished turns that did not reach Redis, kept on local disk until they do.
 
-Each is a file that is written whole or not at all, named so that the files' order is that in which
-the turns ended. How a turn is stored once and no more is in lua/replay_turn.lua.
+Each is a file, named so that the files' order is that in which the turns ended. What is in it is
+told in spool_file.py, how it lies on the disk in spool_folder.py; how a turn is stored once and no
+more, in lua/replay_turn.lua.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, TypeVar
 
-from attrs import asdict, frozen
+from attrs import frozen
 
-from ..codec import Json, Unreadable, decode, encode, message_from_data, message_to_data, upcast
+from ..connection.faults import ReplyLost
 from ..errors import (
     InvalidInput,
     MiniAgentError,
-    SchemaTooNew,
-    SessionBusy,
     SessionNotFound,
     SessionTooLarge,
-    StoreMisconfigured,
+    StoreUnavailable,
     TurnSuperseded,
     TurnUncertain,
 )
-from ..models import Message, OpenTurn, ThreadSlice, Usage, UsageTotals
-from ..store.manager import RedisSessionManager
-from ..store.turns import NO_TOTALS
+from ..models import Message, OpenTurn, UsageTotals
+from ..store.parts import Parts
+from .spool_file import SpooledTurn, SpoolFile, SpoolFiles
+from .spool_folder import SET_ASIDE, WAITING, SpoolFolder
 
-log = logging.getLogger("miniagent_redis")
-_WAITING = ".turn"
-_SET_ASIDE = ".set-aside"
-_DRAFT = ".draft"
-_OLD_DRAFT = 3600.0  # seconds: whoever wrote it is dead
-
-
-@frozen
-class SpooledTurn:
-    """A turn with all its messages in ``turn.staged``, and what it cost."""
-
-    turn: OpenTurn
-    usage: Usage
-    tool_calls: int
-    spent: UsageTotals
+log: logging.Logger = logging.getLogger("miniagent_redis")
+T = TypeVar("T")
+_ELSEWHERE = 60.0
+"""Seconds until a turn whose session is not found under another address is tried again."""
+End = int | MiniAgentError | Literal["waits", "elsewhere"]
 
 
 @frozen
 class Backlog:
     """What a spool holds. ``oldest`` is when the first that waits was spooled, as epoch seconds.
 
-    ``set_aside`` are the files of turns that cannot be stored any more.
+    ``elsewhere`` are the files of turns that were spooled under another address: of this Redis or
+    of another one. ``set_aside`` are those of turns that cannot be stored any more, ``faults``
+    what is wrong with files that cannot be used, by their names.
     """
 
     waiting: int
     oldest: float | None
+    elsewhere: tuple[Path, ...]
     set_aside: tuple[Path, ...]
+    faults: dict[str, str]
 
 
 Tell = Callable[[SpooledTurn, "int | MiniAgentError"], object]
@@ -66,189 +60,213 @@ Tell = Callable[[SpooledTurn, "int | MiniAgentError"], object]
 class Spool:
     """The spool of one store. Several processes may share a folder; safe for threads.
 
-    Turns of other stores in the same folder are left alone.
+    Turns of other stores in the same folder are left alone. Whether a turn is of this store does
+    not hang on how its address is spelled: namespace and database are compared, and the server
+    knows the session with its epoch, or does not.
     """
 
     def __init__(
-        self, folder: str | Path, store: RedisSessionManager, tell: Tell = lambda turn, end: None
+        self, folder: str | Path, parts: Parts, tell: Tell = lambda turn, end: None
     ) -> None:
-        self.folder = Path(folder).expanduser()
-        self._store = store
+        self.folder: Path = Path(folder).expanduser()
+        self._files = SpoolFolder(self.folder)
+        self._parts = parts
         self._tell = tell
-        self._name = f"{store.config.address} {store.config.namespace}".strip()
+        config = parts.core.config
+        self._contents = SpoolFiles(config.address, config.namespace, parts.core.format)
         self._last = 0
-        self._sessions: dict[Path, str] = {}  # of the files seen here; harmless when out of date
+        # The sessions of the files that are known here, by name; None: it is not for us to store.
+        self._sessions: dict[str, str | None] = {}
+        self._unseen: set[str] = set()  # names of files that were not looked into since the listing
+        self._elsewhere: dict[str, float] = {}  # by name: the time of the clock to try again
 
     def open(self) -> None:
         """Make the folder, for this user only, and try to write. Raises InvalidInput."""
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write(self.folder / f"probe-{os.getpid()}", b"").unlink()
-            for draft in self._files(_DRAFT):
-                if time.time() - draft.stat().st_mtime > _OLD_DRAFT:
-                    draft.unlink(missing_ok=True)
-        except OSError as exc:
-            raise InvalidInput(
-                f"spool_dir {str(self.folder)!r} cannot be written to",
-                cause=str(exc),
-                hint="create it with rights for this user, or choose another folder",
-            ) from exc
+        self._files.open()
 
-    def keep(
-        self,
-        turn: OpenTurn,
-        messages: Sequence[Message],
-        usage: Usage,
-        tool_calls: int,
-        spent: UsageTotals = NO_TOTALS,
-    ) -> None:
-        """Write the turn to disk, down to the platter. Raises OSError if that fails."""
-        whole = [*turn.staged, *messages]
-        data: Json = {
-            "v": 1,
-            "store": self._name,
-            "session_id": turn.session_id,
-            "user_id": turn.user_id,
-            "turn_id": turn.turn_id,
-            "holder": turn.holder,
-            "epoch": turn.thread.epoch,
-            "version": turn.thread.version,
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "tool_calls": tool_calls,
-            "spent": asdict(spent),
-            "messages": [{"v": 1, **message_to_data(message)} for message in whole],
-        }
+    def keep(self, turn: OpenTurn, messages: Sequence[Message], spent: UsageTotals) -> None:
+        """Write the turn, which took ``spent``, down to the platter. Raises OSError if that fails.
+
+        Nothing that was said can be read from the file, if it cannot from the store.
+        """
         self._last = max(self._last + 1, time.time_ns())
-        path = self.folder / f"{self._last:020d}-{turn.holder}{_WAITING}"
-        self._write(path, encode(data))
-        self._sessions[path] = turn.session_id
+        name = f"{self._last:020d}-{turn.holder}{WAITING}"
+        self._files.write(name, self._contents.content(turn, messages, spent))
+        self._sessions[name] = turn.session_id
 
-    def holds(self, session_id: str) -> bool:
-        """Whether a turn of the session is known here to wait."""
-        return session_id in self._sessions.values()
+    @property
+    def waiting(self) -> int:
+        """How many turns are known here to wait. Looks neither into the folder nor at Redis."""
+        known = list(self._sessions.items())
+        return sum(session is not None and name not in self._elsewhere for name, session in known)
 
     def replay(self, session_id: str | None = None) -> int:
         """Store what waits, oldest first, of one session or of all; return how many were stored.
 
         What cannot be stored any more is set aside: renamed, logged, told. A session whose turn
         another holder works on waits for the next time, and so do its later ones. Raises
-        StoreUnavailable when Redis is away.
+        StoreUnavailable when Redis did not take all of it, behind what it took. For a session of
+        which nothing waits this is one look at the folder's time.
         """
-        stored, waits = 0, set[str]()
-        paths = self._files(_WAITING)
-        for gone in self._sessions.keys() - set(paths):
-            self._sessions.pop(gone, None)
-        for path in paths:
-            spooled = self._read(path)
-            if spooled is None:
+        return len(self._replay(session_id))
+
+    def replaces(self, turn: OpenTurn) -> bool:
+        """Store what waits of a session whose turn was just taken over; whether this turn did.
+
+        Then it is over: somebody was told its end. To be asked before any work is done on it.
+        """
+        return turn.turn_id in self._replay(turn.session_id, turn)
+
+    def try_to_replay(self) -> None:
+        """Store what waits if Redis takes it now; raises nothing."""
+        try:
+            self.replay()
+        except MiniAgentError as exc:
+            log.warning("the spool has to wait: %s", exc)
+
+    def _replay(self, session_id: str | None, taken: OpenTurn | None = None) -> list[str]:
+        """Return the ids of the turns that are stored now; ``taken`` is one that we may end."""
+        stored, waits = list[str](), set[str]()
+        fault: StoreUnavailable | None = None
+        for name in self._may_wait(session_id):
+            if self._sessions.get(name) in waits or (taken is None and self._is_elsewhere(name)):
                 continue
-            session = spooled.turn.session_id
-            self._sessions[path] = session
-            if session in waits or session_id not in (None, session):
+            spooled = self._read(name)
+            session = self._sessions.get(name)
+            if spooled is None or session is None or session in waits:
+                if session is not None and name in self._files.faults:
+                    waits.add(session)
                 continue
-            end = self._replay(spooled)
-            if end is None:
+            turn = spooled.turn
+            was_down = self._parts.core.connections.availability.is_down
+            try:
+                end = self._end(spooled, taken is not None and taken.turn_id == turn.turn_id)
+            except StoreUnavailable as exc:
+                fault, end = fault or exc, "waits"
+                if was_down or not self._answers():
+                    break  # no other session will fare better
+            if end == "waits":
                 waits.add(session)
-            elif self._leaves(path, end):
-                stored += isinstance(end, int)
-                self._tell(spooled, end)
+            elif end == "elsewhere":
+                self._elsewhere[name] = self._parts.core.clock.monotonic() + _ELSEWHERE
+            else:
+                if isinstance(end, int):
+                    stored.append(turn.turn_id)
+                if self._leaves(name, end):
+                    self._tell(spooled, end)
+        if fault is not None:
+            raise fault
         return stored
 
-    def _replay(self, spooled: SpooledTurn) -> int | MiniAgentError | None:
-        """Return the turn's version, why it can never be stored, or None for another time."""
-        try:
-            return self._store.replay_turn(
-                spooled.turn,
-                usage=spooled.usage,
-                tool_calls=spooled.tool_calls,
-                spent=spooled.spent,
-            )
-        except (SessionBusy, StoreMisconfigured) as exc:
-            log.warning("the spooled turn %s has to wait: %s", spooled.turn.turn_id, exc)
-            return None
-        except TurnUncertain as exc:
-            raise self._store.connections.unavailable(str(exc)) from exc
-        except (SessionNotFound, SessionTooLarge, TurnSuperseded, InvalidInput) as exc:
-            return exc
+    def _may_wait(self, session_id: str | None) -> list[str]:
+        """Return the names of files that wait, of one session or of all, in their order.
 
-    def _leaves(self, path: Path, end: int | MiniAgentError) -> bool:
-        """Take the file out of the queue; return False if another process was faster."""
+        Of all, there may be some that are not this store's.
+        """
+        if session_id is None or self._files.may_have_changed():
+            before = set(self._sessions)
+            names = set(self._files.names(WAITING))
+            for gone in before - names:
+                self._forget(gone)
+            self._unseen = names - set(self._sessions)
+        if session_id is None:
+            known = {name for name, session in list(self._sessions.items()) if session is not None}
+            return sorted(known | self._unseen)
+        for name in list(self._unseen):
+            self._look(name)
+            self._unseen.discard(name)
+        return sorted(name for name, of in list(self._sessions.items()) if of == session_id)
+
+    def _is_elsewhere(self, name: str) -> bool:
+        until = self._elsewhere.get(name)
+        return until is not None and self._parts.core.clock.monotonic() < until
+
+    def _end(self, spooled: SpooledTurn, is_ours: bool) -> End:
+        """Return the turn's version, why it can never be stored, or why not now.
+
+        ``is_ours``: it is our own to work on, and we have done nothing yet.
+        """
+        turn = spooled.turn
         try:
-            if isinstance(end, int):
-                path.unlink()
-            else:
-                self._set_aside(path, str(end))
-        except FileNotFoundError:
+            return self._parts.turns.replay_turn(
+                turn, spent=spooled.spent, staged=spooled.staged_if_untouched(is_ours)
+            )
+        except StoreUnavailable:
+            raise
+        except TurnUncertain as exc:
+            raise self._parts.core.connections.unavailable(str(exc)) from exc
+        except (SessionNotFound, TurnSuperseded) as exc:
+            return exc if spooled.is_here or self._is_known(turn) else "elsewhere"
+        except (SessionTooLarge, InvalidInput) as exc:
+            return exc
+        except MiniAgentError as exc:
+            log.warning("the spooled turn %s has to wait: %s", turn.turn_id, exc)
+            return "waits"
+
+    def _is_known(self, turn: OpenTurn) -> bool:
+        """Whether a turn was stored here by another holder; False too if that cannot be told."""
+        turns = self._parts.turns
+        try:
+            found = turns.resolve_turn(turn.session_id, turn.turn_id, user_id=turn.user_id)
+        except MiniAgentError:
             return False
-        finally:
-            self._sessions.pop(path, None)
+        return found == "committed"
+
+    def _answers(self) -> bool:
+        try:
+            self._parts.core.connections.probe()
+        except (MiniAgentError, ReplyLost):
+            return False
         return True
 
-    def _set_aside(self, path: Path, why: str) -> None:
-        aside = path.rename(path.with_suffix(_SET_ASIDE))
-        log.error("a spooled turn cannot be stored and was set aside as %s: %s", aside, why)
+    def _leaves(self, name: str, end: int | MiniAgentError) -> bool:
+        """Take the file out of the queue; return False if another process was faster."""
+        if isinstance(end, int):
+            is_gone = self._files.remove(name)
+        else:
+            is_gone = self._files.set_aside(name, str(end))
+        self._forget(name)
+        if name in self._files.faults:
+            self._sessions[name] = None  # it could not be taken away: once is enough
+        return is_gone
+
+    def _forget(self, name: str) -> None:
+        self._sessions.pop(name, None)
+        self._elsewhere.pop(name, None)
 
     def backlog(self) -> Backlog:
         """Return what waits and what was set aside, without asking Redis."""
-        waiting = [path for path in self._files(_WAITING) if self._read(path) is not None]
-        oldest = min((_spooled_at(path) for path in waiting), default=None)
-        return Backlog(len(waiting), oldest, tuple(self._files(_SET_ASIDE)))
+        found = {name: self._look(name) for name in self._files.names(WAITING)}
+        waiting = [name for name, file in found.items() if file is not None and file.is_here]
+        elsewhere = [name for name, file in found.items() if file is not None and not file.is_here]
+        oldest = min(map(self._spooled_at, waiting), default=None)
+        aside = self._files.names(SET_ASIDE)
+        return Backlog(
+            len(waiting),
+            oldest,
+            tuple(self.folder / name for name in elsewhere),
+            tuple(self.folder / name for name in aside),
+            dict(self._files.faults),
+        )
 
-    def _files(self, suffix: str) -> list[Path]:
-        try:
-            return sorted(path for path in self.folder.iterdir() if path.suffix == suffix)
-        except FileNotFoundError:
-            return []
+    def _spooled_at(self, name: str) -> float:
+        began = name.partition("-")[0]
+        return int(began) / 1e9 if began.isdecimal() else time.time()
 
-    def _read(self, path: Path) -> SpooledTurn | None:
-        """Return the file's turn if it is of this store; set aside what cannot be read."""
-        try:
-            data = upcast(decode(path.read_bytes()), "a spooled turn")
-            return _spooled(data) if data["store"] == self._name else None
-        except FileNotFoundError:  # another process was faster
-            return None
-        except SchemaTooNew as exc:
-            log.warning("%s has to wait: %s", path, exc)
-        except (Unreadable, LookupError, TypeError) as exc:
-            self._set_aside(path, f"it cannot be read: {exc}")
-        return None
+    def _look(self, name: str) -> SpoolFile | None:
+        """Return the file if it may be of this store."""
+        return self._opened(name, lambda file: file)
 
-    def _write(self, path: Path, content: bytes) -> Path:
-        """Write a file that is there whole or not at all, and survives a power cut."""
-        draft = path.with_suffix(_DRAFT)
-        try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        return path
+    def _read(self, name: str) -> SpooledTurn | None:
+        """Return the turn of a file, if it may be of this store."""
+        return self._opened(name, self._contents.turn)
 
+    def _opened(self, name: str, take: Callable[[SpoolFile], T]) -> T | None:
+        """Return what ``take`` makes of a file of this store that can be read, else None."""
 
-def _spooled_at(path: Path) -> float:
-    return int(path.name.partition("-")[0]) / 1e9
+        def parse(content: bytes) -> T | None:
+            file = self._contents.open(name, content)
+            self._sessions[name] = None if file is None else file.session_id
+            return None if file is None else take(file)
 
-
-def _spooled(data: Json) -> SpooledTurn:
-    thread = ThreadSlice(data["epoch"], data["version"], 0, 0, (), ())
-    turn = OpenTurn(
-        session_id=data["session_id"],
-        turn_id=data["turn_id"],
-        holder=data["holder"],
-        thread=thread,
-        staged=tuple(map(message_from_data, data["messages"])),
-        user_id=data["user_id"],
-    )
-    usage = Usage(data["input_tokens"], data["output_tokens"])
-    spent = UsageTotals(**data.get("spent", {}))
-    return SpooledTurn(turn, usage, data["tool_calls"], spent)
+        return self._files.read(name, parse)
