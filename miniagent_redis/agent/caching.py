@@ -6,59 +6,95 @@ for one of them, is the part of the cache that is handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from inspect import ismethod
 from typing import Any, Protocol
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, define, evolve, frozen
 
-from ..codec import converter
 from ..errors import InvalidInput, ToolError
-from ..llm import Model, ModelEvent, ModelFunction, ModelRequest, Reply, TextDelta, ask
+from ..llm import Model, ModelFunction, ModelRequest, Reply
 from ..models import Message, ToolCall, ToolResult, Usage
+from ..records.converter import converter
 from ..tools import Tool, ToolRegistry, call_tool
 from ..tools.canonical import canonical_arguments, canonical_json
+from .turn_context import TurnContext
 
+log: logging.Logger = logging.getLogger("miniagent_redis")
 _FORMAT = 1  # of what is kept; another one never meets this one's entries
 _WHOLE = ("stop", "tool_calls")
 
 Check = Callable[[], None]
-Flight = AbstractContextManager["Entry"]
 
 
-class Entry(Protocol):
-    """A value that is there, or that the caller is to compute while others may wait for it."""
+class Lookup(Protocol):
+    """A look for a value that may be kept: it is there, or the caller computes it as others wait.
+
+    ``saved_seconds`` is how much sooner a value is there than by computing it.
+    """
 
     is_hit: bool
     value: Any
     saved_seconds: float
-    """How much sooner it is there than by computing it."""
+
+    def begin(self) -> object:
+        """Find the value, waiting while somebody else computes it, or take it on to compute."""
+        ...
 
     def keep(self, value: Any, ttl: float) -> None:
         """Keep the computed JSON value for up to ``ttl`` seconds; raises InvalidInput."""
         ...
 
+    def end(self) -> None:
+        """Let those who wait go on. Twice is fine, and so is another thread."""
+        ...
 
-class Cache(Protocol):
-    """Finds the entry of a key, or waits for it up to ``timeout`` seconds (None: without end).
+
+class Lookups(Protocol):
+    """Makes a lookup of a key, whose ``begin`` waits up to ``timeout`` seconds (None: for ever).
 
     ``check`` is called now and then while it waits, to raise when the value is not wanted any more.
-    It must not fail for a reason of its own: then the entry is one to compute. When the context is
-    left others need not wait for the value any longer. That may be twice, in different threads.
+    ``begin`` must not fail for a reason of its own: then the value is one to compute.
     """
 
-    def __call__(self, key: str, *, timeout: float | None, check: Check) -> Flight: ...
+    def __call__(self, key: str, *, timeout: float | None, check: Check) -> Lookup: ...
+
+
+@define
+class ReplyLookup:
+    """A look for a reply that was given before. ``reply`` is it, or None: ask the model.
+
+    Without a lookup, which is without a cache, there is none and nothing is kept.
+    """
+
+    reply: Reply | None = None
+    _lookup: Lookup | None = None
+    _ttl: float = 0.0
+
+    def keep(self, reply: Reply) -> Reply:
+        """Keep what the model gave, unless it broke off or a filter stopped it; return it."""
+        if self._lookup is None:
+            return reply
+        if reply.finish_reason in _WHOLE and _says_something(reply):
+            with suppress(InvalidInput):  # no JSON in a tool call: the turn will fail of it
+                self._lookup.keep(converter.unstructure(reply), self._ttl)
+        return evolve(reply, cached=False)
+
+    def end(self) -> None:
+        """Let others ask who wait for this reply."""
+        if self._lookup is not None:
+            self._lookup.end()
 
 
 @frozen
 class TurnCache:
-    """The cache as one turn uses it; without a ``cache``, nothing is looked up or kept."""
+    """The cache as one turn uses it; without ``lookups``, nothing is looked up or kept."""
 
-    cache: Cache | None
-    session_id: str
-    user_id: str | None
+    lookups: Lookups | None
+    turn: TurnContext
 
     def call_tool(
         self,
@@ -67,57 +103,59 @@ class TurnCache:
         *,
         longest: int,
         check: Check,
-        take_off: Callable[[Flight], None],
+        hold: Callable[[Lookup], None],
     ) -> ToolResult:
         """Return the result of the call, computed by this turn or another one; never an old error.
 
-        ``check`` ends the waiting for another one; there is no other end to it. ``take_off`` is
-        given what others wait for when the tool is about to run: to be left if it takes too long.
+        ``check`` ends the waiting for another one; there is no other end to it. ``hold`` is given
+        the lookup that others wait for when the tool is about to run: to end if it takes too long.
         """
         tool = tools.get(call.name)
-        if self.cache is None or tool is None or tool.cache_ttl is None:
+        if self.lookups is None or tool is None or tool.cache_ttl is None:
             return call_tool(tools, call, longest=longest)
         try:
             key = self._tool_key(tool, call, longest)
         except ToolError:  # which the call will tell
             return call_tool(tools, call, longest=longest)
-        flight = self.cache(key, timeout=None, check=check)
-        with flight as entry:
-            if entry.is_hit:
-                saved = round(entry.saved_seconds, 3)
-                return ToolResult(call.id, call.name, entry.value, cached=True, saved_seconds=saved)
-            take_off(flight)
+        lookup = self.lookups(key, timeout=None, check=check)
+        try:
+            lookup.begin()
+            if lookup.is_hit and isinstance(lookup.value, str):
+                saved = round(lookup.saved_seconds, 3)
+                return ToolResult(
+                    call.id, call.name, lookup.value, cached=True, saved_seconds=saved
+                )
+            hold(lookup)
             check()
             result = call_tool(tools, call, longest=longest)
             if not result.is_error:
-                entry.keep(result.content, tool.cache_ttl)
+                lookup.keep(result.content, tool.cache_ttl)
+        finally:
+            lookup.end()
         return evolve(result, cached=False)
 
-    def ask(
-        self, model: Model, request: ModelRequest, *, name: str, ttl: float | None, check: Check
-    ) -> Generator[ModelEvent, None, Reply]:
-        """Ask the model, or give the events and the reply of whoever asked it the same before.
+    def look_up_reply(
+        self, request: ModelRequest, *, name: str, ttl: float | None, check: Check
+    ) -> ReplyLookup:
+        """Look for the reply that somebody got who asked the same; end what this returns.
 
-        ``name`` stands for the model; a ``ttl`` of None keeps the cache out of it. Errors, and
-        replies that broke off or that a filter stopped, are not kept.
+        ``name`` stands for the model; a ``ttl`` of None keeps the cache out of it. Waits while
+        somebody else asks it, up to the request's ``timeout``.
         """
-        if self.cache is None or ttl is None:
-            return (yield from ask(model, request))
+        if self.lookups is None or ttl is None:
+            return ReplyLookup()
         key = self._model_key(name, request)
-        with self.cache(key, timeout=request.timeout, check=check) as entry:
-            if entry.is_hit:
-                reply = _kept_reply(entry)
-                # Those ids may be there already, when the conversation has come to the same point.
-                if not _call_ids(reply.tool_calls) & _call_ids(_calls(request.messages)):
-                    if reply.text:
-                        yield TextDelta(reply.text)
-                    yield from reply.tool_calls
-                    return reply
-            reply = yield from ask(model, request)
-            if reply.finish_reason in _WHOLE and (reply.text.strip() or reply.tool_calls):
-                with suppress(InvalidInput):  # no JSON in a tool call: the turn will fail of it
-                    entry.keep(converter.unstructure(reply), ttl)
-        return evolve(reply, cached=False)
+        lookup = self.lookups(key, timeout=request.timeout, check=check)
+        lookup.begin()
+        try:
+            reply = _kept_reply(lookup) if lookup.is_hit else None
+            # Those ids may be there already, when the conversation has come to the same point.
+            if reply and _call_ids(reply.tool_calls) & _call_ids(_calls(request.messages)):
+                reply = None
+        except BaseException:
+            lookup.end()
+            raise
+        return ReplyLookup(reply, lookup, ttl)
 
     def _tool_key(self, tool: Tool, call: ToolCall, longest: int) -> str:
         """Name the result: by the tool as models know it, the arguments, and whose it is."""
@@ -133,7 +171,8 @@ class TurnCache:
 
     def _owner(self) -> list[str | None]:
         """Without a user only the session itself may see again what is not shared."""
-        return [self.user_id, None if self.user_id else self.session_id]
+        turn = self.turn
+        return [turn.user_id, None if turn.user_id else turn.session_id]
 
 
 def cache_name(model: str | Model | ModelFunction) -> str:
@@ -156,18 +195,24 @@ def cache_name(model: str | Model | ModelFunction) -> str:
     )
 
 
-def saved_by_cache(messages: Iterable[Message]) -> tuple[int, float, int]:
-    """Return how many of the messages came from the cache, and what that saved: seconds, tokens."""
-    found = [message.metadata for message in messages if message.metadata.get("cached")]
-    seconds = sum(float(one.get("saved_seconds", 0)) for one in found)
-    return len(found), seconds, sum(int(one.get("saved_tokens", 0)) for one in found)
-
-
-def _kept_reply(entry: Entry) -> Reply:
-    reply = converter.structure(entry.value, Reply)
+def _kept_reply(lookup: Lookup) -> Reply | None:
+    """Return the reply that is kept, or None for anything else that somebody put there."""
+    try:
+        if not isinstance(lookup.value.get("text", ""), str):
+            raise TypeError("its text is none")
+        reply = converter.structure(lookup.value, Reply)
+        if not _says_something(reply):
+            raise ValueError("it says nothing")
+    except Exception as exc:
+        log.warning("an entry of the cache is no reply of a model, which is asked: %r", exc)
+        return None
     tokens = reply.usage.total_tokens
-    saved = round(entry.saved_seconds, 3)
+    saved = round(lookup.saved_seconds, 3)
     return evolve(reply, usage=Usage(), cached=True, saved_seconds=saved, saved_tokens=tokens)
+
+
+def _says_something(reply: Reply) -> bool:
+    return bool(reply.text.strip() or reply.tool_calls)
 
 
 def _without_ids(messages: Sequence[Message]) -> list[Any]:

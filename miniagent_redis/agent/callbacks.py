@@ -9,8 +9,8 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar, overload
 
 from ..errors import InvalidInput
-from ..forking import anew_in_child
 from ..models import Event, EventType
+from ..runtime.forking import reset_after_fork
 
 Callback = Callable[[Event], Any]
 C = TypeVar("C", bound=Callback)
@@ -31,10 +31,10 @@ class StreamCallback:
 
     def __init__(self) -> None:
         self._callbacks: list[tuple[EventType | None, Callback]] = []  # None: every type
-        self.errors = 0
+        self.errors: int = 0
         self._start_anew()
-        anew_in_child(self._start_anew)
 
+    @reset_after_fork
     def _start_anew(self) -> None:
         self._lock = threading.RLock()  # over errors
 
@@ -62,7 +62,7 @@ class StreamCallback:
 
     def emit(self, event: Event) -> None:
         """Call what is registered for the event; raises nothing that is an Exception."""
-        for wanted, function in list(self._callbacks):
+        for wanted, function in tuple(self._callbacks):
             if wanted is None or wanted is event.type:
                 try:
                     function(event)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import iscoroutinefunction
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from attrs import Attribute, field, frozen
 
-from ..budget import Price, RateLimit
 from ..errors import InvalidInput
 from ..llm import CountTokens, Model, ModelFunction
-
-OnBusy = Literal["wait", "reject", "interrupt"]
+from ..models import OnBusy, Price, RateLimit
+from ..runtime.checks import several
+from ..runtime.durations import FORMS, seconds, seconds_or_none
 
 
 def _number(
-    lowest: float, *, above: bool = False, whole: bool = False, highest: float = inf
+    lowest: float,
+    *,
+    above: bool = False,
+    whole: bool = False,
+    highest: float = inf,
+    hint: str = "",
 ) -> Any:
     """Validate a number; None is fine where it is the default."""
 
@@ -29,11 +34,16 @@ def _number(
         if not fits or not (value > lowest if above else value >= lowest):  # type: ignore[operator]
             noun = "a whole number" if whole else "a number"
             limit = f"above {lowest:g}" if above else f"of at least {lowest:g}"
-            raise InvalidInput(f"{attribute.name} must be {noun} {limit}, not {value!r}")
+            problem = f"{attribute.name} must be {noun} {limit}, not {value!r:.100}"
+            raise InvalidInput(problem, hint=hint)
         if value > highest:  # type: ignore[operator]
             raise InvalidInput(f"{attribute.name} may be {highest:g} at the most, not {value!r}")
 
     return check
+
+
+_time = _number(0, hint=FORMS)
+_some_time = _number(0, above=True, hint=FORMS)
 
 
 def _text(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -59,9 +69,8 @@ def _on_busy(_: object, attribute: Attribute[Any], value: object) -> None:
         raise InvalidInput(f"on_busy must be one of {known}, not {value!r:.100}")
 
 
-def _limits(_: object, attribute: Attribute[Any], value: tuple[object, ...]) -> None:
-    if not all(isinstance(limit, RateLimit) for limit in value):
-        raise InvalidInput(f"{attribute.name} must be a list of RateLimit, not {value!r:.100}")
+def _as_limits(values: object) -> tuple[RateLimit, ...]:
+    return tuple(several(values, RateLimit, "rate_limits"))
 
 
 def _prices(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -73,16 +82,15 @@ def _prices(_: object, attribute: Attribute[Any], value: object) -> None:
         )
 
 
-def _as_tuple(values: Iterable[RateLimit]) -> tuple[RateLimit, ...]:
-    return tuple(values) if isinstance(values, Iterable) else (values,)
-
-
 _OPTIONAL = {"optional": True}
 
 
 @frozen(kw_only=True)
 class AgentConfig:
-    """The settings of an agent. Times are in seconds. Raises InvalidInput for what cannot be."""
+    """The settings of an agent. Raises InvalidInput for what cannot be.
+
+    Times are in seconds, or given as a ``timedelta``, or as text: ``"90s"``, ``"12h"``, ``"30d"``.
+    """
 
     name: str = field(default="assistant", validator=_some_text)
     """Kept with each session that the agent creates."""
@@ -90,10 +98,11 @@ class AgentConfig:
     model: str | Model | ModelFunction = "demo"
     """A name (``"demo"``), a Model, or a function from messages (as dicts) to text."""
     temperature: float | None = field(default=None, validator=_number(0), metadata=_OPTIONAL)
+    """How freely the model chooses its words; None leaves it to the model."""
     max_tokens: int | None = field(
         default=None, validator=_number(1, whole=True), metadata=_OPTIONAL
     )
-    """Of one reply; None leaves both to the model."""
+    """The most tokens that one reply may have; None leaves it to the model."""
     max_steps: int = field(default=20, validator=_number(1, whole=True))
     """How often the model may be asked in one turn; without an answer by then the turn fails."""
     max_context_tokens: int | None = field(
@@ -111,29 +120,45 @@ class AgentConfig:
     """Counts the tokens of a text, exactly; None for an estimate that real usage corrects."""
     max_tool_result: int = field(default=100_000, validator=_number(1, whole=True))
     """In characters; what is longer is cut, with a note to the model that it was."""
-    delta_interval: float | None = field(default=0.1, validator=_number(0), metadata=_OPTIONAL)
-    """While the model speaks, watchers elsewhere hear of its text so often; None: at the end."""
-    model_cache_ttl: float | None = field(
-        default=None, validator=_number(0, above=True, highest=1e9), metadata=_OPTIONAL
+    delta_interval: float | None = field(
+        default=0.1, converter=seconds_or_none, validator=_time, metadata=_OPTIONAL
     )
-    """How long a reply of the model may answer the same request; None: never.
+    """The text of an answer that is being given is sent to watchers every so many seconds; with
+    None they get no pieces, only the whole answer at its end."""
+    model_cache_ttl: float | None = field(
+        default=None,
+        converter=seconds_or_none,
+        validator=_number(0, above=True, highest=1e9, hint=FORMS),
+        metadata=_OPTIONAL,
+    )
+    """How long a reply of the model is kept, to answer the same request again; None: not at all.
 
-    Of the same user, or, of nobody's session, of that alone.
+    A kept reply serves all sessions of its user. In a session without a user it serves only that
+    session.
     """
     model_timeout: float | None = field(
-        default=60.0, validator=_number(0, above=True), metadata=_OPTIONAL
+        default=60.0, converter=seconds_or_none, validator=_some_time, metadata=_OPTIONAL
     )
     """How long the model may keep silent; the model's own client watches over it."""
     tool_timeout: float | None = field(
-        default=60.0, validator=_number(0, above=True), metadata=_OPTIONAL
+        default=60.0, converter=seconds_or_none, validator=_some_time, metadata=_OPTIONAL
     )
     """For tools that set no ``timeout`` of their own; None waits for ever."""
+    reader_timeout: float | None = field(
+        default=60.0, converter=seconds_or_none, validator=_some_time, metadata=_OPTIONAL
+    )
+    """How long the reader of ``stream`` may take before it asks for the next event. Then the lease
+    is no longer renewed, and when it has ended others may take the turn over. None: for ever."""
     on_busy: OnBusy = field(default="wait", validator=_on_busy)
     """What a message does that meets a running turn: wait for it, fail, or replace it."""
-    busy_timeout: float = field(default=30.0, validator=_number(0))
+    busy_timeout: float = field(default=30.0, converter=seconds, validator=_time)
     """How long ``on_busy="wait"`` waits before SessionBusy."""
 
-    rate_limits: Sequence[RateLimit] = field(default=(), converter=_as_tuple, validator=_limits)
+    max_kept_bytes: int = field(default=64 << 20, validator=_number(0, whole=True))
+    """The threads of recent sessions stay in memory, so that a turn loads only what is new of them:
+    up to so many bytes in all, by estimate."""
+
+    rate_limits: Sequence[RateLimit] = field(default=(), converter=_as_limits)
     """Checked before each turn begins; RateLimited is raised when one is used up."""
     prices: Mapping[str, Price] = field(factory=dict, validator=_prices)
     """By name of the model, as in ``model`` or its attribute ``name``; others cost None."""

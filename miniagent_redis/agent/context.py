@@ -14,10 +14,10 @@ from math import inf
 
 from attrs import define, frozen
 
-from ..llm import ToolSpec, estimate_tokens, instruction_tokens, message_tokens
+from ..llm import CountTokens, ToolSpec, estimate_tokens, instruction_tokens, message_tokens
 from ..models import Message
 from .config import AgentConfig
-from .view import conversation, newest, opening
+from .view import History, conversation, is_said, newest, opening
 
 ESTIMATE = "estimated_input_tokens"  # in a reply's metadata, beside the real ``usage``
 _RESERVE = 1.05  # a text that is denser than the others before it is estimated too low
@@ -37,22 +37,22 @@ class View:
 class ContextWindow:
     """What the requests of one turn hold, within the limits of the configuration."""
 
-    def __init__(
-        self, config: AgentConfig, tools: Iterable[ToolSpec], history: Sequence[Message]
-    ) -> None:
+    def __init__(self, config: AgentConfig, tools: Iterable[ToolSpec], history: History) -> None:
         self._max_tokens = config.max_context_tokens
         self._max_messages = config.max_context_messages
         self._is_limited = (self._max_tokens, self._max_messages) != (None, None)
         self._is_estimate = self._max_tokens is not None and config.count_tokens is None
-        # A counter of the user's may be slow, and most texts come again at the turn's next step.
-        self._count = lru_cache(4096)(config.count_tokens or estimate_tokens)
+        self._count: CountTokens = config.count_tokens or estimate_tokens
+        if self._is_limited:
+            # One of the user's may be slow, and most texts come again at the turn's next step.
+            self._count = lru_cache(4096)(self._count)
         self._instructions = 0
         self._correction = 1.0
         if self._is_estimate:
             self._correction = _correction(history) or 1.0
         if self._max_tokens is not None:
             self._instructions = instruction_tokens(config.system_prompt, tools, self._count)
-        self._history = history if self._is_limited else conversation(history)
+        self._history: Sequence[Message] = history if self._is_limited else history.conversation()
 
     def view(self, steps: Sequence[Message]) -> View:
         """Return the newest exchanges of the history that there is room for, and all ``steps``.
@@ -64,7 +64,7 @@ class ContextWindow:
         turn = conversation(steps)
         if self._is_limited:
             self._history = newest(self._history, self._room_beside(turn).take)
-        messages = (*self._history, *turn)
+        messages = tuple(self._history) + turn
         if self._max_tokens is None:
             return View(messages)
         estimate = self._instructions + sum(map(self._size, messages))
@@ -113,6 +113,28 @@ class _Room:
         self.messages -= len(messages)
         self.tokens = tokens
         return True
+
+
+def enough_for(config: AgentConfig) -> Callable[[Sequence[Message]], bool] | None:
+    """Return what tells if the newest messages of a thread are more than any view of it holds.
+
+    It is asked about messages from one of a user on to the end of the thread. None without limits.
+    """
+    most, most_tokens = config.max_context_messages, config.max_context_tokens
+    count = config.count_tokens or estimate_tokens
+    if most is None and most_tokens is None:
+        return None
+
+    def enough(newest: Sequence[Message]) -> bool:
+        if len(newest) < _LOOKED_AT:
+            return False
+        said = [message for message in newest if is_said(message)]  # at least these count
+        if most is not None and len(said) >= most:
+            return True
+        tokens = sum(message_tokens(message, count) for message in said)
+        return most_tokens is not None and tokens > most_tokens / _LEAST
+
+    return enough
 
 
 def _correction(messages: Sequence[Message]) -> float | None:

@@ -6,19 +6,20 @@ the answer; agent.py does the doing. So every path can be tested without threads
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from attrs import asdict, frozen
 
-from ..clock import Clock
-from ..codec import check_json
 from ..errors import InvalidInput, ModelError
 from ..llm import ModelRequest, Reply, ToolSpec
-from ..models import Message, ToolCall, ToolResult, Usage
+from ..models import Message, ToolCall, ToolResult
+from ..records.json import check_json
 from ..tools import ToolRegistry
 from .config import AgentConfig
 from .context import ESTIMATE, ContextWindow, View
+from .turn_context import TurnContext
+from .view import History
 
 
 @frozen
@@ -54,17 +55,15 @@ _ORDINARY_REASONS = ("stop", "tool_calls")
 
 @frozen(kw_only=True)
 class TurnLoop:
-    """One turn: its fixed surroundings. ``run`` is the loop."""
+    """One turn: its fixed surroundings. ``run`` is the loop; ``specs`` are of ``tools``."""
 
     config: AgentConfig
     tools: ToolRegistry
-    clock: Clock
-    turn_id: str
-    session_id: str
-    user_id: str | None
+    specs: tuple[ToolSpec, ...]
+    turn: TurnContext
 
     def run(
-        self, history: Sequence[Message], staged: Sequence[Message]
+        self, history: History, staged: Sequence[Message]
     ) -> Generator[Action, Outcome, Message]:
         """Yield actions until the model has answered, and return its answer, which is not staged.
 
@@ -75,20 +74,19 @@ class TurnLoop:
         there is no answer after ``max_steps`` replies.
         """
         steps = list(staged)
-        specs = tuple(ToolSpec(**spec) for spec in self.tools.specs())
-        window = ContextWindow(self.config, specs, history)
+        window = ContextWindow(self.config, self.specs, history)
         yield from self._resume(steps)
         asked = sum(message.role == "assistant" for message in steps)
         for step in range(asked + 1, self.config.max_steps + 1):
             view = window.view(steps)
             request = ModelRequest(
                 messages=view.messages,
-                tools=specs,
+                tools=self.specs,
                 system=self.config.system_prompt or None,
                 params=self.config.params,
                 timeout=self.config.model_timeout,
-                session_id=self.session_id,
-                user_id=self.user_id,
+                session_id=self.turn.session_id,
+                user_id=self.turn.user_id,
             )
             reply = yield AskModel(request)
             assert isinstance(reply, Reply)
@@ -138,8 +136,8 @@ class TurnLoop:
 
     def _reply_message(self, reply: Reply, view: View) -> Message:
         metadata: dict[str, Any] = {}
-        if reply.usage != Usage():
-            metadata["usage"] = asdict(reply.usage)
+        if usage := reply.usage.to_dict():
+            metadata["usage"] = usage
             if view.estimate is not None and reply.usage.input_tokens:
                 metadata[ESTIMATE] = view.estimate
         if reply.interrupted:
@@ -158,8 +156,8 @@ class TurnLoop:
             "assistant",
             reply.text,
             tool_calls=reply.tool_calls,
-            turn_id=self.turn_id,
-            created_at=self.clock.time(),
+            turn_id=self.turn.turn_id,
+            created_at=self.turn.clock.time(),
             metadata=metadata,
         )
 
@@ -172,23 +170,10 @@ class TurnLoop:
             result.content,
             tool_call_id=result.call_id,
             name=result.name,
-            turn_id=self.turn_id,
-            created_at=self.clock.time(),
+            turn_id=self.turn.turn_id,
+            created_at=self.turn.clock.time(),
             metadata=metadata,
         )
-
-
-def usage_of(messages: Iterable[Message]) -> Usage:
-    """Add up what the replies among the messages cost, by their metadata."""
-    total = Usage()
-    for message in messages:
-        if used := message.metadata.get("usage"):
-            total += Usage(
-                used.get("input_tokens", 0),
-                used.get("output_tokens", 0),
-                used.get("cached_tokens", 0),
-            )
-    return total
 
 
 def _open_calls(steps: Sequence[Message]) -> list[ToolCall]:

@@ -6,12 +6,34 @@ that came of it until the next. context.py says how much room there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, takewhile
 
 from attrs import evolve
 
 from ..models import Message
+
+
+class History(list[Message]):
+    """The messages of a thread, oldest first: a list that grows only at its end, by whole turns.
+
+    What of it models are sent is worked out once for each message, however many turns there are.
+    """
+
+    __slots__ = ("_looked_at",)
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        super().__init__(messages)
+        self._looked_at: tuple[int, tuple[Message, ...]] = 0, ()
+
+    def conversation(self) -> tuple[Message, ...]:
+        """Return what the function of the same name does, of all that is here by now."""
+        count, known = self._looked_at
+        if count < len(self):
+            new = self[count:]
+            known += conversation(new)
+            self._looked_at = count + len(new), known
+        return known
 
 
 def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -64,6 +86,11 @@ def opening(history: Sequence[Message]) -> list[Message]:
     return list(takewhile(lambda message: message.role == "system", history))
 
 
+def is_said(message: Message) -> bool:
+    """Whether a message stays even where an exchange goes without its tool calls and results."""
+    return message.role != "tool" and not message.tool_calls
+
+
 def newest(
     history: Sequence[Message], take: Callable[[Sequence[Message]], bool]
 ) -> tuple[Message, ...]:
@@ -79,7 +106,7 @@ def newest(
         if take(exchange):
             kept.append(exchange)
             continue
-        said = [m for m in exchange if m.role != "tool" and not m.tool_calls]
+        said = [message for message in exchange if is_said(message)]
         if exchange[0].role != "user" or not take(said):
             break
         kept.append(said)

@@ -3,7 +3,7 @@
 from ..models import ToolCall, Usage
 from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, ToolSpec
 from .demo import DemoModel
-from .fold import Reply, ask, fold, folding
+from .fold import Answer, Reply, ask, fold
 from .function import FunctionModel, ModelFunction
 from .resolve import ENTRY_POINTS, resolve_model
 from .scripted import ScriptedModel
@@ -18,6 +18,7 @@ from .text import (
 
 __all__ = [
     "ENTRY_POINTS",
+    "Answer",
     "Block",
     "CountTokens",
     "DemoModel",
@@ -37,7 +38,6 @@ __all__ = [
     "estimate_input",
     "estimate_tokens",
     "fold",
-    "folding",
     "instruction_tokens",
     "message_tokens",
     "resolve_model",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define
 
 from ..models import Message, Usage
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
-from .blocks import Layout, pieces
-from .parts import WEB_IMAGES, Media, content_parts, content_text
-from .provider import NO_KEY, ProviderModel, only_short_waits
-from .sending import START, encodable, read_call, sendable
+from .providers.base import NO_KEY, ProviderModel, only_short_waits
+from .providers.blocks import Layout, pieces
+from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
+from .providers.sending import START, encodable, read_call, sendable
+
+__all__ = ["AnthropicModel"]
 
 MAX_TOKENS = 8192  # the API wants a number; models still offered can give at least so many
 _HOST = "api.anthropic.com"
@@ -33,8 +35,8 @@ class AnthropicModel(ProviderModel):
 
     provider = "anthropic"
     sdk = "anthropic"
-    key_variables = ("ANTHROPIC_API_KEY",)
-    secret_variables = ("ANTHROPIC_AUTH_TOKEN",)
+    key_variables: ClassVar[tuple[str, ...]] = ("ANTHROPIC_API_KEY",)
+    secret_variables: ClassVar[tuple[str, ...]] = ("ANTHROPIC_AUTH_TOKEN",)
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
         if key == NO_KEY and os.environ.get("ANTHROPIC_AUTH_TOKEN"):
@@ -220,11 +222,18 @@ def _added(block: dict[str, Any], *stored: str) -> dict[str, Any]:
 
 def _counts(usage: Any) -> dict[str, int]:
     """Return the counts that are there; those in later events take the place of earlier ones."""
-    return {key: count for key, count in usage.to_dict().items() if isinstance(count, int)}
+    counted = usage.to_dict()
+    counted |= counted.get("output_tokens_details") or {}
+    return {key: count for key, count in counted.items() if isinstance(count, int)}
 
 
 def _usage(counts: dict[str, int]) -> Usage:
     cached = counts.get("cache_read_input_tokens", 0)
     written = counts.get("cache_creation_input_tokens", 0)
-    read = counts.get("input_tokens", 0) + written + cached
-    return Usage(read, counts.get("output_tokens", 0), cached)
+    return Usage(
+        counts.get("input_tokens", 0) + written + cached,  # the API counts each by itself
+        counts.get("output_tokens", 0),
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=counts.get("thinking_tokens", 0),
+    )

@@ -5,14 +5,15 @@ Whole replies come from here only, so streaming and blocking use of a model cann
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import cast
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 
 from attrs import evolve, field, frozen
 
 from ..errors import IncompleteResponse, MiniAgentError, ModelError
 from ..models import ToolCall, Usage, new_id
 from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta
+from .function import FunctionModel
 
 
 @frozen
@@ -32,93 +33,137 @@ class Reply:
     saved_tokens: int = 0
 
 
-def fold(events: Iterable[ModelEvent]) -> Reply:
-    """Return what the events add up to.
-
-    Raises IncompleteResponse, with the text so far, if they end without Finish, and ModelError
-    for anything after Finish or that is no event.
-    """
-    stream = folding(events)
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return cast(Reply, end.value)
+_NOTHING = Usage()
 
 
-def folding(events: Iterable[ModelEvent]) -> Generator[ModelEvent, None, Reply]:
-    """Pass events on as they come, checked as by ``fold``, and return what they add up to."""
-    text: list[str] = []
-    calls: dict[str, ToolCall] = {}
-    blocks: list[Block] = []
-    usage = Usage()
-    finish: Finish | None = None
-    for event in events:
-        if finish is not None:
+class Folding:
+    """A reply in the making. ``usage`` is what it cost so far."""
+
+    def __init__(self) -> None:
+        self.usage: Usage = _NOTHING
+        self._text: list[str] = []
+        self._calls: dict[str, ToolCall] = {}
+        self._blocks: list[Block] = []
+        self._finish: Finish | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    def add(self, event: ModelEvent) -> ModelEvent:
+        """Take the next event and return it; a tool call has an id of its own then."""
+        if self._finish is not None:
             raise ModelError(
                 "the model went on after the end of its answer",
                 cause=f"{type(event).__name__} came after Finish",
             )
         match event:
             case TextDelta():
-                text.append(event.text)
+                self._text.append(event.text)
             case ToolCall():
                 # Some servers give no ids, or the same to all calls.
-                if not event.id or event.id in calls:
+                if not event.id or event.id in self._calls:
                     event = evolve(event, id=new_id())
-                calls[event.id] = event
+                self._calls[event.id] = event
             case Block():
-                blocks.append(event)
+                self._blocks.append(event)
             case Usage():
-                usage += event
+                self.usage = event if self.usage is _NOTHING else self.usage + event
             case Finish():
-                finish = event
+                self._finish = event
             case _:
                 raise ModelError(
                     f"the model sent {event!r:.100}, which is no event",
                     hint="a model yields TextDelta, ToolCall, Block and Usage, then Finish",
                 )
-        yield event
-    if finish is None:
-        raise IncompleteResponse(
-            "the model's answer broke off",
-            text="".join(text),
-            cause="its stream ended without Finish",
-            hint="send the message again",
-        )
-    return Reply("".join(text), tuple(calls.values()), usage, finish.reason, tuple(blocks))
+        return event
+
+    def reply(self) -> Reply:
+        """Return what the events add up to. Raises IncompleteResponse if Finish is not there."""
+        if self._finish is None:
+            raise IncompleteResponse(
+                "the model's answer broke off",
+                text=self.text,
+                cause="its stream ended without Finish",
+                hint="send the message again",
+            )
+        calls, blocks = tuple(self._calls.values()), tuple(self._blocks)
+        return Reply(self.text, calls, self.usage, self._finish.reason, blocks)
+
+
+class Answer(Folding):
+    """A model's answer as it comes in: ``next`` gives its events, ``reply`` what they add up to.
+
+    The model is asked at the first ``next``. Close it when nobody wants the rest.
+    """
+
+    def __init__(self, model: Model, request: ModelRequest) -> None:
+        super().__init__()
+        self._model = model
+        self._request = request
+        self._stream: Iterable[ModelEvent] = ()
+        self._events: Iterator[ModelEvent] | None = None
+
+    def next(self) -> ModelEvent | None:
+        """Return the next event, None at the end. Blocks while the model works.
+
+        Raises as ``fold`` does; an exception of the model's own becomes IncompleteResponse if some
+        text had already come, else ModelError.
+        """
+        try:
+            if self._events is None:
+                self._stream = self._model.stream(self._request)
+                self._events = iter(self._stream)
+            for event in self._events:
+                return self.add(event)
+        except MiniAgentError:
+            raise
+        except Exception as exc:
+            raise self._failure(exc) from exc
+        return None
+
+    def close(self) -> None:
+        """End the model's stream."""
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            close()
+
+    def _failure(self, error: Exception) -> ModelError:
+        cause = f"{type(error).__name__}: {error}"
+        if self.text:
+            problem = "the model failed in the middle of its answer"
+            return IncompleteResponse(problem, text=self.text, cause=cause)
+        return ModelError(f"{_name(self._model)} failed to answer", cause=cause)
+
+
+def _name(model: Model) -> str:
+    """Return what people know the model by."""
+    if not isinstance(model, FunctionModel):
+        return type(model).__name__
+    function = model.function
+    return f"the model {getattr(function, '__qualname__', type(function).__name__)}"
+
+
+def fold(events: Iterable[ModelEvent]) -> Reply:
+    """Return what the events add up to.
+
+    Raises IncompleteResponse, with the text so far, if they end without Finish, and ModelError
+    for anything after Finish or that is no event.
+    """
+    folding = Folding()
+    for event in events:
+        folding.add(event)
+    return folding.reply()
 
 
 def ask(model: Model, request: ModelRequest) -> Generator[ModelEvent, None, Reply]:
     """Ask ``model``: pass its events on as they come, return the whole reply.
 
-    Raises as ``fold`` does; an exception of the model's own becomes IncompleteResponse if some
-    text had already come, else ModelError. The model's stream is closed at the end, also when
-    this generator is closed half way.
+    Raises as ``Answer.next`` does. The model's stream is closed at the end, also when this
+    generator is closed half way.
     """
-    text: list[str] = []
-    events: Iterable[ModelEvent] = ()
-    try:
-        events = model.stream(request)
-        stream = folding(events)
-        while True:
-            try:
-                event = next(stream)
-            except StopIteration as end:
-                return cast(Reply, end.value)
-            if isinstance(event, TextDelta):
-                text.append(event.text)
+    with closing(Answer(model, request)) as answer:
+        while (event := answer.next()) is not None:
             yield event
-    except MiniAgentError:
-        raise
-    except Exception as exc:
-        cause = f"{type(exc).__name__}: {exc}"
-        if any(text):
-            raise IncompleteResponse(
-                "the model failed in the middle of its answer", text="".join(text), cause=cause
-            ) from exc
-        raise ModelError(f"{type(model).__name__} failed to answer", cause=cause) from exc
-    finally:
-        close = getattr(events, "close", None)
-        if close is not None:
-            close()
+        return answer.reply()

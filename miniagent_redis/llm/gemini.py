@@ -6,14 +6,16 @@ import base64
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, ClassVar
 
 from ..models import Message, ToolCall, Usage, new_id
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
-from .blocks import Layout, Piece, pieces
-from .parts import Media, content_parts, content_text
-from .provider import ProviderModel
-from .sending import ANY_ID, START, encodable, sendable
+from .providers.base import ProviderModel
+from .providers.blocks import Layout, Piece, pieces
+from .providers.parts import Media, content_parts, content_text
+from .providers.sending import ANY_ID, START, encodable, sendable
+
+__all__ = ["GeminiModel"]
 
 PROVIDER = "gemini"
 _REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
@@ -32,7 +34,7 @@ class GeminiModel(ProviderModel):
 
     provider = PROVIDER
     sdk = "google.genai"
-    key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    key_variables: ClassVar[tuple[str, ...]] = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
         http: dict[str, Any] = {"retry_options": _RETRIES}
@@ -170,8 +172,9 @@ def _usage(metadata: Any) -> Usage:
     counts = metadata.model_dump()
     return Usage(
         _sum(counts, "prompt_token_count", "tool_use_prompt_token_count"),
-        _sum(counts, "candidates_token_count", "thoughts_token_count"),
-        _sum(counts, "cached_content_token_count"),
+        _sum(counts, "candidates_token_count", "thoughts_token_count"),  # thoughts come on top
+        cached_tokens=_sum(counts, "cached_content_token_count"),
+        reasoning_tokens=_sum(counts, "thoughts_token_count"),
     )
 
 

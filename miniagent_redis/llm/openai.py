@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field
 
 from ..models import Message, Usage, new_id
 from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
-from .blocks import own_blocks
-from .parts import WEB_IMAGES, Media, content_parts, content_text
-from .provider import ProviderModel, only_short_waits
-from .sending import ANY_ID, encodable, read_call, sendable
+from .providers.base import ProviderModel, only_short_waits
+from .providers.blocks import own_blocks
+from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
+from .providers.sending import ANY_ID, encodable, read_call, sendable
+
+__all__ = ["OpenAIModel"]
 
 _HOST = "api.openai.com"
 _ID = re.compile(r"[\x21-\x7e]{1,40}")
@@ -33,7 +35,7 @@ class OpenAIModel(ProviderModel):
 
     provider = "openai"
     sdk = "openai"
-    key_variables = ("OPENAI_API_KEY",)
+    key_variables: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
     address_variable = "OPENAI_BASE_URL"
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
@@ -161,14 +163,21 @@ def _events(chunks: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
     if own or added:
         yield Block(provider, {"message": own, "calls": added})
     if usage is not None:
-        details = getattr(usage, "prompt_tokens_details", None)
-        yield Usage(
-            usage.prompt_tokens or 0,
-            usage.completion_tokens or 0,
-            getattr(details, "cached_tokens", None) or 0,
-        )
+        yield _usage(usage)
     if finish is not None:
         yield Finish("tool_calls" if calls and finish == "stop" else finish)
+
+
+def _usage(counted: Any) -> Usage:
+    asked = getattr(counted, "prompt_tokens_details", None)
+    answered = getattr(counted, "completion_tokens_details", None)
+    return Usage(
+        counted.prompt_tokens or 0,
+        counted.completion_tokens or 0,
+        cached_tokens=getattr(asked, "cached_tokens", None) or 0,
+        cache_write_tokens=getattr(asked, "cache_write_tokens", None) or 0,
+        reasoning_tokens=getattr(answered, "reasoning_tokens", None) or 0,
+    )
 
 
 def _add_call(calls: list[_Call], piece: Any) -> None:

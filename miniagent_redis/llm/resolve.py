@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import cast
 
 from ..errors import InvalidInput, MiniAgentError, ModelError
@@ -40,6 +41,12 @@ _OWN: dict[str, Callable[[str], Model]] = {
     "gemini": _gemini,
 }
 
+_BY_START = {
+    "gpt-": "openai", "chatgpt-": "openai", "o1": "openai", "o3": "openai", "o4": "openai",
+    "claude-": "anthropic", "gemini-": "gemini",
+}  # fmt: skip
+"""Who offers the models whose names begin so."""
+
 
 def resolve_model(model: str | Model | ModelFunction) -> Model:
     """Return the model that is meant.
@@ -57,6 +64,12 @@ def resolve_model(model: str | Model | ModelFunction) -> Model:
             f"the model is the class {model.__name__}", hint="give an instance of it"
         )
     if hasattr(model, "stream"):
+        stream = cast(Model, model).stream
+        if isasyncgenfunction(stream) or iscoroutinefunction(stream):
+            raise InvalidInput(
+                f"{type(model).__name__}.stream is an async function",
+                hint="give a plain generator: it runs in a worker thread and may block",
+            )
         return cast(Model, model)
     if callable(model):
         return FunctionModel(model)
@@ -75,9 +88,19 @@ def _by_name(text: str) -> Model:
         raise InvalidInput(
             f"there is no model {text!r}",
             cause="known here: " + ", ".join(sorted({*_OWN, *offered})),
-            hint="install the package that offers it, or give a Model or a function instead",
+            hint=_meant(text)
+            or "install the package that offers it, or give a Model or a function instead",
         )
     return _set_up(offered[name], rest)
+
+
+def _meant(text: str) -> str:
+    """Return a hint for the name of a model without that of who offers it, or an empty text."""
+    vendor, slash, name = text.partition("/")
+    if slash and vendor in _OWN:
+        return f"did you mean {vendor}:{name}?"
+    vendors = [vendor for start, vendor in _BY_START.items() if text.startswith(start)]
+    return f"did you mean {vendors[0]}:{text}?" if vendors else ""
 
 
 def _set_up(entry: EntryPoint, rest: str) -> Model:

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..errors import InvalidInput, ModelError
-from ..forking import anew_in_child
 from ..models import ToolCall, Usage
+from ..runtime.forking import reset_after_fork
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
 from .text import words
 
@@ -31,8 +31,8 @@ class ScriptedModel:
         self._replies = list(replies)
         self.requests: list[ModelRequest] = []
         self._start_anew()
-        anew_in_child(self._start_anew)
 
+    @reset_after_fork
     def _start_anew(self) -> None:
         self._lock = threading.RLock()  # over requests, whose number is the place in the script
 

@@ -2,6 +2,6 @@
 
 from .builtin import calculator
 from .call import call_tool, result_text
-from .registry import Tool, ToolRegistry
+from .registry import Tool, ToolRegistry, Tools
 
-__all__ = ["Tool", "ToolRegistry", "calculator", "call_tool", "result_text"]
+__all__ = ["Tool", "ToolRegistry", "Tools", "calculator", "call_tool", "result_text"]

@@ -11,8 +11,8 @@ from enum import Enum
 
 from ..errors import ToolError
 from ..models import ToolCall, ToolResult
-from .plain import converter
 from .registry import ToolRegistry
+from .schema.plain import converter
 
 LONGEST_RESULT = 100_000  # characters
 _logger = logging.getLogger(__name__)

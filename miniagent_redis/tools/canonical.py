@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from ..errors import ToolError
-from .objects import convert_members
-from .plain import converter
 from .registry import Tool
-from .shapes import Mismatch
+from .schema.objects import convert_members
+from .schema.plain import converter
+from .schema.shapes import Mismatch
 
 
 def canonical_json(value: object) -> str:

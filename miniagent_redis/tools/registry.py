@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, TypeVar, overload
@@ -13,8 +13,10 @@ from typing import Any, TypeVar, overload
 from attrs import field, frozen
 
 from ..errors import InvalidInput
-from .shapes import Json
-from .signature import Signature, read_signature
+from ..runtime.checks import article
+from ..runtime.durations import FORMS, Duration, seconds_or_none
+from .schema.shapes import Json
+from .schema.signature import Signature, read_signature
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -64,6 +66,29 @@ class ToolRegistry:
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
 
+    @classmethod
+    def of(cls, tools: Tools | None) -> ToolRegistry:
+        """Return a registry of functions and Tools; a registry that is one is returned itself.
+
+        Raises InvalidInput for anything else.
+        """
+        if isinstance(tools, ToolRegistry):
+            return tools
+        if tools is not None and (
+            isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)
+        ):
+            raise InvalidInput(
+                f"tools must be functions or a ToolRegistry, not {article(type(tools).__name__)}",
+                hint="write tools=[the_function]" if callable(tools) else "write tools=[…]",
+            )
+        registry = cls()
+        for tool in tools or ():
+            if not isinstance(tool, Tool):
+                registry.add(tool)
+            elif registry._tools.setdefault(tool.name, tool) is not tool:
+                raise InvalidInput(f"there are two tools {tool.name!r}", hint="leave one out")
+        return registry
+
     @overload
     def tool(self, function: F, /) -> F: ...
     @overload
@@ -74,8 +99,8 @@ class ToolRegistry:
         name: str | None = None,
         description: str | None = None,
         idempotent: bool = True,
-        timeout: float | None = None,
-        cache_ttl: float | None = None,
+        timeout: Duration | None = None,
+        cache_ttl: Duration | None = None,
         shared: bool = False,
     ) -> Callable[[F], F]: ...
     def tool(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
@@ -97,8 +122,8 @@ class ToolRegistry:
         name: str | None = None,
         description: str | None = None,
         idempotent: bool = True,
-        timeout: float | None = None,
-        cache_ttl: float | None = None,
+        timeout: Duration | None = None,
+        cache_ttl: Duration | None = None,
         shared: bool = False,
     ) -> Tool:
         """Register a function.
@@ -125,11 +150,14 @@ class ToolRegistry:
             raise InvalidInput(
                 f"there is already a tool {name!r}", hint="give the other one a name: name=…"
             )
-        if timeout is not None and not _is_positive(timeout):
+        longest = seconds_or_none(timeout)
+        if longest is not None and not _is_positive(longest):
             raise InvalidInput(
-                f"tool {name!r}: timeout must be seconds above zero, not {timeout!r}"
+                f"tool {name!r}: timeout must be seconds above zero, not {timeout!r:.100}",
+                hint=FORMS,
             )
-        _check_caching(name, idempotent, cache_ttl, shared)
+        ttl = seconds_or_none(cache_ttl)
+        _check_caching(name, idempotent, ttl, shared)
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise InvalidInput(f"tool {name!r} is a generator", hint="return a list instead")
         signature = read_signature(function, name)
@@ -139,8 +167,8 @@ class ToolRegistry:
             signature.schema,
             function,
             idempotent,
-            timeout,
-            cache_ttl,
+            longest,
+            ttl,
             shared,
             signature=signature,
         )
@@ -158,10 +186,12 @@ class ToolRegistry:
             for tool in self
         ]
 
-    def copy(self) -> ToolRegistry:
-        """Return another registry with the same tools."""
+    def copy(self, *more: Tool) -> ToolRegistry:
+        """Return another registry with the same tools, and ``more`` whose names are not taken."""
         twin = copy.copy(self)
         twin._tools = dict(self._tools)
+        for tool in more:
+            twin._tools.setdefault(tool.name, tool)
         return twin
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -181,6 +211,10 @@ class ToolRegistry:
         return len(self._tools)
 
 
+Tools = ToolRegistry | Iterable[Callable[..., Any] | Tool]
+"""What an agent takes as its tools."""
+
+
 def _is_positive(seconds: object) -> bool:
     is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
     return is_number and seconds > 0  # type: ignore[operator]
@@ -194,7 +228,9 @@ def _check_caching(name: str, idempotent: bool, ttl: float | None, shared: bool)
             )
         return
     if not _is_positive(ttl) or ttl > 1e9:
-        raise InvalidInput(f"tool {name!r}: cache_ttl must be seconds above zero, not {ttl!r}")
+        raise InvalidInput(
+            f"tool {name!r}: cache_ttl must be seconds above zero, not {ttl!r:.100}", hint=FORMS
+        )
     if not idempotent:
         raise InvalidInput(
             f"tool {name!r} cannot be cached",

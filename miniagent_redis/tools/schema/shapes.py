@@ -29,7 +29,7 @@ from uuid import UUID
 
 from attrs import evolve, frozen
 
-from ..errors import InvalidInput
+from ...errors import InvalidInput
 
 Json = dict[str, Any]
 

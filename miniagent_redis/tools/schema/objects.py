@@ -11,7 +11,7 @@ from typing import Any, NotRequired, Required, get_origin
 
 import attrs
 
-from ..errors import InvalidInput
+from ...errors import InvalidInput
 from .plain import converter
 from .shapes import Json, Member, Mismatch, Shape, mismatch, shape_of
 

@@ -21,10 +21,13 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import finalize
 
-from ..errors import IncompleteResponse, InvalidInput, MiniAgentError, ModelError
-from ..forking import anew_in_child
-from ..models import ToolCall, Usage
-from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
+from attrs import astuple
+
+from ...errors import IncompleteResponse, InvalidInput, MiniAgentError, ModelError
+from ...models import ToolCall, Usage
+from ...runtime.forking import reset_after_fork
+from ...runtime.installing import pip_install
+from ..base import Block, Finish, ModelEvent, ModelRequest, TextDelta
 
 NO_KEY = "none"  # what a server of one's own is given for a key
 _LONGEST_CAUSE = 500  # characters
@@ -65,8 +68,8 @@ class ProviderModel(ABC):
         self._sdk_client: Any = None
         self._closing: finalize[..., Any] | None = None
         self._start_anew()
-        anew_in_child(self._start_anew)
 
+    @reset_after_fork
     def _start_anew(self) -> None:
         self._lock = threading.RLock()  # over the client
         if self._closing is not None:
@@ -155,7 +158,7 @@ class ProviderModel(ABC):
         return ModelError(
             f"{self.provider}:{self.model} needs a package that is not installed",
             cause=cause or f"there is no module {self.sdk}",
-            hint=f"pip install 'miniagent-redis[{self.provider}]'",
+            hint=pip_install(self.provider),
         )
 
     def _no_key(self) -> ModelError:
@@ -222,7 +225,7 @@ def _check(event: ModelEvent) -> None:
     match event:
         case TextDelta(str()) | ToolCall(str(), str(), dict()) | Block() | Finish(str()):
             return
-        case Usage(int(), int(), int()):
+        case Usage() if all(isinstance(count, int) for count in astuple(event)):
             return
     raise ValueError(f"a strange {type(event).__name__}: {event!r:.100}")
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cattrs import Converter
 
-converter = Converter()
+converter: Converter = Converter()
 """Makes dicts of classes with fields, text of dates and numbers like Decimal; leaves the rest."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ..errors import InvalidInput, ToolError
+from ...errors import InvalidInput, ToolError
 from .docstrings import read_docstring
 from .objects import convert_members, object_schema, shape_of_type, with_default
 from .shapes import Json, Member, Mismatch, described_as

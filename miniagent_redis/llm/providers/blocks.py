@@ -11,8 +11,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from ..models import Message, ToolCall
-from .base import Block
+from ...models import Message, ToolCall
+from ..base import Block
 from .parts import content_text
 
 
@@ -32,8 +32,6 @@ class Piece:
     own: dict[str, Any] | None = None
     extra: dict[str, Any] = field(factory=dict)
     """What the provider had added to a text or call."""
-    is_known: bool = False
-    """Whether this provider gave the piece, in this place."""
 
 
 @define
@@ -80,12 +78,12 @@ def pieces(message: Message, provider: str) -> Iterator[Piece]:
         for entry in data.get("order", ()):
             extra = {key: entry[key] for key in entry.keys() - {"text", "call", "own"}}
             if "own" in entry:
-                yield Piece(own=entry["own"], is_known=True)
+                yield Piece(own=entry["own"])
             elif "text" in entry:
-                yield Piece(text[: entry["text"]], extra=extra, is_known=True)
+                yield Piece(text[: entry["text"]], extra=extra)
                 text = text[entry["text"] :]
             elif call := calls.pop(entry["call"], None):
-                yield Piece(call=call, extra=extra, is_known=True)
+                yield Piece(call=call, extra=extra)
     if text:
         yield Piece(text)
     for call in calls.values():

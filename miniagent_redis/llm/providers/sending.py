@@ -14,8 +14,8 @@ from typing import Any
 
 from attrs import evolve
 
-from ..errors import ModelError
-from ..models import Message, ToolCall
+from ...errors import ModelError
+from ...models import Message, ToolCall
 from .blocks import own_blocks
 from .parts import content_parts
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ..errors import InvalidInput
+from ...errors import InvalidInput
 
 WEB_IMAGES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 _DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,(.*)", re.DOTALL)

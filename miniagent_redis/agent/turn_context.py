@@ -1,0 +1,69 @@
+"""What is given to who works on a turn: whose it is, whether it may go on, whom to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import TurnSuperseded
+from ..models import Event, Message
+from ..models.event import Told, time_of
+from ..runtime.cancellation import raise_if_cancelled
+from ..runtime.clock import Clock, SystemClock
+
+
+class TurnContext:
+    """One turn of an agent. As it stands here nothing is kept, nobody listens and nobody stops it.
+
+    A turn of a session is a subclass: session/stored_turn.py.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        turn_id: str,
+        user_id: str | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self.session_id = session_id
+        self.turn_id = turn_id
+        self.user_id = user_id
+        self.clock: Clock = clock or SystemClock()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the turn is no longer the session's: nothing of it is wanted any more."""
+        return False
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the turn is to end with what there is of its answer."""
+        return False
+
+    def check(self) -> None:
+        """Raise TurnSuperseded once stopped, CancelledError once the asyncio task is cancelled."""
+        raise_if_cancelled()
+        if self.is_stopped:
+            raise TurnSuperseded(self.session_id, self.turn_id)
+
+    def stage(self, messages: Sequence[Message]) -> Sequence[str]:
+        """Keep messages, for whoever resumes the turn; what this raises ends the turn.
+
+        Returns the ids of the events by which watchers are told of them, one for each message, or
+        nothing if there are none.
+        """
+        return ()
+
+    def hear(self, event: Event) -> None:
+        """Take note of an event, before whoever reads the turn's events gets it."""
+
+    def tell(self, told: Told, event_id: str = "") -> Event:
+        """Return the event of what happened; ``event_id`` is that of watchers, where they have it.
+
+        Its time is that of its id: watchers get the very same event.
+        """
+        kind, data = told
+        at = time_of(event_id) if event_id else self.clock.time()
+        event = Event(kind, self.session_id, self.turn_id, data, at, event_id)
+        self.hear(event)
+        return event

@@ -1,0 +1,1 @@
+"""The JSON schema of a function, and the check of what a model passes to it."""
