@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from ..agent import AgentConfig, TurnOutcome
-from ..agent.caching import saved_by_cache
-from ..agent.steps import usage_of
+from ..agent import AgentConfig
+from ..agent.spent import spent_on
 from ..errors import MiniAgentError, ModelError
 from ..models import Message, OpenTurn, Usage, UsageTotals
+from ..models.event import time_of
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 
-log = logging.getLogger("miniagent_redis")
+log: logging.Logger = logging.getLogger("miniagent_redis")
 
 
 class Accounting:
@@ -22,74 +22,52 @@ class Accounting:
     def __init__(self, store: RedisSessionManager, config: AgentConfig) -> None:
         self._store = store
         self._limits = tuple(config.rate_limits)
+        self._token_limits = tuple(limit for limit in self._limits if limit.tokens is not None)
         self._has_user_limit = any(limit.per == "user" for limit in self._limits)
         self._price = config.prices.get(_name(config.model))
 
-    def admit(self, session_id: str, user_id: str | None) -> Admission:
-        """Count a request. Raises RateLimited; SessionNotFound where the user has to be looked up.
+    def admit(self, session_id: str, user_id: str | None) -> Admission | None:
+        """Count a request, if there are limits; return what takes that back.
 
         One round trip, and one more to look up the user of a session when a limit is per user.
+        Raises RateLimited; SessionNotFound where the user has to be looked up.
         """
+        if not self._limits:
+            return None
         if user_id is None and self._has_user_limit:
             user_id = self._store.session_state(session_id).user_id
-        admission = Admission(self._store, self._limits, session_id, user_id)
+        admission = self._store.parts.limits.admission(self._limits, session_id, user_id)
         admission.ask()
         return admission
 
-    def cost(self, usage: Usage) -> float | None:
-        """Return the price of these tokens in USD, 0 for none, None if the model has no price."""
-        if usage == Usage():
-            return 0.0
-        return None if self._price is None else self._price.cost(usage)
-
-    def of_outcome(self, outcome: TurnOutcome, seconds: float) -> UsageTotals:
-        """Return what a turn took that came to its answer."""
-        return self._totals(outcome.steps, outcome.usage, seconds, turns=1)
+    def of_outcome(self, steps: Sequence[Message], seconds: float) -> UsageTotals:
+        """Return what a turn took that came to its answer, the last of the steps."""
+        return spent_on(steps, price=self._price, turns=1, seconds=seconds)
 
     def of_failure(
         self, steps: Sequence[Message], error: BaseException, seconds: float
     ) -> UsageTotals:
         """Return what is known of a turn that failed."""
-        usage = usage_of(steps)
-        if isinstance(error, ModelError):
-            usage += Usage(*error.tokens)
-        return self._totals(steps, usage, seconds, failed_turns=1)
-
-    def _totals(
-        self,
-        steps: Sequence[Message],
-        usage: Usage,
-        seconds: float,
-        *,
-        turns: int = 0,
-        failed_turns: int = 0,
-    ) -> UsageTotals:
-        cost = self.cost(usage)
-        cache_hits, saved_seconds, saved_tokens = saved_by_cache(steps)
-        return UsageTotals(
-            turns=turns,
-            failed_turns=failed_turns,
-            unpriced_turns=int(cost is None),
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cached_tokens=usage.cached_tokens,
-            tool_calls=sum(len(message.tool_calls) for message in steps),
-            cache_hits=cache_hits,
-            saved_tokens=saved_tokens,
-            saved_seconds=saved_seconds,
-            seconds=seconds,
-            cost=cost or 0.0,
-        )
+        lost = Usage(*error.tokens) if isinstance(error, ModelError) else None
+        return spent_on(steps, beside=lost, price=self._price, failed_turns=1, seconds=seconds)
 
     def note(self, turn: OpenTurn, spent: UsageTotals) -> None:
         """Count what a turn took, beside its session, which does so when it is stored.
 
-        Raises nothing: the turn has ended. Limits on tokens cost a round trip.
+        Raises nothing: the turn has ended. Limits on tokens cost a round trip, and so do the
+        totals and the indexes with the first turn after a quiet second.
         """
-        self._store.note_usage(spent, user_id=turn.user_id)
+        told = turn.event_ids[-1:]  # the server's time is in it
+        at = time_of(told[0]) if told else None
+        self._store.parts.usage.note(spent, user_id=turn.user_id, at=at)
+        if self._token_limits:
+            self._charge(turn, spent)
+        self._store.parts.along.write()
+
+    def _charge(self, turn: OpenTurn, spent: UsageTotals) -> None:
         try:
-            self._store.charge_tokens(
-                self._limits,
+            self._store.parts.limits.charge_tokens(
+                self._token_limits,
                 spent.total_tokens,
                 session_id=turn.session_id,
                 user_id=turn.user_id,

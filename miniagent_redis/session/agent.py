@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
-import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Generator
 from concurrent.futures import Future
-from functools import partial
 from typing import TypeVar
 
 from ..agent import Agent, AgentConfig, StreamCallback
-from ..clock import Clock, SystemClock
-from ..config import RedisConfig
-from ..errors import InvalidInput, MiniAgentError
-from ..forking import anew_in_child
-from ..health import Health
-from ..maintenance.jobs import standard_jobs
-from ..maintenance.spool import Spool, SpooledTurn
-from ..maintenance.thread import Background
-from ..models import Event, EventType, Message, TurnResult
-from ..store.expiry import ExpiryHook, check_hook
-from ..store.flight import Flight
+from ..config.redis import RedisConfig
+from ..errors import InvalidInput
+from ..maintenance.jobs import standard_jobs, turn_jobs
+from ..maintenance.spool import Spool
+from ..maintenance.sweeping import Sweeps
+from ..maintenance.thread import Background, Job
+from ..models import Event, Message, TurnResult
+from ..runtime.clock import Clock, check_clock
+from ..runtime.durations import Duration
+from ..runtime.interrupts import weakly
+from ..store.checks import check_wait
+from ..store.hook_calls import ExpiryHook
+from ..store.keys import check_namespace, check_session_id
 from ..store.manager import RedisSessionManager
-from ..tools import ToolRegistry
-from .running import RunningTurns
-from .submitted import SubmittedTurns
+from ..telemetry import Instrumentation, Telemetry
+from ..tools import Tools
+from .forgotten import not_at_exit, shut_down_at_exit
+from .futures import SubmittedTurns
+from .given import given_callbacks, given_config, given_store, leave_store
+from .kept_threads import KeptThreads
+from .news import News
+from .registry import RunningTurns
+from .results import to_its_end
+from .runner import TurnWork
+from .stats import AgentStats, stats_of
 from .thread import SessionThread
-from .work import TurnWork
 
 H = TypeVar("H", bound=ExpiryHook)
 
-log = logging.getLogger("miniagent_redis")
-_MOST_THREADS = 256
 SHUTDOWN_TIMEOUT = 4.0
 """Seconds: whoever ends a process mostly gives it five or ten."""
 
@@ -43,40 +44,51 @@ class SessionAgent:
     """An agent whose conversations live in Redis; many sessions at once, safe for threads.
 
     ``initialize`` connects and starts the background thread, ``shutdown`` ends both; ``with``
-    does the two. ``redis_config`` defaults to ``RedisConfig.from_env()``.
+    does the two. ``tools``: functions or a registry. ``redis_config`` is ``RedisConfig.from_env()``
+    and ``instrumentation``, told of model calls, tools and turns, that of ``store`` by default.
     """
 
     def __init__(
         self,
         config: AgentConfig | None = None,
-        tools: ToolRegistry | None = None,
+        tools: Tools | None = None,
         callbacks: StreamCallback | None = None,
         redis_config: RedisConfig | None = None,
         *,
         store: RedisSessionManager | None = None,
         clock: Clock | None = None,
+        instrumentation: Instrumentation | None = None,
     ) -> None:
-        self.config = config or AgentConfig()
-        self.clock = clock or SystemClock()
-        self.store = store or RedisSessionManager(redis_config, clock=self.clock)
-        self.callbacks = callbacks or StreamCallback()
-        self.agent = Agent(self.config, tools, clock=self.clock, cache=partial(Flight, self.store))
-        self._expiry_hooks: list[ExpiryHook] = []
-        self._turns = RunningTurns(self.store)
-        folder = self.store.config.spool_dir
-        self.spool = Spool(folder, self.store, self._tell_spooled) if folder else None
-        self._work = TurnWork(self.store, self.agent, self._turns, self.callbacks, self.spool)
-        jobs = standard_jobs(self.store, self._turns.renew_leases, self._expiry_hooks, self.spool)
-        self.background = Background(jobs, self.clock)
-        self.store.connections.availability.on_change.append(self._tell_health)
-        self._start_anew()
-        anew_in_child(self._start_anew)
-        self._submitted = SubmittedTurns()
-        self._is_open = False
+        self.config: AgentConfig = given_config(config)
+        self.callbacks: StreamCallback = given_callbacks(callbacks)
+        self.clock: Clock = check_clock(clock)
+        self.store: RedisSessionManager = given_store(
+            store, redis_config, self.clock, instrumentation
+        )
+        parts = self.store.parts
+        telemetry = Telemetry.of(instrumentation) or parts.core.telemetry
+        self.agent: Agent = Agent(self.config, tools, parts.flights.flight, telemetry)
+        self._news = News(self.callbacks, self.clock)
+        self._work_on_turns()
+        self._sweeps = Sweeps(parts, self.clock)
+        jobs = standard_jobs(parts, self.store.health, self._sweeps)
+        self.background: Background = Background(jobs + self._jobs(), self.clock)
+        parts.core.connections.availability.on_change.append(weakly(self._news.of_health))
+        self._root = self
+        self._tenants: dict[str, SessionAgent] = {}
+        self._is_open, self._is_store_given = False, store is not None
 
-    def _start_anew(self) -> None:
-        self._threads: OrderedDict[str, SessionThread] = OrderedDict()
-        self._lock = threading.RLock()  # guards the threads
+    def _work_on_turns(self) -> None:
+        """Make what works on turns in the store's namespace."""
+        folder, parts = self.store.config.spool_dir, self.store.parts
+        self.spool: Spool | None = Spool(folder, parts, self._news.of_spooled) if folder else None
+        self._turns = RunningTurns(self.store, self.config.reader_timeout)
+        self._work = TurnWork(self.store, self.agent, self._turns, self.callbacks, self.spool)
+        self._kept = KeptThreads(self.store, self.config.max_kept_bytes)
+        self._submitted = SubmittedTurns()
+
+    def _jobs(self) -> list[Job]:
+        return turn_jobs(self.store.config, self._work.keep_up, self.spool)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -92,27 +104,50 @@ class SessionAgent:
         self._replay_spool()
         self.background.start()
         self._is_open = True
-        _open_agents.add(self)
+        shut_down_at_exit(self)
         return self
 
-    def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+    def shutdown(self, timeout: Duration = SHUTDOWN_TIMEOUT) -> bool:
         """Finish what runs, write what is noted, close all; return whether it was done in time.
 
-        In this order: no new turns, submitted turns and those of other threads (up to ``timeout``
-        seconds), streams that were not read to their end, which are dropped, the background thread,
-        the spool (what Redis does not take stays on disk), the store. Twice is fine, and so is a
-        call by a signal handler.
+        In this order, tenants with it: no new turns, submitted turns and those of other threads (up
+        to ``timeout`` seconds), streams not read to their end, which are dropped, the background
+        threads, the spool (what Redis does not take stays on disk), the store, unless it was handed
+        in. By a signal or twice: fine.
         """
+        deadline = self.clock.monotonic() + check_wait(timeout, "timeout")
         self._is_open = False
-        _open_agents.discard(self)
-        deadline = self.clock.monotonic() + timeout
-        idle = self._submitted.finish(timeout)
+        not_at_exit(self)
+        family = [self, *self._tenants.copy().values()]
+        idle = [each._finish_turns(deadline) for each in family]
+        for thread in (self.background, self._sweeps.thread):  # the one starts the other
+            idle.append(thread.stop(max(0.1, deadline - self.clock.monotonic())))
+        try:
+            for each in family:
+                each._replay_spool()
+        finally:
+            leave_store(self.store, is_given=self._is_store_given)
+        return all(idle)
+
+    def _finish_turns(self, deadline: float) -> bool:
+        """Wait for turns until a time of the monotonic clock; drop those that nobody reads."""
+        idle = self._submitted.finish(max(0.0, deadline - self.clock.monotonic()))
         idle &= self._turns.wait_until_idle(max(0.0, deadline - self.clock.monotonic()))
-        self._turns.drop_suspended()
-        stopped = self.background.stop(max(0.1, deadline - self.clock.monotonic()))
-        self._replay_spool()
-        self.store.disconnect()
-        return idle and stopped
+        self._work.end()
+        return idle
+
+    def tenant(self, namespace: str) -> SessionAgent:
+        """Return the same agent for another namespace of Redis, the same one each time.
+
+        It shares model, tools, callbacks, expiry hooks, connections and the background thread, and
+        nothing that is stored. It is open while this one is. Raises InvalidInput for what is no
+        namespace.
+        """
+        root = self._root
+        if check_namespace(namespace) == root.store.config.namespace:
+            return root
+        known = root._tenants.get(namespace)
+        return known or root._tenants.setdefault(namespace, _Tenant(root, namespace))
 
     def __enter__(self) -> SessionAgent:
         return self.initialize()
@@ -123,16 +158,20 @@ class SessionAgent:
     def on_expire(self, hook: H) -> H:
         """Call ``hook`` with an ExpiredSession when a session has expired; can decorate.
 
-        Within some five seconds, by one of the open agents: all of them should have the same
-        hooks. Its thread is still readable, as ``messages``. Called once for each expiry; again
-        only if the process dies or loses Redis meanwhile, or all hooks together take longer than
-        a minute. A hook that raises is logged and counted in ``store.failed_expiry_hooks``. It
-        runs in the background thread, which also keeps the leases of running turns: hand on what
-        takes more than a few seconds. Raises InvalidInput for what cannot be called.
+        Within some five seconds, by one of the open agents that have hooks: give all the same. Its
+        thread is still readable, as ``messages``. Called once for each expiry; again only if the
+        process dies or loses Redis meanwhile. What it raises is logged and counted. In a thread of
+        their own, one after the other: one that hangs stops no more than the other hooks of this
+        process, see ``stats().store.running_hooks``. Raises InvalidInput for what is no function.
         """
-        check_hook(hook)
-        self._expiry_hooks.append(hook)
+        self._sweeps.add(hook)
         return hook
+
+    def stats(self) -> AgentStats:
+        """Return what the agent is doing in this process. Asks Redis nothing."""
+        return stats_of(
+            self.store, self.background, self._turns, self._submitted, self._kept, self.spool
+        )
 
     # --- threads ------------------------------------------------------------------------------
 
@@ -140,19 +179,11 @@ class SessionAgent:
         """Return the session's thread, loaded when first looked at; recent ones are kept here."""
         if user_id is not None:
             return SessionThread(self.store, session_id, user_id=user_id)
-        with self._lock:
-            thread = self._threads.pop(session_id, None)
-            if thread is None:
-                thread = SessionThread(self.store, session_id)
-            self._threads[session_id] = thread
-            if len(self._threads) > _MOST_THREADS:
-                self._threads.popitem(last=False)
-        return thread
+        return self._kept.get(check_session_id(session_id))
 
     def forget(self, session_id: str) -> None:
         """Drop what is kept here of the session; Redis is not asked."""
-        with self._lock:
-            self._threads.pop(session_id, None)
+        self._kept.forget(check_session_id(session_id))
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -161,13 +192,17 @@ class SessionAgent:
     ) -> Future[TurnResult]:
         """Start a turn in the pool; the future has its result or its error."""
         self._must_be_open()
-        return self._submitted.submit(lambda: _last(self._stream(session_id, message, user_id)))
+
+        def run() -> TurnResult:
+            return to_its_end(self._stream(session_id, message, user_id, late=True))
+
+        return self._submitted.submit(run)
 
     def run(
         self, session_id: str, message: str | Message, *, user_id: str | None = None
     ) -> TurnResult:
         """Run a turn to its end; return its result. Blocks. Errors as in ``stream``."""
-        return _last(self.stream(session_id, message, user_id=user_id))
+        return to_its_end(self.stream(session_id, message, user_id=user_id))
 
     def stream(
         self, session_id: str, message: str | Message, *, user_id: str | None = None
@@ -179,23 +214,21 @@ class SessionAgent:
         An abandoned turn of the session is finished first. If Redis is away at the end of the turn
         and there is a ``spool_dir``, the turn goes there and ``persisted`` is False. An answer that
         breaks off is stored as far as it came, marked as interrupted, and IncompleteResponse raised
-        behind the last event. Raises
-        SessionNotFound, SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved,
-        TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
+        behind the last event. Raises SessionNotFound, SessionBusy, SessionTooLarge, RateLimited,
+        TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
         """
-        self._must_be_open()
-        return (yield from self._stream(session_id, message, user_id))
+        return self._stream(session_id, message, user_id)
 
     def _stream(
-        self, session_id: str, message: str | Message, user_id: str | None
+        self, session_id: str, message: str | Message, user_id: str | None, *, late: bool = False
     ) -> Generator[Event, None, TurnResult]:
+        """Do the turn; one that is ``late`` was accepted, and is done though the agent is shut."""
+        if not late:
+            self._must_be_open()
         admission = self._work.admit(session_id, user_id)
         thread = self.thread(session_id)
-        while True:
-            turn = self._work.begin(admission, thread, message, user_id)
-            if not turn.resumed:
-                return (yield from self._work.perform(turn, thread))
-            _last(self._work.perform(turn, thread))
+        turn = self._work.begin(admission, thread, message, user_id)
+        return (yield from self._work.perform(turn, thread))
 
     def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
         """Finish the session's abandoned turn; None if it has none.
@@ -208,14 +241,14 @@ class SessionAgent:
         self._must_be_open()
         thread = self.thread(session_id)
         turn = self._work.resume(thread, user_id)
-        return None if turn is None else _last(self._work.perform(turn, thread))
+        return None if turn is None else to_its_end(self._work.perform(turn, thread))
 
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's running turn, on whichever instance; return whether there is one.
 
-        Does not wait for it. The turn ends at the model's next piece of text, or within a second or
-        so while tools run, with what there is of the answer: stored and returned as
-        ``interrupted``. Raises SessionNotFound or StoreUnavailable.
+        Does not wait for it. It ends at the model's next piece of text, or within a second or so
+        while tools run, with what there is of the answer: stored and returned as ``interrupted``.
+        Raises SessionNotFound or StoreUnavailable.
         """
         self._must_be_open()
         running = self._turns.of(session_id)
@@ -224,49 +257,41 @@ class SessionAgent:
             running.cancel = True
         return is_running
 
-    def _tell_health(self, health: Health) -> None:
-        data = {"state": health.state, "error": health.error}
-        self.callbacks.emit(Event(EventType.HEALTH_CHANGED, "", None, data, self.clock.time()))
-
     def _replay_spool(self) -> None:
         if self.spool is not None:
-            try:
-                self.spool.replay()
-            except MiniAgentError as exc:
-                log.warning("the spool has to wait: %s", exc)
-
-    def _tell_spooled(self, spooled: SpooledTurn, end: int | MiniAgentError) -> None:
-        turn = spooled.turn
-        kind, data = EventType.TURN_REPLAYED, {"text": turn.staged[-1].text, "version": end}
-        if isinstance(end, MiniAgentError):
-            kind, data = EventType.TURN_FAILED, {"error": type(end).__name__, "message": str(end)}
-        self.callbacks.emit(Event(kind, turn.session_id, turn.turn_id, data, self.clock.time()))
+            self.spool.try_to_replay()
 
     def _must_be_open(self) -> None:
-        if not self._is_open:
-            raise InvalidInput(
-                "the agent is not open",
-                hint="call initialize() first, or use it as `with SessionAgent(…) as agent:`",
-            )
+        if not self._root._is_open:
+            hint = "call initialize() first, or use it as `with SessionAgent(…) as agent:`"
+            raise InvalidInput("the agent is not open", hint=hint)
 
 
-def _last(turn: Generator[Event, None, TurnResult]) -> TurnResult:
-    try:
-        while True:
-            next(turn)
-    except StopIteration as stop:
-        result: TurnResult | None = stop.value
-    if result is None:
-        raise InvalidInput("the agent was shut down in the middle of the turn, which was dropped")
-    return result
+class _Tenant(SessionAgent):
+    """An agent's work in another namespace. Its life is that of the agent."""
 
+    def __init__(self, root: SessionAgent, namespace: str) -> None:
+        self.config, self.clock, self.callbacks = root.config, root.clock, root.callbacks
+        self.store = root.store.tenant(namespace)
+        self.agent = root.agent.with_lookups(self.store.parts.flights.flight)
+        self._sweeps, self._news = root._sweeps, root._news
+        self._work_on_turns()
+        self.background = root.background
+        self._root = root
+        for job in self._jobs():
+            self.background.add(job)
 
-_open_agents: weakref.WeakSet[SessionAgent] = weakref.WeakSet()
+    def initialize(self) -> SessionAgent:
+        """Open the agent that this is a tenant of, and store what is spooled here."""
+        self._root.initialize()
+        if self.spool is not None:
+            self.spool.open()
+        self._replay_spool()
+        return self
 
-
-@atexit.register
-def _shut_down_forgotten() -> None:
-    """At the end of the program, finish what nobody shut down."""
-    for agent in list(_open_agents):
-        log.warning("the agent %r was never shut down; use `with` or shutdown()", agent.config.name)
-        agent.shutdown()
+    def shutdown(self, timeout: Duration = SHUTDOWN_TIMEOUT) -> bool:
+        """Finish what runs in this namespace and write what is noted; the rest stays open."""
+        idle = self._finish_turns(self.clock.monotonic() + check_wait(timeout, "timeout"))
+        self._replay_spool()
+        leave_store(self.store, is_given=self._root._is_store_given)
+        return idle

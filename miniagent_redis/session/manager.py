@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from ..codec import Json
 from ..errors import SessionExists, SessionNotFound
 from ..models import Event, Message, Page, TurnResult, UsageTotals
+from ..records.json import Json
+from ..runtime.checks import of_kind
+from ..runtime.durations import Duration
+from ..store.checks import check_object
+from ..store.manager import RedisSessionManager
 from .agent import SessionAgent
 
 
@@ -20,8 +24,13 @@ class SessionManager:
     """
 
     def __init__(self, agent: SessionAgent) -> None:
-        self.agent = agent
-        self.store = agent.store
+        hint = "write SessionManager(SessionAgent(…))"
+        self.agent: SessionAgent = of_kind(agent, SessionAgent, "agent", hint)
+        self.store: RedisSessionManager = agent.store
+
+    def tenant(self, namespace: str) -> SessionManager:
+        """Return the same manager for another namespace: see ``SessionAgent.tenant``."""
+        return SessionManager(self.agent.tenant(namespace))
 
     def create_or_resume_session(
         self,
@@ -29,7 +38,7 @@ class SessionManager:
         session_id: str | None = None,
         *,
         data: Json | None = None,
-        ttl: float | None = None,
+        ttl: Duration | None = None,
     ) -> str:
         """Return the id of a session to chat in: the one named, or a new one.
 
@@ -37,6 +46,8 @@ class SessionManager:
         default the configured one) are for a new one. Raises SessionNotFound if the id is
         somebody else's, InvalidInput for an unusable id.
         """
+        if data is not None:
+            check_object(data, "data")
         if session_id is not None:
             try:
                 self.store.touch_session(session_id, user_id=user_id)
@@ -72,8 +83,10 @@ class SessionManager:
         """Send a message and yield what happens, text piece by piece, AGENT_RESPONSE last.
 
         The turn begins at the first ``next``. Stopping early drops it: the thread stays as it
-        was. Raises SessionNotFound, SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded,
-        TurnNotSaved, TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
+        was. A reader that asks for nothing for ``AgentConfig.reader_timeout`` seconds may lose the
+        turn to whoever wants the session. Raises SessionNotFound, SessionBusy, SessionTooLarge,
+        RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput or
+        StoreUnavailable.
         """
         return self.agent.stream(session_id, message, user_id=user_id)
 
@@ -97,7 +110,7 @@ class SessionManager:
         self,
         session_id: str,
         after: str | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         *,
         user_id: str | None = None,
     ) -> Iterator[Event]:
@@ -140,7 +153,8 @@ class SessionManager:
         """List sessions, the most recently used first, as dicts; a page at a time.
 
         Each has ``session_id user_id agent_name created_at last_activity expires_at
-        message_count turns open_turn``. Pass the page's ``cursor`` for the next one.
+        message_count turns open_turn``; ``expires_at`` is None for one that never does. Pass the
+        page's ``cursor`` for the next one.
         """
         return self.store.list_sessions(user_id, limit, cursor)
 
@@ -153,8 +167,9 @@ class SessionManager:
     ) -> UsageTotals:
         """Return what turns took: of a session, a user, a day (UTC), or all of the namespace.
 
-        ``day`` is a date or ``"2026-01-31"``. A session's totals are exact and end with it; the
-        others lag behind other processes by about a second. Raises SessionNotFound, InvalidInput
+        ``day`` is a date or ``"2026-01-31"``, or a datetime: one with a time zone names the UTC day
+        of that instant. A session's totals are exact and end with it; the others lag behind other
+        processes by about a second. Raises SessionNotFound, InvalidInput
         or StoreUnavailable.
         """
         return self.store.usage(session_id=session_id, user_id=user_id, day=day)

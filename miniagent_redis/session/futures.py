@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
-from .._mirror import Pool
-from ..forking import anew_in_child
 from ..models import TurnResult
+from ..runtime.forking import reset_after_fork
+from ..runtime.interrupts import WeakRegistry
+from ..runtime.threads import Pool
 
 _WORKERS = 32
 
@@ -22,17 +22,15 @@ class SubmittedTurns:
     def __init__(self) -> None:
         self._pool = Pool("miniagent-redis-turn", _WORKERS)
         self._start_anew()
-        anew_in_child(self._start_anew)
 
+    @reset_after_fork
     def _start_anew(self) -> None:
-        self._lock = threading.RLock()  # over the futures
-        self._futures: set[Future[TurnResult]] = set()
+        self._futures: WeakRegistry[Future[TurnResult]] = WeakRegistry()  # the jobs hold them
 
     def submit(self, run: Callable[[], TurnResult]) -> Future[TurnResult]:
         """Run it as soon as one of the threads is free."""
         future: Future[TurnResult] = Future()
-        with self._lock:
-            self._futures.add(future)
+        self._futures.add(future)
 
         def job() -> None:
             if future.set_running_or_notify_cancel():
@@ -40,17 +38,18 @@ class SubmittedTurns:
                     future.set_result(run())
                 except BaseException as exc:
                     future.set_exception(exc)
-            with self._lock:
-                self._futures.discard(future)
+            self._futures.discard(future)
 
         self._pool.submit(job)
         return future
 
+    def __len__(self) -> int:
+        """How many have not ended."""
+        return len(self._futures)
+
     def finish(self, timeout: float) -> bool:
         """Wait for all of them; cancel what has not begun by then. Return whether all ended."""
-        with self._lock:
-            futures = list(self._futures)
-        late = wait(futures, timeout).not_done
+        late = wait(list(self._futures), timeout).not_done
         for future in late:
             future.cancel()
         self._pool.close()

@@ -6,29 +6,24 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
+from math import inf
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 from attrs import define, field
 
 from ..errors import MiniAgentError, TurnSuperseded
-from ..forking import anew_in_child
-from ..models import OpenTurn
+from ..models import Event, OpenTurn
+from ..runtime.forking import reset_after_fork
+from ..runtime.interrupts import WeakRegistry
 from ..store.manager import RedisSessionManager
 
-log = logging.getLogger("miniagent_redis")
+log: logging.Logger = logging.getLogger("miniagent_redis")
 _LOOK_AGAIN = 0.01
+R = TypeVar("R")
 _Performance = Generator[Any, Any, Any]
-V = TypeVar("V")
-
-
-def _alive(values: WeakValueDictionary[Any, V]) -> list[V]:
-    """Return a copy of what is in the dictionary; its own ``values()`` is none."""
-    found = (reference() for reference in values.valuerefs())
-    return [value for value in found if value is not None]
 
 
 @define(eq=False)
@@ -41,9 +36,11 @@ class RunningTurn:
 
     turn: OpenTurn
     is_ending: bool = False
-    # Not Events: those hang for good when a Ctrl-C comes while they are set.
     is_stopped: bool = False
     cancel: bool = False
+    reader_since: float | None = None
+    """Since when its reader has an event and has not asked for the next, by the monotonic clock."""
+    is_told_stalled: bool = False
     thread_id: int = field(factory=threading.get_ident)
     _pid: int = field(factory=os.getpid, init=False)
 
@@ -66,54 +63,92 @@ class RunningTurn:
 class RunningTurns:
     """The running turns of one agent, one for each session at the most. Safe for threads."""
 
-    def __init__(self, store: RedisSessionManager) -> None:
+    def __init__(self, store: RedisSessionManager, reader_timeout: float | None = None) -> None:
         self._store = store
+        self._patience = inf if reader_timeout is None else reader_timeout
         self._start_anew()
-        anew_in_child(self._start_anew)
 
+    @reset_after_fork
     def _start_anew(self) -> None:
         """Begin with none; a forked child leaves its parent's turns to the parent."""
-        # Weak: a turn that a Ctrl-C left between two lines here must not be renewed for ever.
-        self._by_session: WeakValueDictionary[str, RunningTurn] = WeakValueDictionary()
-        self._performances: WeakValueDictionary[int, _Performance] = WeakValueDictionary()
-        self._lock = threading.RLock()  # over the dictionary
+        self._turns: WeakRegistry[RunningTurn] = WeakRegistry()
+        self._performances: WeakRegistry[_Performance] = WeakRegistry()
+        self._lock = threading.RLock()  # over the turns
 
-    @contextmanager
-    def running(self, turn: OpenTurn) -> Iterator[RunningTurn]:
-        """Keep the turn among the running ones while the block works on it."""
+    def begin(self, turn: OpenTurn) -> RunningTurn:
+        """Keep the turn among the running ones, until ``end`` or until nobody works on it."""
         running = RunningTurn(turn)
         with self._lock:
-            self._by_session[turn.session_id] = running
-        try:
-            yield running
-        finally:
-            with self._lock:
-                if self._by_session.get(turn.session_id) is running:
-                    del self._by_session[turn.session_id]
+            if (former := self.of(turn.session_id)) is not None:
+                self._turns.discard(former)
+            self._turns.add(running)
+        return running
+
+    def end(self, running: RunningTurn) -> None:
+        """Take the turn out."""
+        self._turns.discard(running)
 
     def note(self, performance: _Performance) -> None:
         """Keep an eye on what does the work of a turn, for ``drop_suspended``."""
-        self._performances[id(performance)] = performance
+        self._performances.add(performance)
 
     def drop_suspended(self) -> None:
         """End the turns of streams that nobody reads at this moment; the others go on."""
-        for performance in _alive(self._performances):
+        for performance in self._performances:
             # One that has not begun would end without a word to Redis.
             if getgeneratorstate(performance) == GEN_SUSPENDED:
                 with suppress(ValueError):  # it is being executed by now
                     performance.close()
 
+    def hand_on(
+        self, running: RunningTurn, events: Generator[Event, None, R], renew: Callable[[], None]
+    ) -> Generator[Event, None, R]:
+        """Yield the events, and note for how long the reader has each before asking for the next.
+
+        When that was too long, ``renew`` is called first: somebody else may have the turn by now.
+        """
+        try:
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    result: R = end.value
+                    return result
+                running.reader_since = self._store.clock.monotonic()
+                yield event
+                is_late = self._is_stalled(running)
+                running.reader_since = None
+                if is_late:
+                    renew()
+        finally:
+            events.close()
+
+    def _is_stalled(self, running: RunningTurn) -> bool:
+        """Whether the reader of a turn has not asked for its next event for too long."""
+        since = running.reader_since
+        return since is not None and self._store.clock.monotonic() - since >= self._patience
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
     def of(self, session_id: str) -> RunningTurn | None:
         """Return the session's turn, if one runs here."""
-        return self._by_session.get(session_id)
+        found = (running for running in self._turns if running.turn.session_id == session_id)
+        return next(found, None)
 
     def renew_leases(self) -> None:
         """Keep the turns that run here; one that is no longer ours is told to stop."""
-        turns = _alive(self._by_session)
-        if turns and self._store.connections.availability.is_down:
+        turns = list(self._turns)
+        if turns and self._store.parts.core.connections.availability.is_down:
             # Now, and not when the calls that come after a slow failure may try again.
             self._store.health_check()
         for running in turns:
+            if self._is_stalled(running):
+                if not running.is_told_stalled:
+                    log.warning("the reader of turn %s asks for no event: its lease is not renewed",
+                                running.turn.turn_id)  # fmt: skip
+                running.is_told_stalled = True
+                continue
             try:
                 if self._store.renew_lease(running.turn).cancelled:
                     running.cancel = True
@@ -127,7 +162,7 @@ class RunningTurns:
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait for turns of other threads; one of this thread cannot go on while we wait."""
         me, deadline = threading.get_ident(), time.monotonic() + timeout
-        while any(running.thread_id != me for running in _alive(self._by_session)):
+        while any(running.thread_id != me for running in self._turns):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_LOOK_AGAIN)

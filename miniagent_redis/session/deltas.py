@@ -6,9 +6,9 @@ import logging
 
 from ..errors import MiniAgentError, SessionNotFound, StoreUnavailable, TurnSuperseded
 from ..store.manager import RedisSessionManager
-from .running import RunningTurn
+from .registry import RunningTurn
 
-log = logging.getLogger("miniagent_redis")
+log: logging.Logger = logging.getLogger("miniagent_redis")
 
 
 class Telling:
