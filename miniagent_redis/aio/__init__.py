@@ -13,8 +13,7 @@ event loops may use one object, one after the other or at once.
 """
 
 from ..agent import AgentConfig
-from ..budget import Price, RateLimit
-from ..config import RedisConfig
+from ..config.redis import RedisConfig
 from ..errors import (
     IncompleteResponse,
     InvalidInput,
@@ -22,10 +21,13 @@ from ..errors import (
     MiniAgentError,
     ModelError,
     NotDurable,
+    OutcomeUnknown,
+    PoolExhausted,
     RateLimited,
     RecordUnreadable,
     SchemaTooNew,
     SessionBusy,
+    SessionChanged,
     SessionExists,
     SessionNotFound,
     SessionTooLarge,
@@ -36,7 +38,18 @@ from ..errors import (
     TurnSuperseded,
     TurnUncertain,
 )
-from ..models import Event, EventType, Message, ToolCall, ToolResult, TurnResult, Usage, UsageTotals
+from ..models import (
+    Event,
+    EventType,
+    Message,
+    Price,
+    RateLimit,
+    ToolCall,
+    ToolResult,
+    TurnResult,
+    Usage,
+    UsageTotals,
+)
 from .hooks import StreamCallback, ToolRegistry
 from .session import SessionAgent, SessionManager
 from .store import RedisSessionManager, get_redis_manager
@@ -53,6 +66,8 @@ __all__ = [
     "MiniAgentError",
     "ModelError",
     "NotDurable",
+    "OutcomeUnknown",
+    "PoolExhausted",
     "Price",
     "RateLimit",
     "RateLimited",
@@ -62,6 +77,7 @@ __all__ = [
     "SchemaTooNew",
     "SessionAgent",
     "SessionBusy",
+    "SessionChanged",
     "SessionExists",
     "SessionManager",
     "SessionNotFound",

@@ -7,10 +7,10 @@ from collections.abc import Coroutine
 from functools import wraps
 from typing import Any, TypeVar
 
-from .._mirror import run_coroutine
 from ..agent import Callback
 from ..agent import StreamCallback as _StreamCallback
 from ..models import Event
+from ..runtime.cancellation import run_coroutine
 from ..tools import ToolRegistry as _ToolRegistry
 
 T = TypeVar("T")

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Self, TypeVar
 
-from .._mirror import Caller, mirrors, mirrors_iterator, mirrors_task
 from ..agent import AgentConfig
 from ..agent import StreamCallback as _StreamCallback
-from ..clock import Clock
-from ..config import RedisConfig
+from ..config.redis import RedisConfig
 from ..models import ExpiredSession
+from ..runtime.cancellation import Caller
+from ..runtime.checks import of_kind
+from ..runtime.clock import Clock
+from ..runtime.durations import Duration
+from ..runtime.mirroring import mirrors, mirrors_iterator, mirrors_steps, mirrors_task
 from ..session import SessionAgent as _Agent
 from ..session import SessionManager as _Manager
 from ..session.agent import SHUTDOWN_TIMEOUT
-from ..store.expiry import ExpiryHook, check_hook
-from ..tools import ToolRegistry as _ToolRegistry
-from .hooks import StreamCallback
+from ..session.stats import AgentStats
+from ..store.hook_calls import ExpiryHook, check_hook
+from ..telemetry import Instrumentation
+from ..tools import Tools
+from .hooks import StreamCallback, ToolRegistry
 from .store import RedisSessionManager
-from .thread import SessionThread
+from .thread import SessionThread, ThreadBefore
 
 H = TypeVar("H", bound=ExpiryHook)
 
@@ -29,26 +34,54 @@ class SessionAgent:
     """An agent whose conversations live in Redis; many sessions at once.
 
     ``initialize`` connects and starts the background thread, ``shutdown`` ends both; ``async
-    with`` does the two. ``redis_config`` defaults to ``RedisConfig.from_env()``. ``sync`` is the
-    blocking object underneath.
+    with`` does the two. ``tools`` are functions, or a ToolRegistry. ``redis_config`` defaults to
+    ``RedisConfig.from_env()``. ``sync`` is the blocking object underneath.
     """
 
     def __init__(
         self,
         config: AgentConfig | None = None,
-        tools: _ToolRegistry | None = None,
+        tools: Tools | None = None,
         callbacks: _StreamCallback | None = None,
         redis_config: RedisConfig | None = None,
         *,
         store: RedisSessionManager | None = None,
         clock: Clock | None = None,
+        instrumentation: Instrumentation | None = None,
     ) -> None:
-        self.store = store or RedisSessionManager(redis_config, clock=clock)
-        self.callbacks = callbacks or StreamCallback()
-        self.sync = _Agent(config, tools, self.callbacks, store=self.store.sync, clock=clock)
-        self.config = self.sync.config
-        self.clock = self.sync.clock
-        self._threads = self.store._threads
+        is_given = store is not None
+        if store is None:
+            redis_config = RedisConfig.given(redis_config, "redis_config")
+            store = RedisSessionManager(redis_config, clock=clock, instrumentation=instrumentation)
+        of_kind(store, RedisSessionManager, "store", "write RedisSessionManager(RedisConfig(…))")
+        callbacks = StreamCallback() if callbacks is None else callbacks
+        sync = _Agent(
+            config,
+            ToolRegistry.of(tools),
+            callbacks,
+            redis_config,
+            store=store.sync,
+            clock=clock,
+            instrumentation=instrumentation,
+        )
+        self._stand_before(sync, store, callbacks)
+        self._is_store_given = is_given
+
+    def _stand_before(
+        self, sync: _Agent, store: RedisSessionManager, callbacks: _StreamCallback
+    ) -> None:
+        self.sync: _Agent = sync
+        self.store: RedisSessionManager = store
+        self.callbacks: _StreamCallback = callbacks
+        self.config: AgentConfig = sync.config
+        self.clock: Clock = sync.clock
+        self._threads = store._threads
+        self._is_store_given = False
+
+    def tenant(self, namespace: str) -> SessionAgent:
+        """Return the same agent for another namespace of Redis. Its life is that of this one."""
+        sync = self.sync.tenant(namespace)
+        return _AgentBefore(sync, self.store.tenant(namespace), self.callbacks)
 
     async def initialize(self) -> Self:
         """Connect and start the background thread; returns self. Twice is fine.
@@ -59,17 +92,18 @@ class SessionAgent:
         await self._initialize()
         return self
 
-    async def shutdown(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+    async def shutdown(self, timeout: Duration = SHUTDOWN_TIMEOUT) -> bool:
         """Finish what runs, write what is noted, close all; return whether it was done in time.
 
         In this order: no new turns, running turns (up to ``timeout`` seconds), the background
-        thread, the store with its threads. Twice is fine.
+        thread, the store with its threads unless it was handed in. Twice is fine.
         """
         shutdown = partial(self.sync.shutdown, timeout)
         try:
             return await Caller().run(self._threads.pool("waits"), shutdown)
         finally:
-            await self.store.disconnect()
+            if not self._is_store_given:
+                await self.store.disconnect()
 
     async def __aenter__(self) -> Self:
         try:
@@ -81,10 +115,14 @@ class SessionAgent:
     async def __aexit__(self, *_: object) -> None:
         await self.shutdown()
 
+    def stats(self) -> AgentStats:
+        """Return what the agent is doing in this process. Asks Redis nothing."""
+        return self.sync.stats()
+
     def thread(self, session_id: str, *, user_id: str | None = None) -> SessionThread:
         """Return the session's thread, to be loaded; recent ones are kept here."""
         sync = self.sync.thread(session_id, user_id=user_id)
-        return SessionThread.__new__(SessionThread)._stand_before(sync, self._threads)
+        return ThreadBefore(sync, self._threads)
 
     def on_expire(self, hook: H) -> H:
         """Call ``hook`` with an ExpiredSession when a session has expired; can decorate.
@@ -92,7 +130,8 @@ class SessionAgent:
         As in the blocking agent. An async one runs in the event loop that called ``initialize``.
         """
         check_hook(hook)
-        self.sync.on_expire(partial(self._call_hook, hook))
+        # Under the hook's own name, for what is logged of it.
+        self.sync.on_expire(update_wrapper(partial(self._call_hook, hook), hook))
         return hook
 
     def _call_hook(self, hook: ExpiryHook, expired: ExpiredSession) -> None:
@@ -122,6 +161,15 @@ class SessionAgent:
     def submit(self) -> None: ...
 
 
+class _AgentBefore(SessionAgent):
+    """The facade of a blocking agent that is there already."""
+
+    def __init__(
+        self, sync: _Agent, store: RedisSessionManager, callbacks: _StreamCallback
+    ) -> None:
+        self._stand_before(sync, store, callbacks)
+
+
 class SessionManager:
     """Sessions of one agent, by id.
 
@@ -130,10 +178,15 @@ class SessionManager:
     """
 
     def __init__(self, agent: SessionAgent) -> None:
-        self.agent = agent
-        self.store = agent.store
-        self.sync = _Manager(agent.sync)
+        hint = "write SessionManager(SessionAgent(…))"
+        self.agent: SessionAgent = of_kind(agent, SessionAgent, "agent", hint)
+        self.store: RedisSessionManager = agent.store
+        self.sync: _Manager = _Manager(agent.sync)
         self._threads = agent._threads
+
+    def tenant(self, namespace: str) -> SessionManager:
+        """Return the same manager for another namespace: see ``SessionAgent.tenant``."""
+        return SessionManager(self.agent.tenant(namespace))
 
     @mirrors(_Manager.create_or_resume_session)
     def create_or_resume_session(self) -> None: ...
@@ -148,7 +201,9 @@ class SessionManager:
 
     @mirrors(_Manager.resume_turn, on="turns")
     def resume_turn(self) -> None: ...
-    @mirrors_iterator(_Manager.watch, on="waits")
+    @mirrors_steps(_Manager.watch, lambda manager, *args, **options: (
+        manager.store.parts.watching.watch_in_steps(*args, **options), manager.store.clock
+    ))  # fmt: skip
     def watch(self) -> None: ...
     @mirrors(_Manager.get_history)
     def get_history(self) -> None: ...

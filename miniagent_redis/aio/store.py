@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import closing
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Self
 
 import redis.asyncio
 
-from .._mirror import Caller, Pool, Threads, mirrors, mirrors_iterator
-from ..config import RedisConfig
-from ..locks import NamedLock as _Lock
+from ..config.redis import RedisConfig
+from ..records.format import RecordFormat, choose_format
+from ..runtime.cancellation import Caller
+from ..runtime.clock import Clock
+from ..runtime.durations import Duration
+from ..runtime.mirroring import Threads, mirrors, mirrors_steps
+from ..runtime.threads import Pool
 from ..store.cache import CacheStats
 from ..store.manager import RedisSessionManager as _Store
 from ..store.manager import get_redis_manager as _get_redis_manager
+from ..store.parts import Parts
+from ..store.stats import StoreStats
+from ..telemetry import Instrumentation
+from .locks import NamedLock
 
 
 class RedisSessionManager:
@@ -23,25 +30,34 @@ class RedisSessionManager:
 
     Connects by itself at the first use, or in ``connect``; ``async with`` connects and
     disconnects. ``sync`` is the blocking object underneath, for code in threads of its own.
-    Override ``serialize`` and ``deserialize``, as plain functions, to store another format.
+    Hand in a ``format``, or override ``serialize`` and ``deserialize``, as plain functions, to
+    store another format.
     """
 
-    def __init__(self, config: RedisConfig | None = None, **options: Any) -> None:
-        cls = type(self)
-        own_format = (cls.serialize, cls.deserialize) != (
-            RedisSessionManager.serialize,
-            RedisSessionManager.deserialize,
+    def __init__(
+        self,
+        config: RedisConfig | None = None,
+        *,
+        clock: Clock | None = None,
+        format: RecordFormat | None = None,
+        instrumentation: Instrumentation | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        if parts is None:
+            format = choose_format(self, RedisSessionManager, format)
+        sync = _Store(
+            config, clock=clock, format=format, instrumentation=instrumentation, parts=parts
         )
-        kind = partial(_OwnFormat, self) if own_format else _Store
-        self._stand_before(kind(config, **options))
+        self._stand_before(sync)
 
-    def _stand_before(self, sync: _Store) -> Self:
+    def _stand_before(self, sync: _Store, threads: Threads | None = None) -> None:
         self.sync = sync
-        self.config = sync.config
-        self.clock = sync.clock
-        self._threads = Threads()
+        self._threads = threads or Threads()
         self._clients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
-        return self
+
+    def tenant(self, namespace: str) -> RedisSessionManager:
+        """Return the same store for another namespace, on the same connections and threads."""
+        return _Before(self.sync.tenant(namespace), self._threads)
 
     async def disconnect(self) -> None:
         """Write what is noted for the indexes, close all connections, let the threads end.
@@ -75,8 +91,23 @@ class RedisSessionManager:
         if loop not in self._clients:
             for other in [one for one in self._clients if one.is_closed()]:
                 del self._clients[other]
-            self._clients[loop] = self.sync.connections.async_client()
+            self._clients[loop] = self.sync.parts.core.connections.async_client()
         return self._clients[loop]
+
+    @property
+    def parts(self) -> Parts:
+        """The nouns behind the methods, and the core they stand on. They block."""
+        return self.sync.parts
+
+    @property
+    def config(self) -> RedisConfig:
+        """The settings."""
+        return self.sync.config
+
+    @property
+    def clock(self) -> Clock:
+        """What it takes the time from."""
+        return self.sync.clock
 
     @property
     def unreadable_records(self) -> int:
@@ -93,6 +124,10 @@ class RedisSessionManager:
         """How many calls of a hook have raised in this process."""
         return self.sync.failed_expiry_hooks
 
+    def stats(self) -> StoreStats:
+        """Return what the store is doing and did in this process. Asks Redis nothing."""
+        return self.sync.stats()
+
     def serialize(self, data: Any) -> bytes:
         """Turn JSON data (a dict) into the bytes to store. Called in a thread."""
         return _Store.serialize(self.sync, data)
@@ -101,7 +136,7 @@ class RedisSessionManager:
         """Turn stored bytes back into data; raise any ValueError if they are not readable."""
         return _Store.deserialize(self.sync, data)
 
-    def lock(self, resource: str, *, ttl: int = 30, timeout: float = 10.0) -> NamedLock:
+    def lock(self, resource: str, *, ttl: Duration = 30, timeout: Duration = 10.0) -> NamedLock:
         """Return a lock on any name, for ``async with``: waits up to ``timeout`` seconds.
 
         It frees itself after ``ttl`` whole seconds. Entering raises LockTimeout.
@@ -125,6 +160,8 @@ class RedisSessionManager:
     def session_state(self) -> None: ...
     @mirrors(_Store.update_session)
     def update_session(self) -> None: ...
+    @mirrors(_Store.patch_session)
+    def patch_session(self) -> None: ...
     @mirrors(_Store.delete_session)
     def delete_session(self) -> None: ...
     @mirrors(_Store.touch_session)
@@ -133,14 +170,6 @@ class RedisSessionManager:
     def extend_session_ttl(self) -> None: ...
     @mirrors(_Store.list_sessions)
     def list_sessions(self) -> None: ...
-    @mirrors(_Store.add_to_indexes)
-    def add_to_indexes(self) -> None: ...
-    @mirrors(_Store.remove_from_indexes)
-    def remove_from_indexes(self) -> None: ...
-    @mirrors(_Store.mark_active)
-    def mark_active(self) -> None: ...
-    @mirrors(_Store.flush_marks)
-    def flush_marks(self) -> None: ...
     @mirrors(_Store.sweep, on="waits")  # for the hooks
     def sweep(self) -> None: ...
 
@@ -148,14 +177,20 @@ class RedisSessionManager:
 
     @mirrors(_Store.load_thread)
     def load_thread(self) -> None: ...
-    @mirrors(_Store.load_rest)
-    def load_rest(self) -> None: ...
     @mirrors(_Store.load_tail)
     def load_tail(self) -> None: ...
     @mirrors(_Store.append_to_thread)
     def append_to_thread(self) -> None: ...
     @mirrors(_Store.clear_thread)
     def clear_thread(self) -> None: ...
+    @mirrors(_Store.export_thread, on="waits")  # for as long as the thread takes
+    def export_thread(self) -> None: ...
+    @mirrors(_Store.import_thread, on="waits")
+    def import_thread(self) -> None: ...
+    @mirrors(_Store.copy_thread, on="waits")
+    def copy_thread(self) -> None: ...
+    @mirrors(_Store.truncate_thread)
+    def truncate_thread(self) -> None: ...
     @mirrors(
         _Store.begin_turn,
         on="waits",
@@ -186,7 +221,9 @@ class RedisSessionManager:
 
     @mirrors(_Store.read_events)
     def read_events(self) -> None: ...
-    @mirrors_iterator(_Store.watch, on="waits")
+    @mirrors_steps(_Store.watch, lambda store, *args, **options: (
+        store.parts.watching.watch_in_steps(*args, **options), store.clock
+    ))  # fmt: skip
     def watch(self) -> None: ...
     @mirrors(_Store.cache_get)
     def cache_get(self) -> None: ...
@@ -202,12 +239,6 @@ class RedisSessionManager:
     def check_rate_limit(self) -> None: ...
     @mirrors(_Store.check_rate_limits)
     def check_rate_limits(self) -> None: ...
-    @mirrors(_Store.charge_tokens)
-    def charge_tokens(self) -> None: ...
-    @mirrors(_Store.note_usage)
-    def note_usage(self) -> None: ...
-    @mirrors(_Store.flush_usage)
-    def flush_usage(self) -> None: ...
     @mirrors(_Store.usage)
     def usage(self) -> None: ...
     @mirrors(
@@ -218,8 +249,6 @@ class RedisSessionManager:
     def acquire_lock(self) -> None: ...
     @mirrors(_Store.release_lock)
     def release_lock(self) -> None: ...
-    @mirrors(_Store.renew_locks)
-    def renew_locks(self) -> None: ...
     @mirrors(_Store.is_locked)
     def is_locked(self) -> None: ...
     @mirrors(_Store.publish)
@@ -228,61 +257,17 @@ class RedisSessionManager:
     def subscribe(self) -> None: ...
     @mirrors(_Store.unsubscribe)
     def unsubscribe(self) -> None: ...
-    @mirrors_iterator(_Store.get_messages, on="waits")
+    @mirrors_steps(_Store.get_messages, lambda store, *args, **options: (
+        store.parts.channels.get_messages_in_steps(*args, **options), store.clock
+    ))  # fmt: skip
     def get_messages(self) -> None: ...
 
 
-class _OwnFormat(_Store):
-    """A store whose format is that of a subclass of the one above."""
+class _Before(RedisSessionManager):
+    """The facade of a blocking store that is there already."""
 
-    def __init__(self, facade: RedisSessionManager, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._facade = facade
-
-    def serialize(self, data: Any) -> bytes:
-        return self._facade.serialize(data)
-
-    def deserialize(self, data: bytes) -> Any:
-        return self._facade.deserialize(data)
-
-
-class NamedLock:
-    """One holder's view of a named lock: for ``async with``, or ``acquire`` and ``release``.
-
-    Given back if the task is cancelled just when it gets it. Not reentrant.
-    """
-
-    def __init__(self, threads: Threads, make: Callable[[], _Lock]) -> None:
-        self._threads = threads
-        self._make = make
-
-    @cached_property
-    def sync(self) -> _Lock:
-        """The blocking lock underneath. Made in a thread, because it may have to connect."""
-        return self._make()
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it was taken here and may be someone else's by now. Asks nobody."""
-        return self.sync.is_lost
-
-    async def __aenter__(self) -> Self:
-        await self._enter()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.release()
-
-    @mirrors(_Lock.__enter__, on="waits", undo=lambda lock, _: lock.release())
-    def _enter(self) -> None: ...
-    @mirrors(_Lock.acquire, on="waits", undo=lambda lock, got, *_, **__: got and lock.release())
-    def acquire(self) -> None: ...
-    @mirrors(_Lock.release)
-    def release(self) -> None: ...
-    @mirrors(_Lock.extend)
-    def extend(self) -> None: ...
-    @mirrors(_Lock.is_held)
-    def is_held(self) -> None: ...
+    def __init__(self, sync: _Store, threads: Threads | None = None) -> None:
+        self._stand_before(sync, threads)
 
 
 _facades: dict[_Store, RedisSessionManager] = {}
@@ -296,5 +281,5 @@ async def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionMa
     with closing(Pool("miniagent-redis-aio-connect", 1)) as pool:
         store = await Caller().run(pool, partial(_get_redis_manager, config))
     if store not in _facades:
-        _facades[store] = RedisSessionManager.__new__(RedisSessionManager)._stand_before(store)
+        _facades[store] = _Before(store)
     return _facades[store]

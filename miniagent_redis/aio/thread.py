@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
-from .._mirror import Threads, mirrors
 from ..errors import InvalidInput
 from ..models import Message, UnreadableRecord
+from ..runtime.mirroring import Threads, mirrors
 from ..session import SessionThread as _Thread
 from .store import RedisSessionManager
 
@@ -28,12 +28,11 @@ class SessionThread:
     ) -> None:
         self._stand_before(_Thread(store.sync, session_id, user_id=user_id), store._threads)
 
-    def _stand_before(self, sync: _Thread, threads: Threads) -> Self:
+    def _stand_before(self, sync: _Thread, threads: Threads) -> None:
         self.sync = sync
-        self.session_id = sync.session_id
-        self.user_id = sync.user_id
+        self.session_id: str = sync.session_id
+        self.user_id: str | None = sync.user_id
         self._threads = threads
-        return self
 
     @property
     def known(self) -> tuple[int | None, int]:
@@ -41,11 +40,17 @@ class SessionThread:
         return self.sync.known
 
     @property
+    def end(self) -> tuple[int | None, int, bytes]:
+        """The same with the mark of the last record: what ``begin_turn`` wants to know."""
+        return self.sync.end
+
+    @property
     def messages(self) -> Sequence[Message]:
         """The messages that are here, oldest first. Do not change the list.
 
         They are those of the last look at Redis, and what this process has written since. Raises
-        InvalidInput if nothing was loaded yet: an empty list would look like an empty session.
+        InvalidInput if they were not loaded yet, or only those that an agent's small context window
+        has room for: a part of the list would look like all of it.
         """
         if self.known[0] is None:
             raise InvalidInput(
@@ -55,9 +60,14 @@ class SessionThread:
         return self.sync.messages
 
     @property
+    def newest(self) -> Sequence[Message]:
+        """The messages that are here: all, or those that are enough for the agent's next turn."""
+        return self.messages if self.end[0] is None else self.sync.newest
+
+    @property
     def unreadable(self) -> Sequence[UnreadableRecord]:
         """Records that could not be decoded, set aside; they stay in Redis where they are."""
-        return self.sync.unreadable
+        return self.sync.unreadable if self.known[0] is not None else ()
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -90,3 +100,10 @@ class SessionThread:
     def absorb(self) -> None: ...
     @mirrors(_Thread.committed)
     def committed(self) -> None: ...
+
+
+class ThreadBefore(SessionThread):
+    """The facade of a blocking thread that is there already."""
+
+    def __init__(self, sync: _Thread, threads: Threads) -> None:
+        self._stand_before(sync, threads)
