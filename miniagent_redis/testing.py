@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from .agent import AgentConfig
-from .clock import ManualClock
-from .config import RedisConfig
+from .config.redis import RedisConfig
 from .llm import ScriptedModel
 from .models import new_id
+from .runtime.clock import ManualClock
 from .session import SessionAgent, SessionManager
 
 __all__ = ["ManualClock", "ScriptedModel", "manual_clock", "open_manager"]

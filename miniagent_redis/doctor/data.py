@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..fsck import Finding, Kind
 from .check import Check, Verdict
+from .fsck import Finding, Kind
 
 _LINES: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("expiry", ("expiry",)),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
-from ..codec import SCHEMA, Unreadable, upcast
-from ..errors import SchemaTooNew
-from ..models import new_id
-from ..store.manager import RedisSessionManager
+from ...errors import SchemaTooNew, SessionNotFound
+from ...models import new_id
+from ...records.frame import SCHEMA, Unreadable
+from ...store.core import StoreCore
+from ...store.keys import NEVER_MS, to_text
+from ...store.operations.repair import inspect_session, repair_counters, repair_expiry
 from .finding import REPAIR, Finding, Kind
-from .server import inspect, run
-from .thread import Records, read_record, read_thread
+from .thread import Records, read_threads
 
 STUCK_AFTER_MS = 600_000
 """How long after its lease an open turn counts as stuck: 10 minutes."""
@@ -42,7 +44,7 @@ class Snapshot:
 
     @property
     def user(self) -> str:
-        return self.metadata.get(b"user", b"").decode("utf-8", "surrogatepass")
+        return to_text(self.metadata.get(b"user", b""))
 
     @property
     def is_alive(self) -> bool:
@@ -51,23 +53,57 @@ class Snapshot:
         return self.types[0] == "string" and deadline is not None and deadline > self.now
 
 
-def take_snapshot(store: RedisSessionManager, session_id: str) -> Snapshot:
-    """Read what is stored of the session, all at one instant."""
-    reply = inspect(store, session_id)
-    _, now, types, expiries, document, metadata, length, staged = reply
-    return Snapshot(
-        now=int(now),
-        types=tuple(kind.decode() for kind in types),
-        expiries=tuple(map(int, expiries)),
-        document=document,
-        metadata=dict(zip(metadata[::2], metadata[1::2], strict=True)),
-        length=int(length),
-        staged=tuple(staged),
+def take_snapshots(core: StoreCore, session_ids: Sequence[str]) -> list[Snapshot]:
+    """Read what is stored of each session, all of it at one instant; several at once."""
+    return [
+        Snapshot(
+            now=seen.now_ms,
+            types=tuple(kind.decode() for kind in seen.types),
+            expiries=tuple(seen.expiries),
+            document=seen.document,
+            metadata=dict(zip(seen.metadata[::2], seen.metadata[1::2], strict=True)),
+            length=seen.length,
+            staged=tuple(seen.staged),
+        )
+        for seen in inspect_session(core, session_ids)
+    ]
+
+
+def check_sessions(
+    core: StoreCore,
+    session_ids: Sequence[str],
+    is_ours: Callable[[str, Snapshot], bool],
+    *,
+    repair: bool,
+) -> Iterator[tuple[str, Snapshot, list[Finding]]]:
+    """Yield of each session what there is of it, and what is wrong with it.
+
+    They are asked for together; where something seems wrong, that one is looked at by itself.
+    Nothing is wrong with what is not ours.
+    """
+    for session_id, seen, records in _look(core, session_ids):
+        if any(_faults(core, session_id, seen, records)) and is_ours(session_id, seen):
+            yield session_id, *_check_again(core, session_id, repair=repair)
+        else:
+            yield session_id, seen, []
+
+
+def _look(core: StoreCore, session_ids: Sequence[str]) -> Iterator[tuple[str, Snapshot, Records]]:
+    snapshots = dict(zip(session_ids, take_snapshots(core, session_ids), strict=True))
+    threads = read_threads(
+        core,
+        {
+            session_id: seen.length
+            for session_id, seen in snapshots.items()
+            if seen.is_alive and seen.types[1] == "list"
+        },
     )
+    for session_id, seen in snapshots.items():
+        yield session_id, seen, threads.get(session_id) or Records()
 
 
-def check_session(
-    store: RedisSessionManager, session_id: str, *, repair: bool
+def _check_again(
+    core: StoreCore, session_id: str, *, repair: bool
 ) -> tuple[Snapshot, list[Finding]]:
     """Return what there is of the session and what is wrong with it.
 
@@ -76,24 +112,22 @@ def check_session(
     tries = _TRIES
     while True:
         tries -= 1
-        seen = take_snapshot(store, session_id)
-        is_readable = seen.is_alive and seen.types[1] == "list"
-        key = store.keys.of_session(session_id)[1]
-        records = read_thread(store, key, seen.length) if is_readable else Records()
-        found = list(_faults(store, session_id, seen, records))
+        ((_, seen, records),) = _look(core, [session_id])
+        found = list(_faults(core, session_id, seen, records))
         if not found or not tries:
             break
-        if evolve(take_snapshot(store, session_id), now=seen.now) == seen:
+        (later,) = take_snapshots(core, [session_id])
+        if evolve(later, now=seen.now) == seen:
             break
     if repair and found:
-        found = _mend(store, session_id, seen, records, found)
+        found = _mend(core, session_id, seen, records, found)
     return seen, found
 
 
 def _faults(
-    store: RedisSessionManager, session_id: str, seen: Snapshot, records: Records
+    core: StoreCore, session_id: str, seen: Snapshot, records: Records
 ) -> Iterator[Finding]:
-    keys = store.keys.of_session(session_id)
+    keys = core.keys.of_session(session_id)
 
     def fault(kind: Kind, index: int, problem: str, hint: str) -> Finding:
         return Finding(kind, session_id, keys[index], problem, hint=hint)
@@ -105,8 +139,9 @@ def _faults(
     if foreign:
         return
     if seen.types[3] == "none":
+        is_told_ended = seen.types.count("none") == 5 and 0 <= seen.expiries[4] - seen.now <= 60_000
         for i in range(6):
-            if seen.types[i] != "none":
+            if seen.types[i] != "none" and not is_told_ended:  # which is known for a minute
                 problem = "its session has no metadata, so nobody can use it"
                 yield fault("leftover", i, problem, f"restore a backup, or look and DEL {keys[i]}")
         return
@@ -124,7 +159,7 @@ def _faults(
             problem = "the session's document is gone before its time: evicted, or removed by hand"
             yield fault("leftover", 0, problem, "restore a backup; its thread stays until then")
         return
-    yield from _document_faults(store, session_id, seen, keys[0])
+    yield from _document_faults(core, session_id, seen, keys[0])
     yield from records.findings(session_id, keys[1], is_closed=True)
     told = seen.number("message_count"), seen.number("bytes")
     if told != (records.count, records.size):
@@ -138,10 +173,10 @@ def _faults(
             hint = f"restore a backup; to go on with what is there: {REPAIR}"
         yield fault("counter", 3, problem, hint)
     staged = Records()
-    staged.add(store, seen.staged)
+    staged.add(core, session_id, seen.staged)
     yield from staged.findings(session_id, keys[2], is_closed=False)
     lease = seen.number("lease")
-    if b"turn" in seen.metadata and lease is not None and lease < seen.now - STUCK_AFTER_MS:
+    if seen.metadata.get(b"turn") and lease is not None and lease < seen.now - STUCK_AFTER_MS:
         minutes = (seen.now - lease) // 60_000
         problem = f"its open turn has had no holder for {minutes} minutes"
         yield fault("stuck_turn", 3, problem, "the next message to the session finishes it")
@@ -149,17 +184,17 @@ def _faults(
 
 def _expiry_faults(session_id: str, seen: Snapshot, keys: list[str]) -> Iterator[Finding]:
     deadline = seen.number("deadline") or 0
-    for key, at in zip(keys, seen.expiries, strict=True):
-        if at == -1 or 0 <= at < deadline:
+    for key, at in zip(keys, seen.expiries, strict=False):
+        if (at == -1 and deadline < NEVER_MS) or 0 <= at < min(deadline, NEVER_MS):
             problem = "it has no TTL" if at == -1 else "it expires before its session does"
             yield Finding("expiry", session_id, key, problem, hint=REPAIR)
 
 
 def _document_faults(
-    store: RedisSessionManager, session_id: str, seen: Snapshot, key: str
+    core: StoreCore, session_id: str, seen: Snapshot, key: str
 ) -> Iterator[Finding]:
     try:
-        document = upcast(read_record(store, seen.document), "the session's document")
+        document = core.format.decode(seen.document, core.where("session", session_id))
         if lacking := {"user_id", "agent_name", "data"} - document.keys():
             raise Unreadable(f"it lacks {', '.join(sorted(lacking))}")
     except SchemaTooNew as exc:
@@ -171,7 +206,7 @@ def _document_faults(
 
 
 def _mend(
-    store: RedisSessionManager,
+    core: StoreCore,
     session_id: str,
     seen: Snapshot,
     records: Records,
@@ -179,14 +214,20 @@ def _mend(
 ) -> list[Finding]:
     kinds = {finding.kind for finding in found}
     mended: set[Kind] = set()
-    if "expiry" in kinds and run(store, "repair_expiry", session_id)[1]:
+    on = core.on(session_id)
+    if "expiry" in kinds and repair_expiry(on):
         mended.add("expiry")
     if "counter" in kinds:
-        epoch, version = seen.metadata[b"epoch"], seen.metadata[b"version"]
-        counted = records.count, records.size
-        reply = run(store, "repair_counters", session_id, new_id(), epoch, version, *counted)
-        if reply[0] == "ok" and reply[1]:
-            mended.add("counter")
+        with suppress(SessionNotFound):  # it has ended meanwhile
+            if repair_counters(
+                on,
+                operation=new_id(),
+                epoch=seen.metadata[b"epoch"],
+                version=seen.metadata[b"version"],
+                count=records.count,
+                size=records.size,
+            ):
+                mended.add("counter")
     return [
         evolve(finding, repaired=True, hint="") if finding.kind in mended else finding
         for finding in found

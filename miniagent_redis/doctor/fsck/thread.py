@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, field
 
-from ..codec import Json, Unreadable, message_from_data
-from ..errors import SchemaTooNew
-from ..models import Message
-from ..store.manager import RedisSessionManager
+from ...errors import SchemaTooNew
+from ...models import Message
+from ...records.frame import Unreadable
+from ...records.messages import message_from_data
+from ...store.core import StoreCore
 from .finding import Finding, Kind
-from .server import call
 
 _PAGE = 1000  # a larger LRANGE holds up everybody else on the server
 _CLEAR = "nothing is lost by leaving it; clear the session's history to be rid of it"
@@ -31,11 +30,12 @@ class Records:
     dangling: list[str] = field(factory=list)
     _open: dict[str, int] = field(factory=dict)
 
-    def add(self, store: RedisSessionManager, records: Sequence[bytes]) -> None:
+    def add(self, core: StoreCore, session_id: str, records: Sequence[bytes]) -> None:
         """Look at the next records."""
+        where = core.where("message", session_id)
         for raw in records:
             try:
-                self._follow(message_from_data(read_record(store, raw)))
+                self._follow(message_from_data(core.format.decode(raw, where)))
             except SchemaTooNew as exc:
                 self.bad.setdefault("newer_schema", []).append(f"{self.count}: {exc.problem}")
             except Unreadable as exc:
@@ -70,24 +70,37 @@ class Records:
             yield Finding("dangling_call", session_id, key, what, hint=_CLEAR)
 
 
-def read_record(store: RedisSessionManager, raw: bytes) -> Json:
-    """Decode one record; raises Unreadable. Counts and logs nothing."""
-    try:
-        data = store.deserialize(raw)
-    except Exception as exc:  # a user's own format may fail in any way
-        raise exc if isinstance(exc, Unreadable) else Unreadable(repr(exc)) from exc
-    if not isinstance(data, dict):
-        raise Unreadable("it is not an object")
-    return cast(Json, data)
+def read_threads(core: StoreCore, lengths: Mapping[str, int]) -> dict[str, Records]:
+    """Read so many records of each session's thread: short ones together, long ones in pages."""
+    found: dict[str, Records] = {}
+    groups, count = [list[str]()], 0
+    for session_id, length in lengths.items():
+        if length > _PAGE:
+            found[session_id] = _read_thread(core, session_id, length)
+            continue
+        if count + length > _PAGE:
+            groups.append([])
+            count = 0
+        groups[-1].append(session_id)
+        count += length
+    for group in groups:
+        replies = core.call_many(
+            [("LRANGE", core.keys.of_session(one)[1], 0, lengths[one] - 1) for one in group]
+        )
+        for session_id, records in zip(group, replies, strict=True):
+            found[session_id] = Records()
+            found[session_id].add(core, session_id, records)
+    return found
 
 
-def read_thread(store: RedisSessionManager, key: str, length: int) -> Records:
+def _read_thread(core: StoreCore, session_id: str, length: int) -> Records:
     """Read the first ``length`` records in pages; fewer, if the thread was cleared meanwhile."""
     found = Records()
+    key = core.keys.of_session(session_id)[1]
     while found.count < length:
         last = min(found.count + _PAGE, length) - 1
-        records = call(store, "LRANGE", key, found.count, last)
+        records = core.call("LRANGE", key, found.count, last)
         if not records:
             break
-        found.add(store, records)
+        found.add(core, session_id, records)
     return found

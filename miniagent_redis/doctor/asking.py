@@ -1,0 +1,41 @@
+"""How the doctor asks the server of a store, and whether that is still there after a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..connection.refusals import refusal_behind
+from ..errors import MiniAgentError, StoreUnavailable
+from ..store.manager import RedisSessionManager
+
+
+@contextmanager
+def asking(store: RedisSessionManager) -> Iterator[Any]:
+    """Yield a redis-py client, and turn its faults into ours.
+
+    A server may refuse the PING with which a store is opened, and answer questions all the same.
+    """
+    connections = store.parts.core.connections
+    is_open = connections.is_open
+    client = connections.client if is_open else connections.connector.client()
+    try:
+        with connections.translating():
+            yield client
+    finally:
+        if not is_open:
+            client.close()
+            client.connection_pool.disconnect()
+
+
+def is_answered(store: RedisSessionManager, error: MiniAgentError) -> bool:
+    """Whether the server is still there after a fault, so that other checks can be made."""
+    if refusal_behind(error) is not None or not isinstance(error, StoreUnavailable):
+        return True
+    try:
+        with asking(store) as client:
+            client.ping()
+    except MiniAgentError as exc:
+        return refusal_behind(exc) is not None
+    return True

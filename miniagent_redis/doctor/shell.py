@@ -1,0 +1,58 @@
+"""Commands for a server, as lines that can be pasted into a shell. A password is never in them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..config.redis import RedisConfig
+from ..embedded.attach import default_dir
+from ..embedded.home import prepare_home
+
+
+def redis_cli(config: RedisConfig, *words: str, as_admin: bool = False) -> str:
+    """Return the line that sends a command to the server of the settings.
+
+    As our user, whose password it takes from the variable REDIS_PASSWORD if there is one. Or
+    ``as_admin``, as what our user may not do himself: then as the server's default user.
+    """
+    address = config.address
+    user = address.username or config.username or "default"
+    login: list[str] = []
+    prefix = ""
+    if not as_admin or user == "default":
+        login = [] if user == "default" else ["--user", user]
+        if address.password or config.password or config.credential_provider:
+            prefix = 'REDISCLI_AUTH="$REDIS_PASSWORD" '
+    return prefix + shlex.join(["redis-cli", *_where(config), *login, *words])
+
+
+def _where(config: RedisConfig) -> Iterator[str]:
+    address = config.address
+    if address.kind == "embedded":
+        yield from ("-s", prepare_home(Path(address.path or default_dir())).socket_path)
+    elif address.kind == "unix":
+        yield from ("-s", address.path)
+    else:
+        (host, port), *_ = address.nodes
+        yield from ("-h", host, "-p", str(port))
+    if address.kind == "rediss":
+        yield "--tls"
+        files = {
+            "--cacert": config.ssl_ca_certs,
+            "--cert": config.ssl_certfile,
+            "--key": config.ssl_keyfile,
+        }
+        for option, path in files.items():
+            if path:
+                yield from (option, path)
+
+
+def setting(config: RedisConfig, info: Any, name: str, value: str, *, as_admin: bool) -> str:
+    """Return the line that changes a setting of the server, also in its file, if it has one."""
+    line = redis_cli(config, "CONFIG", "SET", name, value, as_admin=as_admin)
+    if info.get("config_file"):
+        line += " && " + redis_cli(config, "CONFIG", "REWRITE", as_admin=as_admin)
+    return line
