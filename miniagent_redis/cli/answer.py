@@ -15,7 +15,7 @@ class Answer:
 
     def __init__(self, terminal: Terminal) -> None:
         self.turn_id: str | None = None
-        self.is_complete = False
+        self.is_complete: bool = False
         self._terminal = terminal
         self._text = SafeStream()
         self._in_line = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 from click.core import ParameterSource
 
-from .options import debug_option, redis_config, seconds_from_text, url_option, user_option
+from ..runtime.durations import Duration
+from .options import debug_option, duration_from_text, redis_config, url_option, user_option
 
 
 @click.command(short_help="Chat with the agent, in a new or an earlier session.")
@@ -24,13 +25,13 @@ from .options import debug_option, redis_config, seconds_from_text, url_option, 
 @url_option
 @click.option(
     "--ttl",
-    callback=seconds_from_text,
+    callback=duration_from_text,
     metavar="TIME",
     envvar="MINIAGENT_SESSION_TTL",
     default="30d",
     show_default=True,
     show_envvar=True,
-    help="How long a session is kept after its last use, in seconds, or such as 12h or 30d.",
+    help="How long a session is kept after its last use: in seconds, such as 12h or 30d, or never.",
 )
 @debug_option
 @click.pass_context
@@ -42,7 +43,7 @@ def chat(
     model: str,
     system: str,
     url: str | None,
-    ttl: float,
+    ttl: Duration,
 ) -> None:
     """Chat with the agent, in a new session or in SESSION.
 

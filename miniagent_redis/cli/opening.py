@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from ..agent import AgentConfig
-from ..config import RedisConfig
+from ..config.redis import RedisConfig
 from ..errors import InvalidInput
 from ..llm import resolve_model
+from ..runtime.durations import Duration
 from ..session import SessionAgent, SessionManager
 from .line_input import is_interactive, open_reader
 from .lookup import LAST
@@ -23,7 +24,7 @@ def open_chat(
     model: str,
     system: str,
     config: RedisConfig,
-    ttl: float | None,
+    ttl: Duration | None,
 ) -> bool:
     """Chat until the lines end; return whether it succeeded, which at a terminal it always does.
 
@@ -37,7 +38,9 @@ def open_chat(
         # Its own hint is for programmers.
         problem = f"{exc.problem} ({exc.cause})" if exc.cause else exc.problem
         raise click.BadParameter(problem, param_hint="'--model'") from None
-    with SessionAgent(agent_config, redis_config=config) as agent:
+    agent = SessionAgent(agent_config, redis_config=config)
+    agent.background.remove("sweep")  # left to programs, which may have hooks
+    with agent:
         manager = SessionManager(agent)
         chat = Chat(manager, user, terminal, ttl=ttl, is_interactive=is_interactive())
         terminal.note(_whereabouts(agent))

@@ -5,30 +5,30 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from ..config import RedisConfig
+from ..config.redis import RedisConfig
+from ..runtime.durations import Duration, duration_from_outside
 
 _LOG = logging.getLogger("miniagent_redis")
 
 F = TypeVar("F", bound=Callable[..., Any])
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 10_000 * 86400  # seconds
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.IGNORECASE)
 
 
-def seconds_from_text(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """Return the seconds that a text such as 90, 90s, 15m, 12h or 30d stands for; a callback."""
-    found = _DURATION.fullmatch(value.strip())
-    seconds = float(found[1]) * _UNITS[found[2].lower()] if found else 0.0
-    if not 0 < seconds <= _LONGEST:
+def duration_from_text(ctx: click.Context, param: click.Parameter, value: str) -> Duration:
+    """Return the seconds that a text such as 90, 15m, 12h or 30d means, or "never"; a callback."""
+    try:
+        found = duration_from_outside(value)
+    except ValueError:
+        found = 0.0
+    if isinstance(found, float | int) and not 0 < found <= _LONGEST:
         problem = f"{value!r} is no time: give seconds, or a number with s, m, h or d, such as 30d."
         raise click.BadParameter(problem, ctx, param)
-    return seconds
+    return found
 
 
 def _os_user() -> str:
@@ -64,7 +64,7 @@ def url_option(command: F) -> F:
     )(command)
 
 
-def redis_config(url: str | None, ttl: float | None = None) -> RedisConfig:
+def redis_config(url: str | None, ttl: Duration | None = None) -> RedisConfig:
     """Return the settings: those of the environment, with what was given in their place."""
     given: dict[str, Any] = {"url": url, "session_ttl": ttl}
     return RedisConfig.from_env(None, **{k: v for k, v in given.items() if v is not None})

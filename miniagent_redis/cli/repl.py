@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 
 from ..errors import MiniAgentError
 from ..models import isoformat
+from ..runtime.durations import Duration
 from ..session import SessionManager
 from .answer import Answer
 from .commands import HELP, Command, Hint, Say, parse
@@ -35,11 +36,11 @@ class Chat:
         user: str,
         terminal: Terminal,
         *,
-        ttl: float | None = None,
+        ttl: Duration | None = None,
         is_interactive: bool,
     ) -> None:
         self.is_interactive = is_interactive
-        self.has_failed = False
+        self.has_failed: bool = False
         self._manager = manager
         self._user = user
         self._terminal = terminal
@@ -48,10 +49,11 @@ class Chat:
 
     def begin(self) -> str:
         """Prepare a new session; return what to say of it."""
-        self.session_id = str(uuid.uuid4())
-        self.is_created = False
-        kept = span(self._manager.store.config.session_ttl)
-        return f"Session {short_id(self.session_id)} (new, kept for {kept} after its last use)"
+        self.session_id: str = str(uuid.uuid4())
+        self.is_created: bool = False
+        ttl = self._manager.store.config.session_ttl
+        kept = "for good" if ttl is None else f"for {span(ttl)} after its last use"
+        return f"Session {short_id(self.session_id)} (new, kept {kept})"
 
     def resume(self, wanted: str) -> str:
         """Go on with the session that is meant; return what to say of it.

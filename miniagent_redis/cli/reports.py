@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..config import RedisConfig
+from ..config.redis import RedisConfig
 from ..session import SessionAgent, SessionManager
 from .lookup import find_session
 from .terminal import open_terminal
@@ -16,7 +16,9 @@ from .transcript import load_history, show_history, show_sessions
 
 @contextmanager
 def _open(config: RedisConfig) -> Iterator[SessionManager]:
-    with SessionAgent(redis_config=config) as agent:
+    agent = SessionAgent(redis_config=config)
+    agent.background.remove("sweep")  # left to programs, which may have hooks
+    with agent:
         yield SessionManager(agent)
 
 

@@ -22,6 +22,11 @@ class Terminal:
         self._out = out
         self._err = err
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether somebody watches what is said, and not a file."""
+        return self._err.isatty()
+
     def write(self, text: str) -> None:
         """Print a piece of an answer or a result, at once and as it is: it must be safe."""
         self._out.write(text)

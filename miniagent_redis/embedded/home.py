@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from .errors import InvalidInput, StoreUnavailable
+from ..errors import InvalidInput, StoreUnavailable
 
 if sys.platform != "win32":
     import fcntl

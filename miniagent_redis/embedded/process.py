@@ -26,8 +26,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .embedded_home import POLL, ServerHome, cannot_use, open_lock, try_lock, unlock
-from .errors import InvalidInput, StoreUnavailable
+from ..errors import InvalidInput, StoreUnavailable
+from .home import POLL, ServerHome, cannot_use, open_lock, try_lock, unlock
 
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 ``attach(data_dir)`` starts the directory's server or joins the one that runs. All processes of
 the user share it, and it stops when the last of them leaves. Nothing starts on import.
 
-The protocol, in three lock files (see ``embedded_home.py``):
+The protocol, in three lock files (see ``home.py``):
 
 - start.lock, exclusive: held for the moment of joining or leaving, so these never overlap.
 - users.lock, shared: held by every process for as long as it is attached, and dropped by the
@@ -12,7 +12,7 @@ The protocol, in three lock files (see ``embedded_home.py``):
 
 A process killed with ``kill -9``, or interrupted while it starts one, leaves a server without
 users; the next process joins it after checking by CONFIG GET dir that it is the right one, and the
-last one out stops it as usual. The data are in the append-only file, synced every second.
+last one out stops it as usual. The data are in the append-only file, synced before each reply.
 
 ``os.fork()`` gives the child a share of its own, taken before the fork so that there is no moment
 in which the parent could leave as the last one. Descriptors inherited from the parent would not
@@ -31,16 +31,16 @@ import threading
 import time
 from pathlib import Path
 
-from .embedded_home import ServerHome, open_lock, prepare_home, start_lock, try_lock, unlock
-from .embedded_process import ensure_running, kill_removed, stop
-from .errors import MiniAgentError, StoreUnavailable
+from ..errors import MiniAgentError, StoreUnavailable
+from .home import ServerHome, open_lock, prepare_home, start_lock, try_lock, unlock
+from .process import ensure_running, kill_removed, stop
 
 _log = logging.getLogger(__name__)
 
 _LEAVE_LIMIT = 10.0  # seconds to wait for somebody else who is joining or leaving
 
 # Guards what follows and every attachment. Held while a server starts or stops, so a fork in
-# another thread waits for that. Reentrant for signal handlers that close things.
+# another thread waits for that.
 _lock = threading.RLock()
 
 
@@ -50,7 +50,7 @@ class _Attachment:
     def __init__(self, home: ServerHome) -> None:
         self.home = home
         self.handles = 0
-        self.pid = 0
+        self.pid: int = 0
         self._share: int | None = None  # a descriptor of users.lock, locked
         self._share_of_child: int | None = None  # another one, during a fork
 
@@ -187,7 +187,7 @@ def attach(data_dir: Path | None = None, *, timeout: float = 10.0) -> EmbeddedSe
         )
     home = prepare_home(default_dir() if data_dir is None else data_dir)
     with _lock:
-        known = (one for one in _attachments if one.home == home and one.is_current())
+        known = (one for one in list(_attachments) if one.home == home and one.is_current())
         attachment = next(known, None) or _Attachment(home)
         try:
             attachment.join(time.monotonic() + timeout)
@@ -212,25 +212,25 @@ def default_dir() -> Path:
 @atexit.register
 def _close_forgotten() -> None:
     with _lock:
-        for attachment in _attachments:
+        for attachment in list(_attachments):
             attachment.leave()
         _attachments.clear()
 
 
 def _before_fork() -> None:
     _lock.acquire()
-    for attachment in _attachments:
+    for attachment in list(_attachments):
         attachment.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for attachment in _attachments:
+    for attachment in list(_attachments):
         attachment.after_fork(in_child=False)
     _lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for attachment in _attachments:
+    for attachment in list(_attachments):
         attachment.after_fork(in_child=True)
     _lock.release()
 
