@@ -1,32 +1,48 @@
 """Fixtures for tests that need a store: a real server, or fakeredis by way of ``memory://``.
 
 Without a server binary such tests are skipped, or fail when MINIAGENT_TEST_REQUIRE_SERVERS is set.
-A test that stops, freezes or reconfigures its server starts one of its own (``servers.py``).
+A test that stops, freezes or reconfigures its server starts its own (``support/servers.py``).
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
-from fault_report import faults, pytest_terminal_summary
-from servers import RedisServer, find_server
 
-__all__ = ["faults", "pytest_terminal_summary"]
+from tests.support.fault_report import faults, show_figures
+from tests.support.servers import RedisServer, find_server
+
+__all__ = ["faults"]
 
 _numbers = itertools.count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the many programs that tests start find their modules compiled, outside of the tree."""
+    """Have the programs that tests start find their modules compiled, and obey signals."""
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         folder = tempfile.TemporaryDirectory(prefix="bytecode-")
         config.add_cleanup(folder.cleanup)
         os.environ["PYTHONPYCACHEPREFIX"] = folder.name
+    # A job in the background ignores what comes from a terminal, and so would all programs of the
+    # tests. What is caught here, if only to do nothing, they do not inherit.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the figures of faults, and why tests failed that passed at a second try."""
+    show_figures(terminalreporter)
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"UNSTEADY {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
 
 
 @pytest.fixture(scope="session")

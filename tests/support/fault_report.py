@@ -50,7 +50,7 @@ def faults(request: pytest.FixtureRequest) -> FaultRun:
     return FaultRun(request.node)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def show_figures(terminalreporter: Any) -> None:
     """Print the figures of every test of faults, those that failed too."""
     rows: list[tuple[str, dict[str, Any]]] = []
     for reports in terminalreporter.stats.values():

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 
@@ -54,20 +54,28 @@ class RedisServer:
 
     It keeps nothing on disk unless ``args`` say otherwise (``"--appendonly", "yes"``). ``tcp``
     opens a port on the loopback address besides the socket, and ``url`` then names that port.
+    ``binary`` is another one than ``find_server`` finds, ``config`` a configuration file.
     Used as a context manager it is started on entry and removed with its data on exit; a server
     that was forgotten ends with the interpreter, and one whose interpreter was killed does too.
     """
 
-    def __init__(self, *args: str, tcp: bool = False) -> None:
-        binary = find_server()
+    def __init__(
+        self,
+        *args: str,
+        tcp: bool = False,
+        binary: str | None = None,
+        config: Path | None = None,
+    ) -> None:
+        binary = binary or find_server()
         if binary is None:
             raise FileNotFoundError("no redis-server or valkey-server found")
         # /tmp and not TMPDIR: a socket's path may have some 100 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="redis-", dir="/tmp"))
         self.socket = self.folder / "s"
-        self.port = _free_port() if tcp else 0
+        self.port = free_port() if tcp else 0
         self.url = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}?db=0"
-        self._command = [binary, *self._settings(), *args]
+        file = () if config is None else (str(config),)
+        self._command = [binary, *file, *self._settings(), *args]
         self._process: subprocess.Popen[bytes] | None = None
         self._leash: Leash | None = None
         self._clients: list[redis.Redis] = []
@@ -178,7 +186,7 @@ class RedisServer:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> RedisServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -210,7 +218,7 @@ class Leash:
         self._shell.stdin.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from miniagent_redis.runtime.clock import ManualClock
+
 LIMIT = 30.0  # seconds for anything to happen, on however slow a machine
 _POLL = 0.002
 
@@ -18,6 +20,20 @@ def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
     while not condition():
         assert time.monotonic() < end, f"it did not come to pass in {limit:g} s"
         time.sleep(_POLL)
+
+
+def let_time_pass(clock: ManualClock, step: float, condition: Callable[[], object]) -> None:
+    """Move time forward, by ``step`` seconds again and again, until the condition holds.
+
+    Once is not enough for another thread that looked at the clock just before: it begins to wait
+    when time has moved already.
+    """
+
+    def is_so() -> bool:
+        clock.advance(step)
+        return bool(condition())
+
+    until(is_so)
 
 
 def is_alive(pid: int) -> bool:

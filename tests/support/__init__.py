@@ -1,0 +1,1 @@
+"""What tests share: servers, proxies, programs, words. No test is in here."""

@@ -1,0 +1,1 @@
+"""Programs that tests start as processes: ``python -m tests.support.programs.NAME``."""
