@@ -7,13 +7,15 @@ from contextlib import ExitStack
 
 import pytest
 import redis
-from lossy_proxy import LossyProxy
-from servers import RedisServer
-from talk import OpenStore
 
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
+from miniagent_redis.records.format import RecordFormat
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
+from tests.support.scripts import load_scripts
+from tests.support.servers import RedisServer
+from tests.support.words import OpenStore
 
 
 @pytest.fixture
@@ -23,14 +25,19 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def open_store(store_url: str, clock: ManualClock) -> Iterator[OpenStore]:
-    """Yield a function that opens another store on the same data, with settings of its own."""
+    """Yield a function that opens another store on the same data, with settings of its own.
+
+    Its class is one that uses names of its own wherever it may.
+    """
     with ExitStack() as stack:
 
         def open_it(
-            kind: type[RedisSessionManager] = RedisSessionManager, **settings: object
+            kind: type[RedisSessionManager] = RedisSessionManager,
+            format: RecordFormat | None = None,
+            **settings: object,
         ) -> RedisSessionManager:
             config = RedisConfig(url=store_url, **settings)  # type: ignore[arg-type]
-            return stack.enter_context(kind(config, clock=clock))
+            return stack.enter_context(kind(config, clock=clock, format=format))
 
         yield open_it
 
@@ -54,17 +61,17 @@ def real_store(redis_url: str) -> Iterator[RedisSessionManager]:
 
 
 @pytest.fixture
-def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[LossyProxy]:
+def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[Proxy]:
     """Yield a proxy in front of the shared real server, emptied."""
-    with LossyProxy(redis_server.socket) as opened:
+    with Proxy(redis_server.socket) as opened:
         yield opened
 
 
 @pytest.fixture
-def lossy_store(proxy: LossyProxy) -> Iterator[RedisSessionManager]:
+def lossy_store(proxy: Proxy) -> Iterator[RedisSessionManager]:
     """Yield a store that reaches the real server through ``proxy``, its scripts already loaded."""
     with RedisSessionManager(RedisConfig(url=proxy.url)) as opened:
-        proxy.load_scripts()
+        load_scripts(proxy.upstream)
         yield opened
 
 

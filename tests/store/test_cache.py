@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import redis
-from servers import RedisServer
-from talk import OpenStore, until
 
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.cache import CacheStats
-from miniagent_redis.store.flight import Flight
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.servers import RedisServer
+from tests.support.words import OpenStore, until
 
 Store = RedisSessionManager
 LIMIT = 20  # seconds: generous, for what a right program does at once
@@ -187,7 +186,7 @@ def test_a_waiter_takes_over_from_one_that_fails(store: Store) -> None:
 
     def get() -> Any:
         assert computing.wait(LIMIT)
-        waiting = Flight(store, "k", check=waits.set)
+        waiting = store.parts.flights.flight("k", check=waits.set)
         with waiting as flight:
             flight.keep("mine", 60)
             return flight.is_hit
@@ -201,7 +200,7 @@ def test_a_waiter_takes_over_from_one_that_fails(store: Store) -> None:
 
 
 def test_a_waiter_takes_over_when_the_lock_of_a_dead_process_expires(real_store: Store) -> None:
-    dead = Flight(real_store, "k", lock_ttl=2)
+    dead = real_store.parts.flights.flight("k", lock_ttl=2)
     assert not dead.__enter__().is_hit
     began = time.monotonic()
     assert real_store.cache_get_or_set("k", lambda: "mine") == "mine"
@@ -209,7 +208,7 @@ def test_a_waiter_takes_over_when_the_lock_of_a_dead_process_expires(real_store:
 
 
 def test_who_has_waited_long_enough_computes(real_store: Store) -> None:
-    with Flight(real_store, "k") as slow:
+    with real_store.parts.flights.flight("k") as slow:
         assert real_store.cache_get_or_set("k", lambda: "mine", timeout=0.3) == "mine"
         assert real_store.cache_get_or_set("k", pytest.fail, timeout=0) == "mine"
         slow.keep("slow", 60)
@@ -220,8 +219,9 @@ def test_who_wants_the_value_no_more_stops_waiting(store: Store) -> None:
     def leave() -> None:
         raise InterruptedError
 
-    with Flight(store, "k") as first:
-        with pytest.raises(InterruptedError), Flight(store, "k", check=leave):
+    with store.parts.flights.flight("k") as first:
+        flights = store.parts.flights
+        with pytest.raises(InterruptedError), flights.flight("k", check=leave):
             pytest.fail("it did not wait")
         first.keep(1, 60)
     assert store.cache_get("k") == 1
@@ -270,8 +270,8 @@ def test_a_value_is_kept_when_redis_is_back_by_then() -> None:
 
 def test_a_waiter_computes_when_redis_goes_away() -> None:
     with RedisServer() as server, Store(RedisConfig(url=server.url)) as store:
-        with Flight(store, "k"):
-            waiting = Flight(store, "k", check=server.kill)
+        with store.parts.flights.flight("k"):
+            waiting = store.parts.flights.flight("k", check=server.kill)
             with waiting:
                 assert not waiting.is_hit
         assert store.cache_stats.failures >= 1
@@ -281,3 +281,10 @@ def test_a_foreign_value_under_our_key_is_left_alone(store: Store, client: redis
     client.lpush("cache:k", "foreign")
     assert store.cache_get_or_set("k", lambda: 1) == 1
     assert client.type("cache:k") == b"list"
+
+
+def test_who_computes_and_dies_keeps_the_others_waiting_for_five_seconds(real_store: Store) -> None:
+    with real_store.parts.flights.flight("k"):
+        client: Any = real_store.client
+        (lock,) = client.keys("lock:*")
+        assert 0 < client.pttl(lock) <= 5000

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import redis
-from servers import RedisServer
-from talk import OpenStore, said
-from waiting import until
 
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput, StoreUnavailable
 from miniagent_redis.models import Message
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
+from tests.support.words import OpenStore, said
 
 Store = RedisSessionManager
 LIMIT = 20.0
@@ -140,7 +140,7 @@ def test_session_updates_tell_which_session_changed(store: Store) -> None:
     store.create_session("s", user_id="ada")
     store.commit_turn(store.begin_turn("s", "one"), [said("1")])
     store.append_to_thread("s", Message("user", "x"))
-    store.flush_marks()
+    store.parts.index.flush()
     (note,) = heard(store, 1)
     assert note["channel"] == "session_updates"
     assert note["data"]["session_id"] == "s"
@@ -158,3 +158,28 @@ def test_a_listener_subscribes_anew_after_an_outage_unless_that_takes_too_long()
             server.start()
             until(lambda: store.publish("a", 1))
             assert listening.result(LIMIT)["data"] == 1
+
+
+@pytest.mark.parametrize("namespace", ["", "acme"])
+def test_what_is_published_in_one_database_is_not_heard_in_another(
+    redis_url: str, namespace: str
+) -> None:
+    server = redis_url.partition("?")[0]
+    stores = [
+        RedisSessionManager(RedisConfig(url=f"{server}?db={db}", namespace=namespace))
+        for db in (0, 1, 1)
+    ]
+    zero, one, _ = stores
+    for store in stores:
+        store.subscribe(["news", "session_updates"])
+    zero.publish("news", "of 0")
+    one.publish("news", "of 1")
+    one.publish("session_updates", {})
+    heard = [
+        list(islice(store.get_messages(timeout=20), n))
+        for store, n in zip(stores, (1, 2, 2), strict=True)
+    ]
+    of_one = [{"channel": "news", "data": "of 1"}, {"channel": "session_updates", "data": {}}]
+    assert heard == [[{"channel": "news", "data": "of 0"}], of_one, of_one]
+    for store in stores:
+        store.disconnect()

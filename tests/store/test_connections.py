@@ -7,18 +7,19 @@ import threading
 from typing import Any
 
 import pytest
-from lossy_proxy import OPERATIONS
-from servers import RedisServer
-from talk import lines, said, soon
-from waiting import until
 
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import (
     StoreUnavailable,
 )
 from miniagent_redis.models import Message
-from miniagent_redis.scripts import source
 from miniagent_redis.store.manager import RedisSessionManager, get_redis_manager
+from miniagent_redis.store.scripts import source
+from tests.support.proxy import Proxy
+from tests.support.scripts import OPERATIONS
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
+from tests.support.words import lines, said, soon
 
 Store = RedisSessionManager
 
@@ -42,8 +43,8 @@ def test_all_connections_in_use_is_told_soon_and_over_when_one_is_free() -> None
 
 
 def all_taken(store: Store) -> bool:
-    held: Any = store.connections._held
-    return len(held._alive) == 2 and not held._idle
+    figures = store.parts.core.connections.figures().commands
+    return figures.in_use == figures.most
 
 
 def test_more_threads_than_connections_take_turns(redis_url: str) -> None:
@@ -77,7 +78,7 @@ def test_disconnecting_during_an_outage_is_quiet_and_twice_is_fine() -> None:
         server.kill()
         store.disconnect()
         store.disconnect()
-        assert not store.connections.is_open
+        assert not store.parts.core.connections.is_open
 
 
 def test_a_store_opens_again_after_it_was_closed(redis_url: str) -> None:
@@ -89,20 +90,11 @@ def test_a_store_opens_again_after_it_was_closed(redis_url: str) -> None:
     store.disconnect()
 
 
-def test_the_older_protocol_gives_the_same_answers(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_older_protocol_gives_the_same_answers(redis_url: str) -> None:
     answers = []
     for protocol in (2, 3):
         store = Store(RedisConfig(url=redis_url))
-        make: Any = store.connections._clients._make
-        monkeypatch.setattr(
-            store.connections._clients,
-            "_make",
-            lambda *args, make=make, protocol=protocol, **options: make(
-                *args, protocol=protocol, **options
-            ),
-        )
+        store.parts.core.connections.connector.options["protocol"] = protocol
         with store:
             store.client.flushdb()
             pool: Any = store.client.connection_pool
@@ -125,6 +117,36 @@ def test_the_older_protocol_gives_the_same_answers(
                 )
             )  # fmt: skip
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("password", [None, "right"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "ERR unknown command 'HELLO', with args beginning with: '3' ",
+        "ERR unknown command `hello`",
+        "unsupported command 'hello'",
+        "NOPROTO unsupported protocol version",
+        "NOPERM this user has no permissions to run the 'hello' command",
+    ],
+)
+def test_a_proxy_that_knows_only_the_older_protocol_is_spoken_to_in_that(
+    reply: str, password: str | None
+) -> None:
+    wanted = () if password is None else ("--requirepass", password)
+    with RedisServer(*wanted) as server, Proxy(server.socket) as proxy:
+        proxy.answer(f"-{reply}\r\n", times=10**6, matching="HELLO")
+        with Store(RedisConfig(url=proxy.url, password=password)) as store:
+            store.subscribe(["c"])
+            store.publish("c", 1)
+            assert next(store.get_messages())["data"] == 1
+            assert store.client.ping()
+            before = proxy.lost
+            assert before <= 1  # it is found out once; never, if redis-py does not ask
+            held = [store.parts.core.connections.pool.take() for _ in range(3)]
+            assert proxy.lost == before
+            for link in held:
+                store.parts.core.connections.pool.give(link, in_order=True)
 
 
 def test_every_operation_is_known_to_a_real_server(redis_server: RedisServer) -> None:

@@ -7,34 +7,18 @@ from typing import Any
 
 import pytest
 import redis
-from every_call import CALLS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from talk import said
-from wire import dump
 
-from miniagent_redis.errors import SchemaTooNew, StoreMisconfigured
-from miniagent_redis.models import Message
+from miniagent_redis.errors import RecordUnreadable, SchemaTooNew, StoreMisconfigured
+from miniagent_redis.models import EventType, Message
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.calls import call_store, of_sessions
+from tests.support.foreign import KEYS, KINDS, put
+from tests.support.stored import dump
+from tests.support.words import said
 
 Store = RedisSessionManager
-KEYS = ["session:{s}", "thread:{s}", "turn:{s}", "metadata:{s}", "ops:{s}", "events:{s}"]
-
-
-def put(client: redis.Redis, key: str, kind: str) -> None:
-    client.delete(key)
-    if kind == "string":
-        client.set(key, "x")
-    elif kind == "list":
-        client.rpush(key, "x")
-    elif kind == "hash":
-        client.hset(key, "a", "x")
-    elif kind == "set":
-        client.sadd(key, "x")
-    elif kind == "zset":
-        client.zadd(key, {"x": 1})
-    else:
-        client.xadd(key, {"a": "x"})
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -45,12 +29,12 @@ def test_a_foreign_type_at_any_key_is_told_and_nothing_changes(
     store.commit_turn(store.begin_turn("s", "one"), [said("1")])
     turn = store.begin_turn("s", "two")
     own = client.type(key).decode()  # type: ignore[union-attr]
-    for kind in {"string", "list", "hash", "set", "zset", "stream"} - {own}:
+    for kind in set(KINDS) - {own}:
         put(client, key, kind)
         before = dump(client)
-        for call in CALLS.values():
+        for name in of_sessions():
             with pytest.raises(StoreMisconfigured) as caught:
-                call(store, "s", None)
+                call_store(name, store, "s", None)
             assert f"the key {key} holds a {kind}" in str(caught.value)
             assert "namespace" in caught.value.hint
         for finish in (
@@ -80,7 +64,7 @@ def test_a_foreign_type_at_an_index_loses_no_message(
 ) -> None:
     store.create_session("s", user_id="ada")
     if key == "sessions:{0}":
-        key = store.keys.sessions(store.keys.shard("s"))
+        key = store.parts.core.keys.sessions(store.parts.core.keys.shard("s"))
     assert client.exists(key)
     put(client, key, "string")
     with caplog.at_level(logging.WARNING, "miniagent_redis"):
@@ -99,7 +83,7 @@ def test_a_foreign_type_at_an_index_loses_no_message(
 
 def test_a_foreign_type_at_the_other_keys(store: Store, client: redis.Redis) -> None:
     put(client, "cache:k", "list")
-    put(client, "rate_limit:{k}", "list")
+    put(client, "rate_limit:{k}:60000", "list")
     put(client, "lock:{k}", "list")
     for call in (
         lambda: store.cache_get("k"),
@@ -109,7 +93,7 @@ def test_a_foreign_type_at_the_other_keys(store: Store, client: redis.Redis) -> 
         with pytest.raises(StoreMisconfigured) as caught:
             call()
         assert "password" not in str(caught.value)
-    assert client.lrange("cache:k", 0, -1) == client.lrange("rate_limit:{k}", 0, -1) == [b"x"]
+    assert client.lrange("cache:k", 0, -1) == client.lrange("rate_limit:{k}:60000", 0, -1) == [b"x"]
 
 
 # --- records ------------------------------------------------------------------------------------
@@ -227,3 +211,33 @@ def test_unknown_fields_of_stored_messages_are_there_for_those_who_know_them(
     assert message.extra == {"mood": {"n": 2**70}}
     store.append_to_thread("s", message)
     assert store.load_thread("s").messages[5].extra == message.extra
+
+
+def test_what_cannot_be_read_of_an_event_is_told_counted_and_holds_nothing_up(
+    store: Store, client: redis.Redis
+) -> None:
+    store.create_session("s")
+    last = store.read_events("s")[-1].id
+    milliseconds, number = map(int, last.split("-"))
+    torn: list[tuple[dict[Any, Any], EventType | None]] = [
+        ({"type": "turn_step", "turn": "t", "record": b'{"v":1,"role":'}, EventType.TOOL_RESULT),
+        ({"type": "turn_resumed", "turn": "t", "record": b"x"}, EventType.TURN_STARTED),
+        ({"type": "turn_failed", "turn": "t", "record": b"x"}, EventType.TURN_FAILED),
+        ({"type": "of a later version"}, None),
+    ]
+    for place, (fields, _) in enumerate(torn, number + 1):
+        client.xadd("events:{s}", fields, id=f"{milliseconds}-{place}")
+    client.hincrby("metadata:{s}", "events", len(torn))
+    found = store.read_events("s", last)
+    assert [event.type for event in found] == [kind for _, kind in torn if kind] + [EventType.GAP]
+    assert all("unreadable" in event.data for event in found[:-1])
+    assert store.unreadable_records == len(torn)
+
+
+def test_totals_that_are_no_numbers_are_told_with_their_key(
+    store: Store, client: redis.Redis
+) -> None:
+    store.create_session("s")
+    client.hset("metadata:{s}", "input_tokens", "many")
+    with pytest.raises(RecordUnreadable, match=r"metadata:\{s\}"):
+        store.usage(session_id="s")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import redis
-from expiring import TTL, use
-from talk import OpenStore, said
-from wire import dump
 
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import SessionNotFound
-from miniagent_redis.keys import GRACE_MS
 from miniagent_redis.models import Message
+from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.store.keys import GRACE_MS
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.expiring import TTL, use
+from tests.support.stored import dump
+from tests.support.words import OpenStore, said
 
 Store = RedisSessionManager
 

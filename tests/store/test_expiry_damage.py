@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import redis
-from expiring import CLAIM, KEYS, TTL, use
-from talk import OpenStore
-from wire import dump
 
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.models import ExpiredSession, Message
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.expiring import CLAIM, KEYS, TTL, use
+from tests.support.stored import dump
+from tests.support.words import OpenStore
 
 Store = RedisSessionManager
 INDEXES = {KEYS.deadlines(KEYS.shard("s")), KEYS.sessions(KEYS.shard("s"))}
@@ -36,7 +36,7 @@ def test_a_session_that_was_evicted_is_pruned_without_a_word(
 ) -> None:
     store.create_session("s")
     use(store)
-    store.flush_marks()
+    store.parts.index.flush()
     client.delete("session:{s}", "metadata:{s}", "thread:{s}")
     clock.advance(TTL + 60)
     seen: list[ExpiredSession] = []
@@ -49,7 +49,7 @@ def test_an_entry_without_a_session_is_pruned_but_not_a_fresh_one(
     store: Store, client: redis.Redis, clock: ManualClock
 ) -> None:
     now = round(clock.time() * 1000)
-    store.add_to_indexes("s", None, now, now + 10)
+    store.parts.index.enter("s", None, now, now + 10)
     clock.advance(1)
     assert store.sweep() == 0
     assert set(dump(client)) == INDEXES
@@ -62,15 +62,16 @@ def test_a_session_created_after_its_entry_was_seen_is_kept(
     store: Store, open_store: OpenStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = open_store()
-    run = slow._run
+    enter = slow.parts.index.enter
 
-    def pause(*args: Any, **options: Any) -> Any:
+    def enter_and_pause(*args: Any) -> tuple[bool, int]:
+        is_new = enter(*args)
         for _ in range(3):
             clock.advance(CLAIM + 1)
             store.sweep()
-        return run(*args, **options)
+        return is_new
 
-    monkeypatch.setattr(slow, "_run", pause)
+    monkeypatch.setattr(slow.parts.index, "enter", enter_and_pause)
     slow.create_session("s", ttl=1, user_id="ada")
     assert len(store.list_sessions()) == len(store.list_sessions("ada")) == 1
     clock.advance(1)
@@ -81,7 +82,7 @@ def test_a_listing_prunes_old_entries_that_no_session_stands_behind(
     store: Store, client: redis.Redis, clock: ManualClock
 ) -> None:
     now = round(clock.time() * 1000)
-    store.add_to_indexes("s", "ada", now, now + 10**9)
+    store.parts.index.enter("s", "ada", now, now + 10**9)
     key = KEYS.user_sessions("ada")
     for age, left in ((0, 1), (59, 1), (2, 0)):
         clock.advance(age)

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import RedisServer
-from talk import lines, said, soon
 
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import (
     StoreUnavailable,
     TurnNotSaved,
 )
 from miniagent_redis.store.manager import RedisSessionManager, get_redis_manager
+from tests.support.servers import RedisServer
+from tests.support.words import lines, said, soon
 
 Store = RedisSessionManager
 

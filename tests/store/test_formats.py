@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
 import zlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis
-from talk import OpenStore, call, lines, result, said
-from wire import dump
 
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput, RecordUnreadable
-from miniagent_redis.models import Message
+from miniagent_redis.models import EventType, Message, ToolCall
+from miniagent_redis.records.format import Where
+from miniagent_redis.records.frame import Unreadable
+from miniagent_redis.records.json import Json
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import dump
+from tests.support.words import OpenStore, call, lines, result, said
 
 Store = RedisSessionManager
 MARK = b"zip:"
@@ -98,13 +106,14 @@ def test_the_size_is_that_of_the_bytes_stored(zipped: Store, client: redis.Redis
 
 
 @pytest.mark.parametrize("junk", [[1, 2], "text", None, 7])
-def test_what_decodes_to_no_object_is_unreadable(
-    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, junk: Any
-) -> None:
-    store = open_store(Zipped)
+def test_what_decodes_to_no_object_is_unreadable(open_store: OpenStore, junk: Any) -> None:
+    class Junk(Zipped):
+        def deserialize(self, data: bytes) -> Any:
+            return junk
+
+    store = open_store(Junk)
     store.create_session("s")
     store.append_to_thread("s", Message("user", "x"))
-    monkeypatch.setattr(Zipped, "deserialize", lambda self, data: junk)
     assert store.load_thread("s").messages == ()
     assert len(store.load_thread("s").unreadable) == 1
 
@@ -144,14 +153,141 @@ def test_a_serializer_that_returns_anything_else_is_refused(
     assert dump(client) == {}
 
 
-def test_a_format_set_on_the_object_alone_is_used_as_well(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+class Sealed:
+    """As encryption with associated data: a record can only be read where it was written."""
+
+    def encode(self, data: Json, where: Where) -> bytes:
+        return zlib.compress(f"{where}|{where.namespace}|".encode() + pickle.dumps(data))
+
+    def decode(self, raw: bytes, where: Where) -> Json:
+        seal, namespace, data = zlib.decompress(raw).split(b"|", 2)
+        if (seal.decode(), namespace.decode()) != (str(where), where.namespace):
+            raise Unreadable("it belongs elsewhere")
+        found: Json = pickle.loads(data)
+        return found
+
+    def decode_many(self, records: Sequence[bytes], where: Where) -> list[Json | Unreadable]:
+        return [self.decode(record, where) for record in records]
+
+
+def test_a_format_that_is_handed_in_is_used_for_everything_and_told_where(
+    open_store: OpenStore, client: redis.Redis, clock: Any
 ) -> None:
-    monkeypatch.setattr(store, "serialize", lambda data: json.dumps(data).encode())
-    monkeypatch.setattr(store, "deserialize", json.loads)
+    store = open_store(format=Sealed(), namespace="acme")
+    store.create_session("s", {"secret": "opensesame"}, user_id="ada")
+    turn = store.begin_turn("s", "opensesame")
+    turn = store.stage_step(turn, [call("1"), result("1", "opensesame")])
+    turn = store.tell_text(turn, "opensesame")
+    store.commit_turn(turn, [said("opensesame")])
+    store.abort_turn(store.begin_turn("s", "opensesame"), ValueError("opensesame"))
+    store.stage_step(store.begin_turn("s", "opensesame"), [call("2")])
+    clock.advance(30)
+    turn = store.begin_turn("s", "two")
+    assert turn.resumed
+    assert store.update_session("s", {"secret": b"opensesame"})
+    assert store.cache_get_or_set("k", lambda: {"opensesame"}) == {"opensesame"}
+    assert store.cache_get("k") == {"opensesame"}
+    assert store.get_session("s") == {"secret": b"opensesame"}
+    assert lines(store)[-1] == "assistant:opensesame"
+    told = {event.text for event in store.read_events("s")}
+    assert "opensesame" in told
+    assert not [event for event in store.read_events("s") if "unreadable" in event.data]
+    assert "opensesame" not in repr(dump(client))
+    store.create_session("t")
+    record: Any = client.get("acme:session:{s}")
+    client.set("acme:session:{t}", record, keepttl=True)
+    with pytest.raises(RecordUnreadable, match="belongs elsewhere"):
+        store.get_session("t")
+
+
+def test_two_formats_for_one_store_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="Zipped has a format of its own"):
+        Zipped(RedisConfig(url="memory://"), format=Sealed())
+
+
+WHEN = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Pickled(RedisSessionManager):
+    """Holds what JSON does not."""
+
+    def serialize(self, data: Any) -> bytes:
+        return pickle.dumps(data)
+
+    def deserialize(self, data: bytes) -> Any:
+        return pickle.loads(data)
+
+
+def test_an_own_format_decides_what_can_be_stored(open_store: OpenStore) -> None:
+    store, rich = open_store(Pickled), {"token": b"\x00\xff", "at": WHEN, "tags": {1, 2}, 5: 1j}
+    store.create_session("s", rich)
+    assert store.get_session("s") == rich
+    assert store.update_session("s", {"again": rich})
+    assert store.get_session("s") == {"again": rich}
+    parts: list[dict[str, Any]] = [{"type": "image", "data": b"\xff", "at": WHEN}]
+    calling = Message("assistant", "", tool_calls=(ToolCall("1", "tool", rich),), metadata=rich)
+    turn = store.begin_turn("s", Message("user", parts, extra={"at": WHEN}))
+    turn = store.stage_step(turn, [calling, result("1")])
+    store.commit_turn(turn, [said("done")])
+    user, called, *_ = store.load_thread("s").messages
+    assert (user.content, user.extra) == (parts, {"at": WHEN})
+    assert (called.metadata, called.tool_calls[0].arguments) == (rich, rich)
+    event = next(e for e in store.read_events("s") if e.type is EventType.TOOL_CALL)
+    assert event.data["arguments"] == rich
+    store.cache_set("k", rich)
+    assert store.cache_get("k") == rich
+    assert store.cache_get_or_set("l", lambda: WHEN) == WHEN
+    assert store.cache_get("l") == WHEN
+
+
+class Padded(RedisSessionManager):
+    """Fills the last block with zero bytes, as ciphers do."""
+
+    def serialize(self, data: Any) -> bytes:
+        return json.dumps(data).encode() + bytes(40)
+
+    def deserialize(self, data: bytes) -> Any:
+        return json.loads(data.rstrip(b"\0"))
+
+
+def test_events_find_their_message_in_a_format_of_bytes(open_store: OpenStore) -> None:
+    store = open_store(Padded)
     store.create_session("s")
-    store.append_to_thread("s", Message("user", "x"))
-    assert lines(store) == ["user:x"]
+    store.append_to_thread("s", Message("user", "hello" * 100))
+    store.commit_turn(store.begin_turn("s", "how" * 200), [said("fine" * 100)])
+    _, *told = store.read_events("s")
+    for event, text in zip(told, ("hello" * 100, "how" * 200, "fine" * 100), strict=True):
+        assert text in repr(event.data)
+
+
+def test_what_an_own_format_cannot_hold_is_bad_input(
+    open_store: OpenStore, client: redis.Redis
+) -> None:
+    store = open_store(Zipped)
+    with pytest.raises(InvalidInput, match="serialize") as caught:
+        store.create_session("s", {"token": b"x"})
+    assert "bytes" in caught.value.cause
+    assert dump(client) == {}
+
+
+@pytest.mark.parametrize("value", [b"x", WHEN, {1}], ids=["bytes", "a date", "a set"])
+def test_the_usual_format_says_what_json_cannot_hold(
+    store: Store, client: redis.Redis, value: Any
+) -> None:
+    before = dump(client)
+    attempts: list[tuple[Callable[[], object], str]] = [
+        (lambda: store.create_session("s", {"a": value}), "the data['a'] is of type"),
+        (lambda: store.cache_set("k", [value]), "the value[0] is of type"),
+        (
+            lambda: store.append_to_thread("s", Message("user", "x", metadata={"a": value})),
+            "the metadata['a'] is of type",
+        ),
+    ]
+    for attempt, said_so in attempts:
+        with pytest.raises(InvalidInput, match=re.escape(said_so)) as caught:
+            attempt()
+        assert "base64" in caught.value.hint
+    assert dump(client) == before
 
 
 def test_messagepack_as_in_the_readme(open_store: OpenStore) -> None:

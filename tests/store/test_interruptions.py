@@ -11,13 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import redis
-from servers import RedisServer
-from talk import lines, said
 
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.models import Message
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.servers import RedisServer
+from tests.support.words import lines, said
 
 Store = RedisSessionManager
 
@@ -156,9 +155,8 @@ def test_an_event_that_an_interrupt_leaves_locked_holds_up_no_listener(
 
         set = clear
 
-    monkeypatch.setattr(
-        redis.client, "threading", SimpleNamespace(**{**vars(threading), "Event": Locked})
-    )
+    locked = SimpleNamespace(**{**vars(threading), "Event": Locked})
+    monkeypatch.setattr("redis.client.threading", locked)
     with Store(RedisConfig(url=redis_url)) as store:
         store.subscribe(["news"])
         store.publish("news", 1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from lossy_proxy import LossyProxy
 
-from miniagent_redis.budget import RateLimit
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import RateLimited
+from miniagent_redis.models import RateLimit
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.limits import Admission
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
 
 Store = RedisSessionManager
 RULES = [
@@ -19,21 +19,22 @@ RULES = [
 
 
 def admitted(store: Store) -> Admission:
-    admission = Admission(store, RULES, "s", "ada")
+    admission = store.parts.limits.admission(RULES, "s", "ada")
     admission.ask()
     return admission
 
 
 def counts(store: Store, what: str = "requests") -> tuple[int, int]:
     """Return the counts of the window that the session is in and of the one before."""
-    key = store.keys.rate_limit_of("session", "s", what, 60_000)
-    current, previous = store.client.hmget(key, "current", "previous")  # type: ignore[misc]
-    return int(current), int(previous)
+    key = store.parts.core.keys.rate_limit_of("session", "s", what, 60_000)
+    found = store.client.hmget(key, "current", "previous")
+    current, previous = (int(count) for count in found if count is not None)
+    return current, previous
 
 
 @pytest.fixture(autouse=True)
 def early_in_a_window(clock: ManualClock) -> None:
-    clock._now = clock.time() // 600 * 600 + 100.0
+    clock.set(clock.time() // 600 * 600 + 100.0)
 
 
 def test_what_was_taken_back_leaves_room_for_another(store: Store) -> None:
@@ -70,7 +71,7 @@ def test_nothing_is_taken_when_that_window_is_over(store: Store, clock: ManualCl
 def test_nothing_is_taken_for_a_request_that_was_refused(store: Store) -> None:
     for _ in range(2):
         admitted(store)
-    refused = Admission(store, RULES, "s", "ada")
+    refused = store.parts.limits.admission(RULES, "s", "ada")
     with pytest.raises(RateLimited):
         refused.ask()
     refused.take_back()
@@ -78,7 +79,7 @@ def test_nothing_is_taken_for_a_request_that_was_refused(store: Store) -> None:
 
 
 def test_a_repetition_after_a_lost_reply_takes_nothing_twice(
-    lossy_store: Store, proxy: LossyProxy
+    lossy_store: Store, proxy: Proxy
 ) -> None:
     admitted(lossy_store)
     proxy.lose_replies(1)

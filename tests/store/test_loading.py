@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import redis
-from talk import OpenStore, said
-from wire import watched
 
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import InvalidInput, RecordUnreadable, SessionNotFound
 from miniagent_redis.models import Message
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import watched
+from tests.support.words import OpenStore, said
 
 Store = RedisSessionManager
 
@@ -142,17 +142,18 @@ def test_a_clear_between_two_pages_gives_the_new_thread_whole(
 ) -> None:
     fill(store, 0, 2500)
     reader = open_store()
-    load, pages = reader._load, []
+    scripts, pages = reader.parts.core.scripts, []
+    load = scripts.run
 
-    def load_and_clear(*args: Any) -> Any:
-        found = load(*args)
+    def load_and_clear(*args: Any, **options: Any) -> Any:
+        found = load(*args, **options)
         pages.append(found)
         if len(pages) == 1:
             store.clear_thread("s")
             fill(store, 5000, 6200)
         return found
 
-    monkeypatch.setattr(reader, "_load", load_and_clear)
+    monkeypatch.setattr(scripts, "run", load_and_clear)
     found = reader.load_thread("s")
     assert texts(found) == numbers(5000, 6200)
     assert (found.start, found.count) == (0, 1200)
@@ -163,16 +164,17 @@ def test_messages_added_between_two_pages_are_in_the_slice(
 ) -> None:
     fill(store, 0, 1500)
     reader = open_store()
-    load, pages = reader._load, []
+    scripts, pages = reader.parts.core.scripts, []
+    load = scripts.run
 
-    def load_and_append(*args: Any) -> Any:
-        found = load(*args)
+    def load_and_append(*args: Any, **options: Any) -> Any:
+        found = load(*args, **options)
         if not pages:
             fill(store, 1500, 1503)
         pages.append(found)
         return found
 
-    monkeypatch.setattr(reader, "_load", load_and_append)
+    monkeypatch.setattr(scripts, "run", load_and_append)
     found = reader.load_thread("s")
     assert texts(found) == numbers(0, 1503)
     assert found.count == 1503

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import traceback
 
 import pytest
 import redis
-from servers import RedisServer
-from waiting import until
 
 from miniagent_redis import SessionAgent
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
 
 Store = RedisSessionManager
 
@@ -24,10 +25,10 @@ def test_a_held_lock_is_renewed_after_a_third_of_its_ttl(
         assert store.acquire_lock(lock_name, ttl=30)
         client.expire(f"lock:{{{lock_name}}}", 5)
     clock.advance(9)
-    store.renew_locks()
+    store.parts.locks.renew()
     assert client.ttl("lock:{a}") <= 5  # type: ignore[operator]
     clock.advance(1)
-    store.renew_locks()
+    store.parts.locks.renew()
     for lock_name in "ab":
         assert client.ttl(f"lock:{{{lock_name}}}") > 25  # type: ignore[operator]
 
@@ -42,7 +43,7 @@ def test_what_was_given_back_or_forgotten_is_not_renewed(
     del forgotten
     client.expire("lock:{b}", 5)
     clock.advance(20)
-    store.renew_locks()
+    store.parts.locks.renew()
     assert not store.is_locked("a")
     assert client.ttl("lock:{b}") <= 5  # type: ignore[operator]
 
@@ -56,12 +57,12 @@ def test_a_lock_that_is_lost_tells(
         client.set("lock:{a}", "somebody else")
         assert not lock.is_lost  # as far as anybody knows here
         clock.advance(10)
-        store.renew_locks()
+        store.parts.locks.renew()
         assert lock.is_lost
         assert "the lock '{a}' was lost while it was held" in caplog.text
         caplog.clear()
         clock.advance(10)
-        store.renew_locks()
+        store.parts.locks.renew()
         assert caplog.text == ""
         assert not lock.extend()
     assert not lock.is_lost
@@ -90,13 +91,13 @@ def test_a_lock_outlives_an_outage_shorter_than_its_ttl(
         with Store(config, clock=clock) as store, store.lock("a", ttl=100) as lock:
             clock.advance(40)
             server.pause()
-            store.renew_locks()
+            store.parts.locks.renew()
             assert "the lock '{a}' was not renewed" in caplog.text
             assert not lock.is_lost
             server.resume()
             until(store.health_check)
             clock.advance(40)
-            store.renew_locks()
+            store.parts.locks.renew()
             clock.advance(40)
             assert not lock.is_lost
 
@@ -131,7 +132,7 @@ def test_a_forked_child_neither_has_nor_renews_nor_frees_the_locks_of_its_parent
                 right = False
                 try:
                     clock.advance(60)
-                    store.renew_locks()
+                    store.parts.locks.renew()
                     right = not (
                         lock.is_lost
                         or lock.extend()
@@ -140,6 +141,9 @@ def test_a_forked_child_neither_has_nor_renews_nor_frees_the_locks_of_its_parent
                         or lock.release()
                     )
                     store.disconnect()
+                except BaseException:
+                    traceback.print_exc()  # for the report of this test
+                    right = False
                 finally:
                     os._exit(0 if right else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
-from lossy_proxy import LossyProxy
-from talk import OpenStore
 
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput, LockTimeout
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
+from tests.support.words import OpenStore
 
 Store = RedisSessionManager
 NAMES = ["a", "{}*", "a b\n\x00", "\ud800", "é" * 1000, "x" * 10_000, "lock:a"]
@@ -175,9 +176,7 @@ def test_a_timeout_that_never_ends_is_refused(store: Store, timeout: Any) -> Non
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_lock_whose_reply_was_lost_is_ours(
-    lossy_store: Store, proxy: LossyProxy, times: int
-) -> None:
+def test_a_lock_whose_reply_was_lost_is_ours(lossy_store: Store, proxy: Proxy, times: int) -> None:
     proxy.lose_replies(times, "\r\nNX\r\n")
     assert lossy_store.acquire_lock("a")
     assert proxy.lost == times
@@ -196,3 +195,47 @@ def test_locks_of_other_users_of_the_library_underneath_are_left_alone(redis_url
             theirs.extend()
         assert store.acquire_lock("theirs")
         assert not theirs.acquire(blocking=False)
+
+
+def test_threads_that_share_one_lock_object_are_in_it_one_at_a_time(real_store: Store) -> None:
+    shared = real_store.lock("a", timeout=60)
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(5):
+            with shared:
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(work) for _ in range(4)]:
+            future.result(60)
+    assert most == 1
+    assert not real_store.is_locked("a")
+
+
+def test_a_release_frees_only_what_the_same_thread_took_by_the_object(
+    store: Store, client: redis.Redis
+) -> None:
+    shared = store.lock("a")
+    assert shared.acquire()
+    client.delete("lock:{a}")  # its ttl is over
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(shared.acquire).result(20)
+        assert shared.is_lost
+        assert not shared.extend()
+        assert not shared.release()
+        assert store.is_locked("a")
+        assert pool.submit(shared.release).result(20)
+    assert not store.is_locked("a")
+
+
+def test_the_keys_of_a_lock_begin_with_the_namespace(
+    open_store: OpenStore, client: redis.Redis
+) -> None:
+    acme = open_store(namespace="acme")
+    with acme.lock("a"):
+        assert client.keys("*lock*") == [b"acme:lock:{a}"]
+    assert not acme.is_locked("a")

@@ -11,14 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from lossy_proxy import LossyProxy
-from talk import call, lines, result, said
-from waiting import until
-from wire import dump
+import redis
 
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import (
     InvalidInput,
+    OutcomeUnknown,
     SessionBusy,
     StoreMisconfigured,
     StoreUnavailable,
@@ -26,24 +24,44 @@ from miniagent_redis.errors import (
     TurnSuperseded,
     TurnUncertain,
 )
-from miniagent_redis.models import EventType, Message
+from miniagent_redis.models import EventType, Message, UsageTotals
+from miniagent_redis.store import transfer
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
+from tests.support.scripts import load_scripts
+from tests.support.stored import dump
+from tests.support.waiting import until
+from tests.support.words import call, lines, result, said
 
 Store = RedisSessionManager
 FOR_EVER = 1_000_000
 
 
 @pytest.fixture
-def hasty(proxy: LossyProxy) -> Iterator[Store]:
+def hasty(proxy: Proxy) -> Iterator[Store]:
     """Yield a store that gives up a commit soon."""
     with Store(RedisConfig(url=proxy.url, commit_timeout=0.1)) as opened:
-        proxy.load_scripts()
+        load_scripts(proxy.upstream)
         opened.create_session("s")
         yield opened
 
 
+@pytest.mark.parametrize("ticket", [None, "a" * 32], ids=["without a ticket", "with a ticket"])
+def test_a_repeated_begin_holds_up_nobody_afterwards(
+    lossy_store: Store, proxy: Proxy, client: redis.Redis, ticket: str | None
+) -> None:
+    """Its place in the queue is kept only for who works on an abandoned turn of others first."""
+    lossy_store.create_session("s")
+    proxy.lose_replies(1)
+    turn = lossy_store.begin_turn("s", "one", ticket=ticket)
+    assert proxy.lost == 1
+    assert not client.exists("queue:{s}")
+    lossy_store.commit_turn(turn, [said("fine")])
+    assert not lossy_store.begin_turn("s", "two", busy_timeout=0).resumed
+
+
 @pytest.mark.parametrize("times", [1, 3])
-def test_nothing_is_done_twice(lossy_store: Store, proxy: LossyProxy, times: int) -> None:
+def test_nothing_is_done_twice(lossy_store: Store, proxy: Proxy, times: int) -> None:
     store = lossy_store
 
     def losing(action: Callable[[], Any]) -> Any:
@@ -58,7 +76,7 @@ def test_nothing_is_done_twice(lossy_store: Store, proxy: LossyProxy, times: int
     turn = losing(lambda: store.stage_step(turn, [call("1")]))
     turn = losing(lambda: store.stage_step(turn, [result("1")]))
     losing(lambda: store.renew_lease(turn))
-    version = losing(lambda: store.commit_turn(turn, [said("1")], tool_calls=1))
+    version = losing(lambda: store.commit_turn(turn, [said("1")], spent=UsageTotals(tool_calls=1)))
     assert version == 2
     assert losing(lambda: store.append_to_thread("s", Message("user", "x"))) == 3
     assert losing(lambda: store.update_session("s", {"b": 2}))
@@ -74,19 +92,80 @@ def test_nothing_is_done_twice(lossy_store: Store, proxy: LossyProxy, times: int
     dropped = store.begin_turn("s", "two")
     losing(lambda: store.abort_turn(dropped))
     assert store.session_state("s").open_turn is None
-    assert losing(lambda: store.clear_thread("s")) == 5
-    assert store.session_state("s").version == 5
     events: Any = store.client.xrange("events:{s}")
     assert [fields[b"type"].decode() for _, fields in events] == [
-        "session_created", "turn_started", "turn_step", "turn_step", "agent_response",
+        "turn_started", "turn_step", "turn_step", "agent_response",
         "message_added", "turn_started",
-        "turn_failed", "history_cleared",
+        "turn_failed",
     ]  # fmt: skip
+    assert losing(lambda: store.clear_thread("s")) == 5
+    assert store.session_state("s").version == 5
+    events = store.client.xrange("events:{s}")
+    assert [fields[b"type"].decode() for _, fields in events] == ["history_cleared"]
     losing(lambda: store.delete_session("s"))
-    assert not [key for key in dump(store.client) if "{s}" in key]
+    assert [key for key in dump(store.client) if "{s}" in key] == ["ops:{s}"]  # for a minute
 
 
-def test_plain_commands_are_repeated_too(lossy_store: Store, proxy: LossyProxy) -> None:
+@pytest.mark.parametrize("times", [1, 3])
+def test_whole_threads_are_stored_and_cut_once(
+    lossy_store: Store, proxy: Proxy, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = lossy_store
+    monkeypatch.setattr(transfer, "PAGE", 2)
+    for name in ("s", "t"):
+        store.create_session(name)
+    given = [Message("user", "x"), call("1"), result("1"), said("1"), Message("user", "y")]
+    proxy.lose_replies(times, '"content":"y"')  # the script that stores, not what is read before
+    assert store.import_thread("s", given) == 5
+    assert proxy.lost == times
+    proxy.lose_replies(times, '"content":"x"')
+    assert store.copy_thread("s", "t") == 5
+    assert proxy.lost == times
+    proxy.lose_replies(times)
+    exported = [line["id"] for line in store.export_thread("t")[1:]]
+    assert proxy.lost == times
+    assert exported == [message.id for message in given]
+
+    known = store.load_thread("s")
+    proxy.lose_replies(times, '"kept":3')
+    assert store.truncate_thread("s", 3) == 2
+    assert proxy.lost == times
+    assert lines(store) == ["user:x", "assistant:", "tool:ok"]
+    assert store.session_state("s").version == known.version + 1
+
+
+@pytest.mark.parametrize("keep", [0, 2])
+def test_an_import_without_answer_is_uncertain_and_a_repetition_ends_it(
+    hasty: Store, proxy: Proxy, keep: int
+) -> None:
+    hasty.config.retry_on_timeout = False
+    given = [Message("user", "a"), Message("user", "b"), Message("user", "c")]
+    hasty.import_thread("s", given[:keep])
+    proxy.lose_replies(FOR_EVER, '"content":"c"')
+    with pytest.raises(TurnUncertain) as caught:
+        hasty.import_thread("s", given)
+    proxy.lose_replies(0)
+    assert hasty.resolve_turn("s", caught.value.turn_id) == "committed"
+    assert hasty.import_thread("s", given) == 0
+    assert lines(hasty) == ["user:a", "user:b", "user:c"]
+
+
+def test_a_cut_without_answer_is_uncertain_and_a_repetition_tells(
+    hasty: Store, proxy: Proxy
+) -> None:
+    hasty.config.retry_on_timeout = False
+    hasty.append_to_thread("s", [Message("user", str(number)) for number in range(4)])
+    proxy.lose_replies(FOR_EVER, '"kept":1')
+    with pytest.raises(TurnUncertain) as caught:
+        hasty.truncate_thread("s", 1, operation_id="op")
+    assert caught.value.turn_id == "op"
+    proxy.lose_replies(0)
+    hasty.append_to_thread("s", Message("user", "later"))
+    assert hasty.truncate_thread("s", 1, operation_id="op") == 3
+    assert lines(hasty) == ["user:0", "user:later"]
+
+
+def test_plain_commands_are_repeated_too(lossy_store: Store, proxy: Proxy) -> None:
     proxy.lose_replies(2, "SET")
     lossy_store.cache_set("k", [1])
     assert proxy.lost == 2
@@ -97,7 +176,7 @@ def test_plain_commands_are_repeated_too(lossy_store: Store, proxy: LossyProxy) 
 
 
 def test_a_commit_without_answer_is_uncertain_and_can_be_resolved(
-    hasty: Store, proxy: LossyProxy
+    hasty: Store, proxy: Proxy
 ) -> None:
     turn = hasty.begin_turn("s", "one")
     proxy.lose_replies(FOR_EVER)
@@ -120,11 +199,13 @@ WRITES: dict[str, Callable[[Store], object]] = {
 
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_without_answer_is_uncertain(
-    hasty: Store, proxy: LossyProxy, name: str, monkeypatch: pytest.MonkeyPatch
+    hasty: Store, proxy: Proxy, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hasty.config.retry_on_timeout = False  # one try, so that the test is quick
     if name == "update":  # it reads before it writes
-        monkeypatch.setattr(hasty, "_read", lambda *args: ({"v": 1, "data": {}}, []))
+        monkeypatch.setattr(
+            hasty.parts.sessions, "_read", lambda *args: ({"v": 1, "data": {}}, [b""])
+        )
     proxy.lose_replies(FOR_EVER)
     with pytest.raises(TurnUncertain) as caught:
         WRITES[name](hasty)
@@ -134,7 +215,57 @@ def test_a_write_without_answer_is_uncertain(
     assert told == ("open" if name == "begin" else "committed")
 
 
-def test_steps_and_aborts_without_answer_are_uncertain(hasty: Store, proxy: LossyProxy) -> None:
+UNKNOWN: dict[str, tuple[str, Callable[[Store], object]]] = {
+    "delete_session": ("EVALSHA", lambda store: store.delete_session("s")),
+    "touch_session": ("EVALSHA", lambda store: store.touch_session("s")),
+    "extend_session_ttl": ("EVALSHA", lambda store: store.extend_session_ttl("s", 99)),
+    "cancel_turn": ("EVALSHA", lambda store: store.cancel_turn("s")),
+    "rate_limit": ("EVALSHA", lambda store: store.rate_limit("key")),
+    "cache_set": ("cache:", lambda store: store.cache_set("key", 1)),
+    "cache_delete": ("cache:", lambda store: store.cache_delete("key")),
+    "acquire_lock": ("NX", lambda store: store.acquire_lock("name")),
+    "publish": ("PUBLISH", lambda store: store.publish("channel", 1)),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_of_a_write_without_answer_it_is_not_said_that_nothing_was_written(
+    hasty: Store, proxy: Proxy, name: str
+) -> None:
+    hasty.config.retry_on_timeout = False
+    matching, write = UNKNOWN[name]
+    proxy.lose_replies(FOR_EVER, matching)
+    with pytest.raises(OutcomeUnknown) as caught:
+        write(hasty)
+    assert proxy.lost
+    assert "not known whether it was done" in str(caught.value)
+    assert "nothing was written" not in str(caught.value)
+
+
+def test_what_an_earlier_try_has_done_is_told_as_done(lossy_store: Store, proxy: Proxy) -> None:
+    lossy_store.cache_set("key", 1)
+    proxy.lose_replies(1, "cache:")
+    assert lossy_store.cache_delete("key")
+    assert proxy.lost == 1
+    assert lossy_store.acquire_lock("name")
+    proxy.lose_replies(1, "lock:")
+    assert lossy_store.release_lock("name")
+    assert proxy.lost == 1
+    assert not lossy_store.is_locked("name")
+
+
+def test_a_message_is_published_once_at_the_most(lossy_store: Store, proxy: Proxy) -> None:
+    with Store(RedisConfig(url=f"unix://{proxy.upstream}")) as listener:
+        listener.subscribe(["c"])
+        proxy.lose_replies(1, "PUBLISH")
+        with pytest.raises(OutcomeUnknown):
+            lossy_store.publish("c", "once")
+        lossy_store.publish("c", "last")
+        heard = listener.get_messages(timeout=5)
+        assert [next(heard)["data"], next(heard)["data"]] == ["once", "last"]
+
+
+def test_steps_and_aborts_without_answer_are_uncertain(hasty: Store, proxy: Proxy) -> None:
     hasty.config.retry_on_timeout = False
     turn = hasty.begin_turn("s", "one")
     for action in (
@@ -163,7 +294,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("refusal", PASSING, ids=lambda text: text.split()[0])
-def test_a_passing_refusal_is_waited_out(hasty: Store, proxy: LossyProxy, refusal: str) -> None:
+def test_a_passing_refusal_is_waited_out(hasty: Store, proxy: Proxy, refusal: str) -> None:
     proxy.answer(f"-{refusal}\r\n", times=2)
     hasty.append_to_thread("s", Message("user", "x"))
     assert proxy.lost == 2
@@ -172,7 +303,7 @@ def test_a_passing_refusal_is_waited_out(hasty: Store, proxy: LossyProxy, refusa
 
 @pytest.mark.parametrize("refusal", PASSING, ids=lambda text: text.split()[0])
 def test_a_lasting_refusal_is_certainly_not_written(
-    hasty: Store, proxy: LossyProxy, refusal: str
+    hasty: Store, proxy: Proxy, refusal: str
 ) -> None:
     turn = hasty.begin_turn("s", "one")
     proxy.answer(f"-{refusal}\r\n", FOR_EVER)
@@ -194,7 +325,7 @@ def test_a_lasting_refusal_is_certainly_not_written(
     ],
     ids=lambda text: text.split()[0],
 )
-def test_a_refusal_for_good_is_told_at_once(hasty: Store, proxy: LossyProxy, refusal: str) -> None:
+def test_a_refusal_for_good_is_told_at_once(hasty: Store, proxy: Proxy, refusal: str) -> None:
     proxy.answer(f"-{refusal}\r\n", FOR_EVER)
     with pytest.raises(StoreMisconfigured) as caught:
         hasty.append_to_thread("s", Message("user", "x"))
@@ -211,7 +342,7 @@ def test_a_refusal_for_good_is_told_at_once(hasty: Store, proxy: LossyProxy, ref
     ],
 )  # fmt: skip
 def test_anothers_reply_is_recognised_and_its_connection_dropped(
-    hasty: Store, proxy: LossyProxy, reply: str
+    hasty: Store, proxy: Proxy, reply: str
 ) -> None:
     proxy.answer(reply)
     hasty.append_to_thread("s", Message("user", "x"))
@@ -219,13 +350,13 @@ def test_anothers_reply_is_recognised_and_its_connection_dropped(
     assert lines(hasty) == ["user:x"]
 
 
-def test_bytes_that_are_no_protocol_are_not_believed(hasty: Store, proxy: LossyProxy) -> None:
+def test_bytes_that_are_no_protocol_are_not_believed(hasty: Store, proxy: Proxy) -> None:
     proxy.answer("HTTP/1.1 400 Bad Request\r\n\r\n")
     hasty.append_to_thread("s", Message("user", "x"))
     assert lines(hasty) == ["user:x"]
 
 
-def test_a_read_without_answer_is_unavailable(hasty: Store, proxy: LossyProxy) -> None:
+def test_a_read_without_answer_is_unavailable(hasty: Store, proxy: Proxy) -> None:
     hasty.config.retry_on_timeout = False
     proxy.lose_replies(FOR_EVER)
     for read in (
@@ -237,7 +368,7 @@ def test_a_read_without_answer_is_unavailable(hasty: Store, proxy: LossyProxy) -
             read()
 
 
-def test_a_turn_is_taken_over_once_with_its_steps(lossy_store: Store, proxy: LossyProxy) -> None:
+def test_a_turn_is_taken_over_once_with_its_steps(lossy_store: Store, proxy: Proxy) -> None:
     store = lossy_store
     store.create_session("s")
     turn = store.stage_step(store.begin_turn("s", "one"), [call("1"), result("1")])
@@ -257,7 +388,7 @@ def test_a_turn_is_taken_over_once_with_its_steps(lossy_store: Store, proxy: Los
 @pytest.mark.parametrize(("turn_id", "error"), [("mine", InvalidInput), (None, TurnSuperseded)])
 def test_a_turn_that_others_finished_meanwhile_is_not_begun_again(
     lossy_store: Store,
-    proxy: LossyProxy,
+    proxy: Proxy,
     turn_id: str | None,
     error: type[Exception],
     later_turns: int,
@@ -268,7 +399,7 @@ def test_a_turn_that_others_finished_meanwhile_is_not_begun_again(
     ):
         others.create_session("s")
         first = others.begin_turn("s", "one")
-        mine = pool.submit(lossy_store.begin_turn, "s", "mine", turn_id=turn_id, busy_timeout=20)
+        mine = pool.submit(lossy_store.begin_turn, "s", "mine", turn_id=turn_id, busy_timeout=90)
         until(lambda: others.client.pubsub_numsub("events:{s}")[0][1] == 1)
         proxy.lose_replies(FOR_EVER)
         others.commit_turn(first, [said("1")])
@@ -288,6 +419,6 @@ def test_a_turn_that_others_finished_meanwhile_is_not_begun_again(
             others.commit_turn(others.begin_turn("s", "more"), [said("more")])
         proxy.lose_replies(0)
         with pytest.raises(error):
-            mine.result(20)
+            mine.result(100)
         assert lines(others).count("user:mine") == 1
         assert others.session_state("s").open_turn is None

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from servers import RedisServer
-from waiting import until
 
 from miniagent_redis import EventType, RedisConfig, SessionAgent, StoreUnavailable, StreamCallback
 from miniagent_redis.store.manager import RedisSessionManager as Store
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
 
 AT_ONCE = 0.25  # seconds, on a machine that is busy with other things
 
@@ -72,10 +72,10 @@ def test_the_agent_tells_its_callbacks_when_redis_goes_and_when_it_is_back(
 
 def test_too_many_calls_of_our_own_are_no_outage(server: RedisServer) -> None:
     with Store(RedisConfig(url=server.url, max_connections=1)) as store:
-        held = store.connections._held.take()
+        held = store.parts.core.connections.pool.take()
         assert "in use" in str(_error(lambda: store.get_session("s")))
-        assert store.connections.availability.current().state == "healthy"
-        store.connections._held.give(held, in_order=True)
+        assert store.parts.core.connections.availability.current().state == "healthy"
+        store.parts.core.connections.pool.give(held, in_order=True)
         assert store.get_session("s") is None
 
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
-from lossy_proxy import LossyProxy
-from talk import OpenStore
-from wire import dump
 
-from miniagent_redis.budget import RateLimit
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput, RateLimited
+from miniagent_redis.models import RateLimit
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
+from tests.support.stored import dump
+from tests.support.words import OpenStore
 
 Store = RedisSessionManager
 
@@ -67,6 +67,16 @@ def test_a_refused_request_is_not_counted(
     assert [store.rate_limit("k", 3, 60) for _ in range(4)] == [True] * 3 + [False]
 
 
+def test_a_key_is_limited_for_several_windows_at_once(store: Store) -> None:
+    passed = 0
+    for _ in range(50):
+        short = store.rate_limit("ada", max_requests=3, window=3600)
+        long = store.rate_limit("ada", max_requests=40, window=86400)
+        passed += short and long
+    assert passed == 3
+    assert not store.rate_limit("ada", max_requests=40, window=86400)
+
+
 def test_a_limit_is_shared_by_all_instances(store: Store, open_store: OpenStore) -> None:
     other = open_store()
     assert [s.rate_limit("k", 3) for s in (store, other, store, other)] == [True] * 3 + [False]
@@ -74,7 +84,7 @@ def test_a_limit_is_shared_by_all_instances(store: Store, open_store: OpenStore)
 
 def test_a_key_lives_two_windows(store: Store, client: redis.Redis) -> None:
     store.rate_limit("k", 3, 10)
-    assert 15_000 < client.pttl("rate_limit:{k}") <= 20_000  # type: ignore[operator]
+    assert 15_000 < client.pttl("rate_limit:{k}:10000") <= 20_000  # type: ignore[operator]
 
 
 @settings(max_examples=60, deadline=None, database=None)
@@ -92,13 +102,13 @@ def test_requests_pass_as_in_the_model_and_after_the_wait_that_was_told(
     memory.client.flushdb()
     start = 1_900_000_000_000
     clock = ManualClock(start / 1000)
-    memory.clock = clock
+    memory = RedisSessionManager(memory.config, clock=clock)
     model = Model(limit, window)
     now = start
     for pause, cost in requests:
         cost = min(cost, limit)
         now += pause * max(1, window // 10)
-        clock._now = now / 1000
+        clock.set(now / 1000)
         status = memory.check_rate_limit("k", limit, window / 1000, cost=cost)
         assert status.allowed == model.allows(now, cost)
         if status.allowed:
@@ -107,10 +117,10 @@ def test_requests_pass_as_in_the_model_and_after_the_wait_that_was_told(
         wait = round(status.retry_after * 1000)
         assert 1 <= wait <= 2 * window
         if wait > 1:
-            clock._now = (now + wait - 1) / 1000
+            clock.set((now + wait - 1) / 1000)
             assert not memory.check_rate_limit("k", limit, window / 1000, cost=cost).allowed
         now += wait
-        clock._now = now / 1000
+        clock.set(now / 1000)
         assert memory.check_rate_limit("k", limit, window / 1000, cost=cost).allowed
         assert model.allows(now, cost)
 
@@ -169,7 +179,8 @@ def test_it_agrees_with_the_sliding_window_counter_of_the_limits_library(
     memory: Store, limit: int, window: int, requests: list[tuple[int, int]]
 ) -> None:
     memory.client.flushdb()
-    clock = memory.clock = ManualClock(1_900_000_000.0)
+    clock = ManualClock(1_900_000_000.0)
+    memory = RedisSessionManager(memory.config, clock=clock)
     theirs = SlidingWindowCounterRateLimiter(MemoryStorage())
     item = RateLimitItemPerSecond(limit, window)
     with pytest.MonkeyPatch.context() as patch:
@@ -208,18 +219,18 @@ def test_a_refused_request_passes_after_the_wait_that_was_told_and_not_before(
 ) -> None:
     # Redis removes keys by its own clock: stay near it, 20 s into the windows.
     now = round(clock.time()) // 600 * 600_000 + 20_000
-    clock._now = now / 1000
+    clock.set(now / 1000)
     store.check_rate_limits(RULES, session_id="a", user_id="ada")
     store.check_rate_limits(RULES, session_id="a", user_id="ada")
-    store.charge_tokens(RULES, 250, session_id="a", user_id="ada")
+    store.parts.limits.charge_tokens(RULES, 250, session_id="a", user_id="ada")
     with pytest.raises(RateLimited) as caught:
         store.check_rate_limits(RULES, session_id="a", user_id="ada")
     assert caught.value.rule == RULES[2]  # which takes longest
     wait = round(caught.value.retry_after * 1000)
-    clock._now = (now + wait - 1) / 1000
+    clock.set((now + wait - 1) / 1000)
     with pytest.raises(RateLimited):
         store.check_rate_limits(RULES, session_id="z", user_id="zoe")
-    clock._now = (now + wait) / 1000
+    clock.set((now + wait) / 1000)
     store.check_rate_limits(RULES, session_id="z", user_id="zoe")
 
 
@@ -232,7 +243,7 @@ def test_without_a_user_a_session_is_a_user_of_its_own(store: Store) -> None:
 
 
 def test_a_repetition_after_a_lost_reply_is_not_counted_again(
-    lossy_store: Store, proxy: LossyProxy
+    lossy_store: Store, proxy: Proxy
 ) -> None:
     proxy.lose_replies(2)
     assert lossy_store.check_rate_limit("k", 5, 600).remaining == 4
@@ -242,12 +253,12 @@ def test_a_repetition_after_a_lost_reply_is_not_counted_again(
         proxy.lose_replies(1)
         lossy_store.check_rate_limits(rules, session_id="s")
     proxy.lose_replies(1)
-    lossy_store.charge_tokens(rules, 60, session_id="s")
-    key = lossy_store.keys.rate_limit_of("session", "s", "tokens", 600_000)
+    lossy_store.parts.limits.charge_tokens(rules, 60, session_id="s")
+    key = lossy_store.parts.core.keys.rate_limit_of("session", "s", "tokens", 600_000)
     assert lossy_store.client.hget(key, "current") == b"60"
 
 
-def test_all_limits_take_one_round_trip(lossy_store: Store, proxy: LossyProxy) -> None:
+def test_all_limits_take_one_round_trip(lossy_store: Store, proxy: Proxy) -> None:
     lossy_store.check_rate_limits(RULES, session_id="a", user_id="ada")
     before = proxy.round_trips
     lossy_store.check_rate_limits(RULES, session_id="a", user_id="ada")
@@ -255,7 +266,7 @@ def test_all_limits_take_one_round_trip(lossy_store: Store, proxy: LossyProxy) -
 
 
 def test_a_clock_that_goes_back_a_little_lets_nobody_pass(store: Store, clock: ManualClock) -> None:
-    clock._now = clock.time() // 60 * 60 + 1.0
+    clock.set(clock.time() // 60 * 60 + 1.0)
     assert [store.rate_limit("k", 2, 60) for _ in range(3)] == [True, True, False]
     clock.advance(-3)
     status = store.check_rate_limit("k", 2, 60)
@@ -282,3 +293,34 @@ def _passed(url: str) -> int:
 def test_processes_share_a_limit(redis_url: str) -> None:
     with ProcessPoolExecutor(4, get_context("spawn")) as pool:
         assert sum(pool.map(_passed, [redis_url] * 4)) == 40
+
+
+@pytest.mark.parametrize("back", [61, 125, 3600, 86_400])
+def test_a_clock_that_goes_back_far_neither_begins_a_limit_anew_nor_keeps_it(
+    store: Store, clock: ManualClock, back: int
+) -> None:
+    clock.set(clock.time() // 60 * 60 + 59.0)
+    assert [store.rate_limit("k", 2, 60) for _ in range(3)] == [True, True, False]
+    for _ in range(3):
+        clock.advance(-back)
+        assert not store.rate_limit("k", 2, 60)
+    status = store.check_rate_limit("k", 2, 60)
+    assert 0 < status.retry_after <= 120
+    clock.advance(status.retry_after)
+    assert store.rate_limit("k", 2, 60)
+    assert not store.rate_limit("k", 2, 60)
+
+
+def test_requests_that_were_counted_by_a_clock_that_was_ahead_lock_nobody_out(
+    store: Store, clock: ManualClock
+) -> None:
+    rules = [RateLimit(per="user", requests=2, tokens=100, window=60)]
+    clock.advance(3600)
+    store.check_rate_limits(rules, session_id="s")
+    store.parts.limits.charge_tokens(rules, 5000, session_id="s")
+    clock.advance(-3600)
+    with pytest.raises(RateLimited) as caught:
+        store.check_rate_limits(rules, session_id="s")
+    assert caught.value.retry_after <= 120
+    clock.advance(caught.value.retry_after)
+    store.check_rate_limits(rules, session_id="s")

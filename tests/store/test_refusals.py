@@ -5,10 +5,8 @@ from __future__ import annotations
 import traceback
 
 import pytest
-from servers import RedisServer
-from talk import lines, said, soon
 
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import (
     StoreMisconfigured,
     StoreUnavailable,
@@ -16,6 +14,8 @@ from miniagent_redis.errors import (
 )
 from miniagent_redis.models import Message
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.servers import RedisServer
+from tests.support.words import lines, said, soon
 
 Store = RedisSessionManager
 
@@ -40,7 +40,11 @@ def test_a_missing_or_wrong_password_is_told_at_once_and_never_shown() -> None:
         assert_silent(error, "hunter2")
         with Store(RedisConfig(url=server.url, password="hunter2")) as store:
             assert store.create_session("s")
-            for shown in (repr(store), repr(store.config), str(store.connections.address)):
+            for shown in (
+                repr(store),
+                repr(store.config),
+                str(store.parts.core.connections.address),
+            ):
                 assert "hunter2" not in shown
             server.client(password="hunter2").config_set("requirepass", "changed")
             server.client(password="changed").client_kill_filter(_type="normal", skipme=True)
@@ -84,7 +88,7 @@ def test_a_full_server_refuses_writes_whole_and_lets_one_read_and_erase() -> Non
         store.create_session("s", user_id="ada")
         store.commit_turn(store.begin_turn("s", "one"), [said("1")])
         turn = store.begin_turn("s", "two")
-        store.flush_marks()
+        store.parts.index.flush()
         server.client().config_set("maxmemory", "1")
         before = server.client().lrange("thread:{s}", 0, -1), store.session_state("s")
         soon(StoreUnavailable, lambda: store.create_session("t"))

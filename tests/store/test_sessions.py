@@ -8,11 +8,7 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from talk import lines, said
-from wire import dump
 
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.codec import loads
 from miniagent_redis.errors import (
     InvalidInput,
     RecordUnreadable,
@@ -21,7 +17,11 @@ from miniagent_redis.errors import (
     SessionNotFound,
 )
 from miniagent_redis.models import Message
+from miniagent_redis.records.json import loads
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import dump
+from tests.support.words import lines, said
 
 Store = RedisSessionManager
 DATA: dict[str, Any] = {
@@ -99,15 +99,20 @@ def test_unknown_fields_of_the_document_survive_an_update(
     assert client.pttl("session:{s}") > 0  # type: ignore[operator]
 
 
-def test_delete_leaves_nothing(store: Store, client: redis.Redis) -> None:
+def test_delete_leaves_nothing_but_for_a_minute_that_it_was_done(
+    store: Store, client: redis.Redis
+) -> None:
     store.create_session("s", user_id="ada")
     store.commit_turn(store.begin_turn("s", "one"), [said("1")])
     store.begin_turn("s", "two")
-    store.flush_marks()
+    store.parts.index.flush()
     assert store.delete_session("s")
+    assert 0 < client.pttl("ops:{s}") <= 60_000  # type: ignore[operator]
+    assert set(client.hgetall("ops:{s}")) == {b"ended", b"ended_at"}
+    client.delete("ops:{s}")
     assert dump(client) == {}
     assert not store.delete_session("s")
-    store.flush_marks()
+    store.parts.index.flush()
     assert dump(client) == {}
 
 
@@ -206,4 +211,4 @@ def test_odd_user_ids_on_both_backends(store: Store, user: str) -> None:
     (found,) = store.list_sessions(user)
     assert (found["user_id"], found["message_count"]) == (user, 2)
     assert store.delete_session("s", user_id=user)
-    assert store.client.keys("*") == []
+    assert store.client.keys("*") == [b"ops:{s}"]

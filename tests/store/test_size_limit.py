@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import redis
-from talk import OpenStore, said
-from wire import dump
 
 from miniagent_redis.errors import SessionTooLarge
 from miniagent_redis.models import Message
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import dump
+from tests.support.words import OpenStore, said
 
 Store = RedisSessionManager
 MAX = 5000
@@ -48,6 +48,18 @@ def test_begin_that_would_interrupt_leaves_the_running_turn(
     running = small.begin_turn("s", "one")
     refused(small, client, lambda: small.begin_turn("s", LONG, on_busy="interrupt"))
     small.commit_turn(running, [said("1")])
+
+
+def test_begin_leaves_room_for_an_answer(open_store: OpenStore, client: redis.Redis) -> None:
+    store = open_store(max_session_size=100_000)
+    store.create_session("s")
+    store.append_to_thread("s", Message("user", "x" * 97_000))
+    before = dump(client)
+    with pytest.raises(SessionTooLarge) as caught:
+        store.begin_turn("s", "short")
+    assert dump(client) == before
+    assert caught.value.size > caught.value.limit == 100_000
+    store.append_to_thread("s", Message("user", "short"))
 
 
 def test_stage_counts_what_is_staged_before(small: Store, client: redis.Redis) -> None:

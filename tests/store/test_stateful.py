@@ -18,8 +18,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from modelled import IDS, LARGEST, LEASE_MS, USERS, Model, ModelSession, ModelTurn
-from talk import call, result
 
 from miniagent_redis.errors import (
     SessionBusy,
@@ -28,7 +26,10 @@ from miniagent_redis.errors import (
     SessionTooLarge,
     TurnSuperseded,
 )
-from miniagent_redis.models import Message, Usage
+from miniagent_redis.models import Message, UsageTotals
+from miniagent_redis.store.giving_up import MOST_TAKEOVERS
+from tests.support.store_model import IDS, LARGEST, LEASE_MS, USERS, Model, ModelSession, ModelTurn
+from tests.support.words import call, result
 
 ids = st.sampled_from(IDS)
 texts = st.sampled_from(["hello", "é\x00", "\ud800", "x" * 300, '{"v":1}'])
@@ -150,7 +151,8 @@ class StoreMachine(Model):
         fresh = opened.thread.epoch != epoch
         found = ([] if fresh else known) + [m.text for m in opened.thread.messages]
         assert found == session.messages
-        if turn is not None and turn.lease_ms <= self.now_ms:
+        is_abandoned = turn is not None and turn.lease_ms <= self.now_ms and not interrupt
+        if is_abandoned and turn is not None and len(turn.holders) <= MOST_TAKEOVERS:
             assert opened.resumed
             assert opened.turn_id == turn.id
             assert [m.text for m in opened.staged] == turn.staged
@@ -183,9 +185,8 @@ class StoreMachine(Model):
         session, turn = data.draw(st.sampled_from(self.open_turns()))
         holder = turn.holders[-1]
         for _ in range(2 if repeat else 1):
-            version = self.store.commit_turn(
-                holder, [Message("assistant", text)], usage=Usage(3, 2), tool_calls=1
-            )
+            spent = UsageTotals(3, 2, tool_calls=1)
+            version = self.store.commit_turn(holder, [Message("assistant", text)], spent=spent)
             assert version == session.version + 1
         session.version += 1
         session.turns += 1
@@ -245,7 +246,7 @@ class StoreMachine(Model):
             assert state.bytes == sum(map(len, records))
             assert (state.turns, state.input_tokens) == (session.turns, session.tokens)
             assert round(state.created_at * 1000) == session.created_ms
-            assert round(state.expires_at * 1000) == session.deadline_ms
+            assert round((state.expires_at or 0) * 1000) == session.deadline_ms
             assert state.open_turn == (session.turn and session.turn.id)
 
     @invariant()

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 import redis
-from expiring import CLAIM, KEYS, TTL
-from lossy_proxy import LossyProxy
-from servers import RedisServer
-from talk import OpenStore
-from waiting import until
-from wire import dump
 
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import StoreUnavailable
 from miniagent_redis.models import ExpiredSession
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.expiring import CLAIM, KEYS, TTL
+from tests.support.proxy import Proxy
+from tests.support.servers import RedisServer
+from tests.support.stored import dump
+from tests.support.waiting import until
+from tests.support.words import OpenStore
 
 Store = RedisSessionManager
 
@@ -35,7 +35,10 @@ def wait_until_due(store: Store) -> None:
 
     def all_due() -> bool:
         client: Any = store.client
-        lasts = [client.zrange(store.keys.deadlines(n), -1, -1, withscores=True) for n in range(16)]
+        lasts = [
+            client.zrange(store.parts.core.keys.deadlines(n), -1, -1, withscores=True)
+            for n in range(16)
+        ]
         seconds, micros = client.time()
         return all(last[0][1] < seconds * 1000 + micros // 1000 for last in lasts if last)
 
@@ -74,13 +77,21 @@ def test_what_a_dead_one_had_claimed_is_taken_over(
     store.create_session("s")
     clock.advance(TTL)
 
+    parts = store.parts
+    run = parts.core.scripts.run
+
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    place = {"claimed": "_expire", "hook": "_call_hook", "removed": "remove_from_indexes"}[death]
-    monkeypatch.setattr(store, place, die)
+    def die_when_claimed(name: str, *args: Any, **options: Any) -> Any:
+        return die() if name == "read_expired" else run(name, *args, **options)
+
+    if death == "claimed":
+        monkeypatch.setattr(parts.core.scripts, "run", die_when_claimed)
+    elif death == "removed":
+        monkeypatch.setattr(parts.index, "remove", die)
     with pytest.raises(KeyboardInterrupt):
-        store.sweep([lambda expired: None])
+        store.sweep([die if death == "hook" else lambda expired: None])
     other = open_store()
     seen: list[ExpiredSession] = []
     clock.advance(CLAIM)
@@ -102,7 +113,7 @@ def test_a_late_mark_does_not_make_due_what_is_claimed(
 
     def hook(expired: ExpiredSession) -> None:
         seen.append(expired)
-        late.flush_marks()
+        late.parts.index.flush()
         assert late.sweep([hook]) == 0
 
     assert store.sweep([hook]) == len(seen) == 1
@@ -128,7 +139,7 @@ def test_losing_redis_ends_the_sweep_with_an_error() -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_lost_reply_tells_nothing_twice(
-    lossy_store: Store, proxy: LossyProxy, real_store: Store, times: int
+    lossy_store: Store, proxy: Proxy, real_store: Store, times: int
 ) -> None:
     lossy_store.create_session("s", ttl=0.001, user_id="ada")
     wait_until_due(real_store)
@@ -221,16 +232,16 @@ def test_a_session_made_as_its_dead_entry_is_pruned_stays_in_the_indexes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = round(clock.time() * 1000)
-    store.add_to_indexes("s", "ada", now, now + 1)
+    store.parts.index.enter("s", "ada", now, now + 1)
     clock.advance(CLAIM + 1)
-    prune = store._prune_entry
+    prune = store.parts.index.prune
 
     def create_first(*args: Any) -> None:
         monkeypatch.undo()
         open_store().create_session("s", user_id="ada")
         prune(*args)
 
-    monkeypatch.setattr(store, "_prune_entry", create_first)
+    monkeypatch.setattr(store.parts.index, "prune", create_first)
     assert store.sweep() == 0
     assert score(client) == round(clock.time() * 1000) + TTL * 1000
     assert len(store.list_sessions()) == len(store.list_sessions("ada")) == 1
@@ -249,7 +260,8 @@ def test_a_session_made_anew_as_the_old_one_is_taken_out_stays_in_the_indexes(
     other = open_store()
     store.create_session("s", user_id="ada")
     clock.advance(TTL)
-    remove, run = store.remove_from_indexes, other._run
+    scripts = other.parts.core.scripts
+    remove, run = store.parts.index.remove, scripts.run
 
     def create_first(*args: Any) -> None:
         other.create_session("s", user_id="ada")
@@ -260,10 +272,10 @@ def test_a_session_made_anew_as_the_old_one_is_taken_out_stays_in_the_indexes(
         return run(*args, **options)
 
     if moment == "before":
-        monkeypatch.setattr(store, "remove_from_indexes", create_first)
+        monkeypatch.setattr(store.parts.index, "remove", create_first)
         assert store.sweep() == 1
     else:
-        monkeypatch.setattr(other, "_run", remove_first)
+        monkeypatch.setattr(scripts, "run", remove_first)
         other.create_session("s", user_id="ada")
     assert len(store.list_sessions("ada")) == len(store.list_sessions()) == 1
     assert score(client) == round(clock.time() * 1000) + TTL * 1000

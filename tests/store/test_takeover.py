@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 import redis
-from talk import call, lines, result, said
-from wire import dump
 
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import (
     RecordUnreadable,
     SchemaTooNew,
@@ -16,7 +13,10 @@ from miniagent_redis.errors import (
     TurnSuperseded,
 )
 from miniagent_redis.models import Message, OpenTurn
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import dump
+from tests.support.words import call, lines, result, said
 
 Store = RedisSessionManager
 LEASE = 30.0

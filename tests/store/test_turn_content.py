@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import redis
-from talk import call, lines, result, said
-from wire import dump
 
 from miniagent_redis.errors import InvalidInput
-from miniagent_redis.models import Message, Usage
+from miniagent_redis.models import Message, UsageTotals
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import dump
+from tests.support.words import call, lines, result, said
 
 Store = RedisSessionManager
 
@@ -59,14 +59,9 @@ def test_what_is_no_count_is_refused_and_half_of_nothing_is_written(
 ) -> None:
     turn = store.begin_turn("s", "one")
     before = dump(client)
-    attempts: tuple[dict[str, Any], ...] = (
-        {"usage": Usage(input_tokens=bad)},
-        {"usage": Usage(output_tokens=bad)},
-        {"tool_calls": bad},
-    )
-    for options in attempts:
+    for name in ("input_tokens", "output_tokens", "tool_calls"):
         with pytest.raises(InvalidInput):
-            store.commit_turn(turn, [said("x")], **options)
+            store.commit_turn(turn, [said("x")], spent=UsageTotals(**{name: bad}))
     assert dump(client) == before
 
 
@@ -117,9 +112,28 @@ def test_the_last_64_operations_are_remembered_and_no_more_are_kept(
 ) -> None:
     for n in range(100):
         store.append_to_thread("s", Message("user", str(n)), operation_id=f"op-{n}")
-    assert client.hlen("ops:{s}") == 64
-    told = [store.resolve_turn("s", f"op-{n}") for n in range(100)]
+    ids = [field for field in client.hkeys("ops:{s}") if b"=" not in field]  # type: ignore[union-attr]
+    assert len(ids) == 64 + 4  # and the times of every 16th
+    for n in range(100):
+        store.commit_turn(store.begin_turn("s", "x", turn_id=f"turn-{n}"), [said("y")])
+    told = [store.resolve_turn("s", f"turn-{n}") for n in range(100)]
     assert told == ["unknown"] * 36 + ["committed"] * 64
+
+
+def test_an_operation_id_that_a_caller_gave_is_remembered_for_500_changes(
+    store: Store, client: redis.Redis
+) -> None:
+    said_once = Message("user", "order 10 chairs")
+    store.append_to_thread("s", said_once, operation_id="webhook")
+    for n in range(499):
+        store.append_to_thread("s", Message("user", "x"), operation_id=f"op-{n}")
+    store.append_to_thread("s", said_once, operation_id="webhook")
+    for n in range(800):
+        store.append_to_thread("s", Message("user", "x"), operation_id=f"more-{n}")
+    assert client.hlen("ops:{s}") <= 1101  # type: ignore[operator]
+    store.append_to_thread("s", Message("user", "x"), operation_id="more-400")
+    assert [line for line in lines(store) if "chairs" in line] == ["user:order 10 chairs"]
+    assert len(lines(store)) == 1300
 
 
 @pytest.mark.parametrize(

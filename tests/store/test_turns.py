@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import redis
-from talk import call, lines, result, said
-from wire import dump
 
 from miniagent_redis.errors import InvalidInput, TurnSuperseded
-from miniagent_redis.models import Message, Usage
+from miniagent_redis.models import Message, UsageTotals
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import dump
+from tests.support.words import call, lines, result, said
 
 Store = RedisSessionManager
 
@@ -30,7 +30,7 @@ def test_a_turn_enters_the_thread_whole_when_it_is_committed(store: Store) -> No
     assert lines(store) == []
     assert [m.role for m in turn.staged] == ["user", "assistant", "tool"]
 
-    version = store.commit_turn(turn, [said("5")], usage=Usage(10, 2, 1), tool_calls=1)
+    version = store.commit_turn(turn, [said("5")], spent=UsageTotals(10, 2, 1, tool_calls=1))
 
     assert lines(store) == ["user:What is 2+3?", "assistant:", "tool:5", "assistant:5"]
     state = store.session_state("s")
@@ -65,10 +65,10 @@ def test_a_repeated_commit_changes_nothing_and_answers_the_same(
     store: Store, client: redis.Redis
 ) -> None:
     turn = store.begin_turn("s", "one")
-    version = store.commit_turn(turn, [said("1")], usage=Usage(1, 1))
+    version = store.commit_turn(turn, [said("1")], spent=UsageTotals(1, 1))
     store.append_to_thread("s", Message("user", "later"))
     before = dump(client)
-    assert store.commit_turn(turn, [said("1")], usage=Usage(1, 1)) == version
+    assert store.commit_turn(turn, [said("1")], spent=UsageTotals(1, 1)) == version
     assert dump(client) == before
 
 
@@ -159,9 +159,11 @@ def test_a_begin_that_arrives_after_the_turns_end_opens_nothing(
 ) -> None:
     """As when it was sent twice, and the first copy was held up in the network."""
     sent: list[tuple[Any, ...]] = []
-    run = store.scripts.run
+    run = store.parts.core.scripts.run
     monkeypatch.setattr(
-        store.scripts, "run", lambda *args, **options: sent.append(args) or run(*args, **options)
+        store.parts.core.scripts,
+        "run",
+        lambda *args, **options: sent.append(args) or run(*args, **options),
     )
     turn = store.begin_turn("s", "hi")
     late = sent[-1]

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 import redis
-from lossy_proxy import LossyProxy
-from talk import OpenStore
 
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import InvalidInput
-from miniagent_redis.models import Message, Usage, UsageTotals
+from miniagent_redis.models import Message, UsageTotals
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.counts import all_counts, totals
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
+from tests.support.words import OpenStore
 
 Store = RedisSessionManager
-SPENT = UsageTotals(1, 2, 3, 40, 5, 6, 7, 8, 9, 0.25, 1.5, 0.000123)
+SPENT = UsageTotals(
+    turns=1,
+    failed_turns=2,
+    unpriced_turns=3,
+    input_tokens=40,
+    output_tokens=5,
+    cached_tokens=6,
+    cache_write_tokens=10,
+    reasoning_tokens=4,
+    tool_calls=7,
+    cache_hits=8,
+    saved_tokens=9,
+    saved_seconds=0.25,
+    seconds=1.5,
+    cost=0.000123,
+)
 
 
 def test_counts_stand_for_the_same_totals() -> None:
@@ -27,9 +42,9 @@ def test_counts_stand_for_the_same_totals() -> None:
 def test_a_turn_counts_for_its_user_its_day_and_the_namespace(
     store: Store, open_store: OpenStore, clock: ManualClock
 ) -> None:
-    clock._now = 1_900_000_000.0
-    store.note_usage(SPENT, user_id="ada")
-    store.note_usage(UsageTotals(turns=1))
+    clock.set(1_900_000_000.0)
+    store.parts.usage.note(SPENT, user_id="ada")
+    store.parts.usage.note(UsageTotals(turns=1))
     assert store.usage(user_id="ada") == SPENT
     other = open_store()
     assert other.usage().turns == 2
@@ -39,29 +54,27 @@ def test_a_turn_counts_for_its_user_its_day_and_the_namespace(
 
 def test_instances_add_up(store: Store, open_store: OpenStore) -> None:
     for one in (store, open_store(), store):
-        one.note_usage(UsageTotals(turns=1, cost=0.25), user_id="ada")
-        one.flush_usage()
+        one.parts.usage.note(UsageTotals(turns=1, cost=0.25), user_id="ada")
+        one.parts.usage.flush()
     assert store.usage() == UsageTotals(turns=3, cost=0.75)
 
 
-def test_a_batch_whose_reply_was_lost_is_counted_once(
-    lossy_store: Store, proxy: LossyProxy
-) -> None:
+def test_a_batch_whose_reply_was_lost_is_counted_once(lossy_store: Store, proxy: Proxy) -> None:
     for times in (1, 3, 1000):  # of the last no reply comes within the call's time
-        lossy_store.note_usage(UsageTotals(turns=1))
+        lossy_store.parts.usage.note(UsageTotals(turns=1))
         proxy.lose_replies(times)
-        lossy_store.flush_usage()
-        lossy_store.note_usage(UsageTotals(turns=10))
+        lossy_store.parts.usage.flush()
+        lossy_store.parts.usage.note(UsageTotals(turns=10))
     proxy.lose_replies(0)
-    lossy_store.flush_usage()
+    lossy_store.parts.usage.flush()
     assert lossy_store.usage() == UsageTotals(turns=33)
 
 
 def test_totals_are_forgotten_400_days_after_their_last_use(
     store: Store, client: redis.Redis
 ) -> None:
-    store.note_usage(SPENT, user_id="ada")
-    store.flush_usage()
+    store.parts.usage.note(SPENT, user_id="ada")
+    store.parts.usage.flush()
     for key in client.keys("usage:*"):  # type: ignore[union-attr]
         days = client.pttl(key) / 86_400_000  # type: ignore[operator]
         assert 0.9 < days <= 1 if ":batch:" in str(key) else 399 < days <= 400
@@ -70,7 +83,7 @@ def test_totals_are_forgotten_400_days_after_their_last_use(
 def test_what_is_noted_is_written_at_the_end(store: Store, open_store: OpenStore) -> None:
     closing = open_store()
     closing.connect()
-    closing.note_usage(SPENT)
+    closing.parts.usage.note(SPENT)
     closing.disconnect()
     assert store.usage() == SPENT
 
@@ -78,12 +91,12 @@ def test_what_is_noted_is_written_at_the_end(store: Store, open_store: OpenStore
 def test_what_is_noted_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("miniagent_redis.store.usage._MOST_NOTED", 4)
     for number in range(5):
-        store.note_usage(UsageTotals(turns=1), user_id=f"u{number}")
-    assert store.dropped_usage == 3
+        store.parts.usage.note(UsageTotals(turns=1), user_id=f"u{number}")
+    assert store.parts.core.tally.dropped_usage == 3
     assert store.usage().turns == 5
 
 
-def test_a_session_counts_with_its_turns(lossy_store: Store, proxy: LossyProxy) -> None:
+def test_a_session_counts_with_its_turns(lossy_store: Store, proxy: Proxy) -> None:
     store = lossy_store
     store.create_session("s", user_id="ada")
     proxy.lose_replies(1)
@@ -91,22 +104,20 @@ def test_a_session_counts_with_its_turns(lossy_store: Store, proxy: LossyProxy) 
     proxy.lose_replies(1)
     store.abort_turn(turn, spent=UsageTotals(failed_turns=1))
     turn = store.begin_turn("s", "x")
-    spent = UsageTotals(turns=1, input_tokens=5, cached_tokens=2, seconds=0.5, cost=0.01)
-    proxy.lose_replies(1)
-    store.commit_turn(turn, [Message("assistant", "y")], usage=Usage(5, 3), spent=spent)
-    assert proxy.lost == 1
-    assert store.usage(session_id="s", user_id="ada") == UsageTotals(
-        1, 1, 0, 5, 3, cached_tokens=2, seconds=0.5, cost=0.01
+    spent = UsageTotals(
+        turns=1, input_tokens=5, output_tokens=3, cached_tokens=2, seconds=0.5, cost=0.01
     )
+    proxy.lose_replies(1)
+    store.commit_turn(turn, [Message("assistant", "y")], spent=spent)
+    assert proxy.lost == 1
+    assert store.usage(session_id="s", user_id="ada") == spent + UsageTotals(failed_turns=1)
 
 
 FAILED = UsageTotals(failed_turns=1, input_tokens=5)
 
 
 @pytest.mark.parametrize("how", ["interrupted", "cleared"])
-def test_a_turn_that_others_dropped_counts_once(
-    lossy_store: Store, proxy: LossyProxy, how: str
-) -> None:
+def test_a_turn_that_others_dropped_counts_once(lossy_store: Store, proxy: Proxy, how: str) -> None:
     store = lossy_store
     store.create_session("s")
     turn = store.begin_turn("s", "x")
@@ -149,10 +160,10 @@ def test_what_another_holder_goes_on_with_is_counted_by_him(
 def test_a_turn_that_ends_after_midnight_counts_for_the_new_day(
     store: Store, clock: ManualClock
 ) -> None:
-    clock._now = datetime(2030, 3, 17, 23, 59, 59, 999_000, UTC).timestamp()
-    store.note_usage(UsageTotals(turns=1))
+    clock.set(datetime(2030, 3, 17, 23, 59, 59, 999_000, UTC).timestamp())
+    store.parts.usage.note(UsageTotals(turns=1))
     clock.advance(0.001)
-    store.note_usage(UsageTotals(turns=2))
+    store.parts.usage.note(UsageTotals(turns=2))
     assert [store.usage(day=f"2030-03-{day}").turns for day in (17, 18)] == [1, 2]
     assert store.usage().turns == 3
 
@@ -164,3 +175,17 @@ def test_totals_of_two_things_at_once_are_not_kept(store: Store) -> None:
         store.usage(session_id="s", day="2030-01-01")
     with pytest.raises(InvalidInput, match="2026-01-31"):
         store.usage(day="yesterday")
+
+
+def test_a_time_with_a_zone_names_the_utc_day_of_that_instant(
+    store: Store, clock: ManualClock
+) -> None:
+    clock.set(datetime(2026, 1, 31, 23, 30, tzinfo=UTC).timestamp())
+    store.parts.usage.note(UsageTotals(turns=1))
+    now = datetime.fromtimestamp(clock.time(), UTC)
+    for hours in (14, 1, 0, -12):
+        assert store.usage(day=now.astimezone(timezone(timedelta(hours=hours)))).turns == 1
+    assert store.usage(day=datetime(2026, 1, 31)).turns == 1  # its day is meant
+    assert store.usage(day=datetime(2026, 2, 1, tzinfo=UTC)).turns == 0
+    with pytest.raises(InvalidInput, match="day"):
+        store.usage(day=datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))))

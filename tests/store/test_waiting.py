@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import redis
-from talk import OpenStore, lines, said
-from waiting import until
-from wire import dump
 
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import InvalidInput, SessionBusy, SessionNotFound, TurnSuperseded
 from miniagent_redis.models import OpenTurn
-from miniagent_redis.store import openings
+from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.store import turn_begin
+from miniagent_redis.store import waiting as queue
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.stored import dump
+from tests.support.waiting import let_time_pass, until
+from tests.support.words import OpenStore, lines, said
 
 Store = RedisSessionManager
 LIMIT = 20.0
@@ -25,21 +27,22 @@ LIMIT = 20.0
 @pytest.fixture(autouse=True)
 def session(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing but the session's channel can end a wait in time.
-    monkeypatch.setattr(openings, "_LONGEST_WAIT", 60.0)
+    monkeypatch.setattr(queue, "_LONGEST_WAIT", 60.0)
     store.create_session("s")
 
 
 @pytest.fixture
-def waiter(store: Store) -> Iterator[Any]:
+def waiter(store: Store, clock: ManualClock) -> Iterator[Any]:
     """Yield a function that begins a turn in another thread and returns once that one waits."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
         waiting = 0
 
         def begin(message: str, **options: Any) -> Future[OpenTurn]:
             nonlocal waiting
             future = pool.submit(store.begin_turn, "s", message, **options)
             waiting += 1
-            until(lambda: store.client.pubsub_numsub("events:{s}")[0][1] == waiting)
+            stack.callback(let_time_pass, clock, 60, future.done)  # nobody waits for ever
+            until(lambda: store.parts.core.connections.listening.count == waiting)
             return future
 
         yield begin
@@ -104,6 +107,41 @@ def test_the_end_of_the_session_wakes_who_waits(store: Store, waiter: Any) -> No
         waiting.result(LIMIT)
 
 
+def test_who_waits_does_not_begin_in_a_session_that_is_made_anew(
+    store: Store, waiter: Any, clock: ManualClock, client: Any
+) -> None:
+    store.begin_turn("s", "one")
+    waiting = waiter("two")
+    clock.advance(1)
+    client.delete(*store.parts.core.keys.of_session("s"))  # which wakes nobody
+    store.create_session("s", user_id="bob")
+    with pytest.raises(SessionNotFound):
+        waiting.result(LIMIT)
+    assert lines(store) == []
+
+
+def test_what_the_model_says_makes_nobody_try_again(
+    store: Store, waiter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[object] = []
+
+    def begin_turn(*args: Any, **options: Any) -> Any:
+        tries.append(args)
+        return operation(*args, **options)
+
+    operation = vars(turn_begin)["begin_turn"]
+    monkeypatch.setattr(turn_begin, "begin_turn", begin_turn)
+    running = store.begin_turn("s", "one")
+    waiting = waiter("two")
+    until(lambda: len(tries) == 3)  # it found the session busy, and again once it listened
+    for _ in range(20):
+        running = store.tell_text(running, "x")
+    running = store.stage_step(running, [said("1")])
+    store.abort_turn(running)
+    waiting.result(LIMIT)
+    assert len(tries) == 4
+
+
 def test_of_many_who_wait_each_has_its_turn_alone(store: Store, waiter: Any) -> None:
     running = store.begin_turn("s", "0")
     waiting = [waiter(str(n)) for n in range(1, 6)]
@@ -122,10 +160,11 @@ def test_of_many_who_wait_each_has_its_turn_alone(store: Store, waiter: Any) -> 
 def test_a_wait_ends_with_busy_timeout(
     store: Store, waiter: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openings, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(queue, "_LONGEST_WAIT", 0.02)
     running = store.begin_turn("s", "one")
     waiting = waiter("two", busy_timeout=5)
     clock.advance(5)
+    let_time_pass(clock, 0.02, waiting.done)
     with pytest.raises(SessionBusy, match=r"after waiting 5\.0 s"):
         waiting.result(LIMIT)
     store.commit_turn(running, [said("1")])
@@ -135,13 +174,24 @@ def test_a_wait_ends_with_busy_timeout(
 def test_who_waits_takes_over_when_the_lease_ends(
     store: Store, waiter: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openings, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(queue, "_LONGEST_WAIT", 0.02)
     store.begin_turn("s", "one")
     waiting = waiter("two", busy_timeout=60)
     clock.advance(30)
+    let_time_pass(clock, 0.02, waiting.done)
     turn = waiting.result(LIMIT)
     assert turn.resumed
     assert turn.staged[0].text == "one"
+
+
+def test_who_waits_connects_again_when_the_store_was_disconnected(
+    store: Store, waiter: Any
+) -> None:
+    running = store.begin_turn("s", "one")
+    waiting = waiter("two")
+    store.disconnect()
+    store.abort_turn(running)
+    assert waiting.result(LIMIT).staged[0].text == "two"
 
 
 def test_waiting_leaves_no_connection_behind(

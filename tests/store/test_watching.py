@@ -6,12 +6,12 @@ import threading
 from typing import Any
 
 import pytest
-from lossy_proxy import LossyProxy
-from talk import said, until
 
 from miniagent_redis import Event, EventType, InvalidInput, SessionNotFound
 from miniagent_redis.models import Message
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
+from tests.support.words import said, until
 
 Store = RedisSessionManager
 TALK = ["session_created", "turn_started", "agent_response", "message_added"]
@@ -64,7 +64,7 @@ def test_what_is_no_event_id_is_refused(store: Store, after: Any) -> None:
 def test_trimmed_events_are_told_as_a_gap(store: Store, client: Any) -> None:
     talk(store)
     first = store.read_events("s")[0]
-    client.xtrim(store.keys.of_session("s")[5], maxlen=1, approximate=False)
+    client.xtrim(store.parts.core.keys.of_session("s")[5], maxlen=1, approximate=False)
     gap, last = store.read_events("s", first.id)
     assert (gap.type, gap.data["missed"], last.type.value) == (EventType.GAP, 2, "message_added")
     assert (gap.data["after"], gap.data["before"]) == (first.id, last.id)
@@ -94,7 +94,7 @@ def test_a_watcher_sees_what_others_do_until_the_session_ends(real_store: Store)
     assert kinds(seen) == [*TALK[:3], "session_ended"]
 
 
-def test_text_whose_reply_was_lost_is_told_once(lossy_store: Store, proxy: LossyProxy) -> None:
+def test_text_whose_reply_was_lost_is_told_once(lossy_store: Store, proxy: Proxy) -> None:
     lossy_store.create_session("s")
     turn = lossy_store.begin_turn("s", "hi")
     lossy_store.cancel_turn("s")

@@ -1,0 +1,366 @@
+"""A reply is lost, others do much, and only then the operation is repeated: it is one effect.
+
+Or none, and it is told that nobody knows; and never one on another session of the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+
+from miniagent_redis.errors import (
+    SessionExists,
+    SessionNotFound,
+    StoreUnavailable,
+    TurnSuperseded,
+    TurnUncertain,
+)
+from miniagent_redis.models import EventType, Message, UsageTotals
+from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.lost import losing
+from tests.support.stored import dump
+from tests.support.words import OpenStore, lines, said
+
+Store = RedisSessionManager
+MINE = Message("user", "mine")
+OTHERS = 70
+
+
+@pytest.fixture
+def other(open_store: OpenStore, store: Store) -> Store:
+    """Return a store of somebody else; the session "s" has two messages."""
+    store.create_session("s", {"n": 0})
+    store.append_to_thread("s", [said("0"), said("1")])
+    return open_store()
+
+
+@pytest.fixture
+def much(other: Store, clock: ManualClock) -> Callable[[], None]:
+    """Return what others do meanwhile: more than the server remembers."""
+
+    def act() -> None:
+        for n in range(OTHERS):
+            clock.advance(0.001)
+            other.append_to_thread("s", Message("user", f"other {n}"))
+
+    return act
+
+
+@pytest.fixture
+def anew(other: Store, clock: ManualClock) -> Callable[[], None]:
+    """Return what ends the session and makes another one of the same id."""
+
+    def act() -> None:
+        clock.advance(0.05)
+        other.delete_session("s")
+        clock.advance(0.05)
+        other.create_session("s", {"of": "bob"}, user_id="bob")
+        other.append_to_thread("s", Message("user", "bob's"))
+        clock.advance(0.05)
+
+    return act
+
+
+def append(store: Store) -> int:
+    return store.append_to_thread("s", MINE)
+
+
+WRITES: dict[str, tuple[str, Callable[[Store], object]]] = {
+    "append": ("append_messages", append),
+    "append by id": (
+        "append_messages",
+        lambda store: store.append_to_thread("s", MINE, operation_id="webhook"),
+    ),
+    "clear": ("clear_thread", lambda store: store.clear_thread("s")),
+    "truncate": ("truncate_thread", lambda store: store.truncate_thread("s", 1)),
+    "update": ("update_session", lambda store: store.update_session("s", {"n": 1})),
+    "touch": ("touch_session", lambda store: store.touch_session("s")),
+    "extend": ("touch_session", lambda store: store.extend_session_ttl("s", 99)),
+    "cancel": ("cancel_turn", lambda store: store.cancel_turn("s")),
+    "begin": ("begin_turn", lambda store: store.begin_turn("s", "mine")),
+    "interrupt": ("begin_turn", lambda store: store.begin_turn("s", "mine", on_busy="interrupt")),
+    "delete": ("delete_session", lambda store: store.delete_session("s")),
+    "create": ("create_session", lambda store: store.create_session("s")),
+}
+
+
+# --- more was done than is remembered -------------------------------------------------------------
+
+
+def test_an_append_is_found_in_the_thread(store: Store, much: Callable[[], None]) -> None:
+    with losing(store, "append_messages", much):
+        append(store)
+    assert lines(store).count("user:mine") == 1
+    assert len(lines(store)) == 3 + OTHERS
+
+
+def test_an_append_that_was_cleared_away_since_does_not_come_back(
+    store: Store, other: Store, much: Callable[[], None]
+) -> None:
+    def meanwhile() -> None:
+        other.clear_thread("s")
+        much()
+
+    with losing(store, "append_messages", meanwhile), pytest.raises(TurnUncertain) as caught:
+        append(store)
+    assert "user:mine" not in lines(store)
+    assert "forgotten" in str(caught.value)
+
+
+def test_a_clear_leaves_what_others_said_since(store: Store, much: Callable[[], None]) -> None:
+    with losing(store, "clear_thread", much), pytest.raises(TurnUncertain):
+        store.clear_thread("s")
+    assert len(lines(store)) == OTHERS
+
+
+def test_a_cut_leaves_what_others_said_since(store: Store, much: Callable[[], None]) -> None:
+    with losing(store, "truncate_thread", much), pytest.raises(TurnUncertain):
+        store.truncate_thread("s", 1)
+    assert len(lines(store)) == 1 + OTHERS
+
+
+def test_an_update_leaves_what_is_newer(store: Store, other: Store) -> None:
+    def meanwhile() -> None:
+        for n in range(OTHERS):
+            other.update_session("s", {"n": 100 + n})
+
+    with losing(store, "update_session", meanwhile), pytest.raises(TurnUncertain):
+        store.update_session("s", {"n": 1})
+    assert store.get_session("s") == {"n": 99 + OTHERS}
+
+
+def test_a_session_that_others_worked_on_since_is_not_created_again(
+    store: Store, other: Store
+) -> None:
+    def meanwhile() -> None:
+        for _ in range(OTHERS):
+            other.append_to_thread("new", said("x"))
+
+    with losing(store, "create_session", meanwhile), pytest.raises(TurnUncertain):
+        store.create_session("new")
+    assert len(lines(store, "new")) == OTHERS
+
+
+def test_a_commit_is_found_in_the_thread_and_counted_once(
+    store: Store, much: Callable[[], None]
+) -> None:
+    turn = store.begin_turn("s", "mine")
+    with losing(store, "commit_turn", much):
+        store.commit_turn(turn, [said("answer")], spent=UsageTotals(turns=1))
+    assert lines(store)[2:4] == ["user:mine", "assistant:answer"]
+    assert store.session_state("s").turns == 1
+
+
+def test_a_commit_of_which_nothing_is_there_was_superseded(
+    store: Store, other: Store, much: Callable[[], None]
+) -> None:
+    turn = store.begin_turn("s", "mine")
+    store.abort_turn(turn)
+    with losing(store, "commit_turn", much), pytest.raises(TurnSuperseded):
+        store.commit_turn(turn, [said("answer")])
+    assert "assistant:answer" not in lines(store)
+
+
+def test_a_turn_that_others_finished_and_forgot_is_not_begun_again(
+    store: Store, other: Store, clock: ManualClock, much: Callable[[], None]
+) -> None:
+    def meanwhile() -> None:
+        clock.advance(31)
+        resumed = other.resume_turn("s")
+        assert resumed is not None
+        other.commit_turn(resumed, [said("answer")])
+        much()
+
+    with losing(store, "begin_turn", meanwhile), pytest.raises(TurnSuperseded):
+        store.begin_turn("s", "mine")
+    assert lines(store).count("user:mine") == 1
+    assert store.session_state("s").open_turn is None
+
+
+def test_a_turn_that_others_interrupted_since_is_not_begun_again(
+    store: Store, other: Store, clock: ManualClock
+) -> None:
+    def meanwhile() -> None:
+        clock.advance(0.05)
+        other.begin_turn("s", "theirs", on_busy="interrupt")
+
+    with losing(store, "begin_turn", meanwhile), pytest.raises(TurnSuperseded):
+        store.begin_turn("s", "mine", on_busy="interrupt")
+    begun = [e for e in other.read_events("s") if e.type is EventType.TURN_STARTED]
+    assert [event.data["message"]["content"] for event in begun] == ["mine", "theirs"]
+
+
+def test_a_cancellation_ends_no_later_turn(store: Store, other: Store, clock: ManualClock) -> None:
+    first, later = store.begin_turn("s", "one"), None
+
+    def meanwhile() -> None:
+        nonlocal later
+        other.abort_turn(first)
+        later = other.begin_turn("s", "two")
+
+    with losing(store, "cancel_turn", meanwhile):
+        assert store.cancel_turn("s")
+    assert later is not None
+    assert not other.renew_lease(later).cancelled
+
+
+# --- another session has the id now ---------------------------------------------------------------
+
+NOT_THERE = (SessionNotFound, SessionExists, TurnUncertain, StoreUnavailable)
+
+
+def bobs(store: Store) -> dict[str, Any]:
+    return {key: value for key, (_, value, _) in dump(store.client).items() if "{s}" in key}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_session_that_was_made_since_is_left_alone(
+    store: Store, other: Store, anew: Callable[[], None], name: str
+) -> None:
+    script, write = WRITES[name]
+    if name == "create":
+        other.delete_session("s")
+    before = {}
+
+    def meanwhile() -> None:
+        anew()
+        before.update(bobs(other))
+
+    told: object = None
+    with losing(store, script, meanwhile):
+        try:
+            told = write(store)
+        except NOT_THERE as exc:
+            told = exc
+    assert bobs(other) == before
+    assert lines(other) == ["user:bob's"]
+    expected = {"delete": True, "update": False, "extend": False}.get(name)
+    assert told is expected if name in ("delete", "update", "extend") else True
+    assert isinstance(told, bool) == (expected is not None)
+
+
+@pytest.mark.parametrize("ms", [1, 2])
+@pytest.mark.parametrize("name", sorted(WRITES.keys() - {"create", "delete"}))
+def test_a_session_that_was_made_in_the_same_moment_is_left_alone(
+    store: Store, other: Store, clock: ManualClock, client: redis.Redis, name: str, ms: int
+) -> None:
+    """Nobody knows then whether it is the one that was meant."""
+    script, write = WRITES[name]
+    store.load_thread("s")  # so it knows the server's time
+    left: Any = None
+
+    def meanwhile() -> None:
+        nonlocal left
+        clock.advance(ms / 1000)
+        other.delete_session("s")
+        other.create_session("s", {"of": "bob"}, user_id="bob")
+        other.append_to_thread("s", Message("user", "bob's"))
+        left = dump(client)
+
+    told: object = False
+    with losing(store, script, meanwhile), suppress(*NOT_THERE):
+        told = write(store)
+    assert told is False
+    assert dump(client) == left
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_request_that_comes_late_changes_nothing_any_more(
+    store: Store,
+    other: Store,
+    clock: ManualClock,
+    anew: Callable[[], None],
+    name: str,
+) -> None:
+    """Whoever sent it has gone on, by a repetition, and others have made the session anew."""
+    script, write = WRITES[name]
+    if name == "create":
+        other.delete_session("s")
+    with losing(store, script) as lost:
+        write(store)
+    if name == "create":
+        clock.advance(0.05)
+        other.delete_session("s")
+    else:
+        anew()
+    before = bobs(other)
+    lost.arrive_late()
+    assert bobs(other) == before
+
+
+@pytest.mark.parametrize("name", ["append", "clear", "update", "truncate", "begin", "interrupt"])
+def test_a_request_that_comes_after_much_else_changes_nothing_any_more(
+    store: Store, much: Callable[[], None], other: Store, name: str
+) -> None:
+    script, write = WRITES[name]
+    with losing(store, script) as lost:
+        turn = write(store)
+    if script == "begin_turn":
+        store.commit_turn(turn, [said("answer")])  # type: ignore[arg-type]
+    much()
+    before = bobs(other)
+    lost.arrive_late()
+    assert bobs(other) == before
+
+
+def test_an_ended_session_is_told_as_ended_and_its_index_is_left(
+    store: Store, client: redis.Redis
+) -> None:
+    store.create_session("s", user_id="ada")
+    with losing(store, "delete_session"):
+        assert store.delete_session("s")
+    assert list(store.list_sessions("ada")) == []
+    assert client.zcard("user:ada:sessions") == 0
+
+
+def test_a_creation_that_was_ended_since_is_not_done_again(
+    store: Store, open_store: OpenStore
+) -> None:
+    other = open_store()
+    with (
+        losing(store, "create_session", lambda: other.delete_session("s")),
+        pytest.raises(TurnUncertain),
+    ):
+        store.create_session("s")
+    assert store.get_session("s") is None
+
+
+def test_a_slow_way_is_no_hindrance(
+    store: Store, other: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request takes long, and others do much before it arrives: it is done all the same."""
+    connections = store.parts.core.connections
+    send = connections.exchange
+
+    def exchange(commands: Any, nonce: bytes | None = None) -> list[Any]:
+        for _ in range(OTHERS):
+            other.append_to_thread("s", said("x"))
+        clock.advance(0.05)
+        return send(commands, nonce)
+
+    monkeypatch.setattr(connections, "exchange", exchange)
+    append(store)
+    monkeypatch.undo()
+    assert lines(store).count("user:mine") == 1
+
+
+def test_an_update_does_not_reach_a_session_that_was_made_since_its_document_was_read(
+    store: Store, other: Store, anew: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = store.parts.sessions
+    read = sessions._read
+
+    def read_and_wait(*args: Any) -> Any:
+        found = read(*args)
+        anew()
+        return found
+
+    monkeypatch.setattr(sessions, "_read", read_and_wait)
+    assert not store.update_session("s", {"secret": "mine"})
+    assert other.get_session("s") == {"of": "bob"}
+    assert other.session_state("s").user_id == "bob"
