@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cached_turns import Turns
+
+from tests.support.cached_turns import Turns
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
-from one_turn import LIMIT, Turn, scripted
 
 from miniagent_redis.agent import Agent, AgentConfig
-from miniagent_redis.clock import ManualClock
+from miniagent_redis.agent.spent import spent_on
 from miniagent_redis.errors import ModelError, TurnSuperseded
 from miniagent_redis.llm import (
     Finish,
@@ -20,20 +19,22 @@ from miniagent_redis.llm import (
     ToolCall,
     Usage,
 )
-from miniagent_redis.models import Event, EventType, Message
+from miniagent_redis.models import Event, EventType, Message, UsageTotals
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.tools import ToolRegistry
+from tests.support.one_turn import LIMIT, Turn, scripted
 
 
 def test_a_plain_turn_streams_its_text_and_stages_nothing() -> None:
     clock = ManualClock(100.0)
-    turn = Turn(scripted(["Hel", "", "lo", Usage(1, 2)], clock=clock))
+    turn = Turn(scripted(["Hel", "", "lo", Usage(1, 2)]), clock=clock)
     outcome = turn.finish()
     assert [event.text for event in turn.events] == ["Hel", "lo"]
     assert turn.events[0] == Event(EventType.TEXT_DELTA, "s", "t", {"text": "Hel"}, 100.0)
     assert turn.staged == []
     assert outcome.text == "Hello"
     assert outcome.messages == outcome.steps
-    assert (outcome.usage, outcome.tool_calls) == (Usage(1, 2), 0)
+    assert spent_on(outcome.steps) == UsageTotals(1, 2, unpriced_turns=1)
 
 
 def test_the_demo_model_is_given_a_calculator() -> None:
@@ -50,7 +51,7 @@ def test_the_demo_model_is_given_a_calculator() -> None:
     assert "".join(event.text for event in turn.events[2:]) == outcome.text
     assert [message.role for message in turn.staged] == ["assistant", "tool"]
     assert outcome.steps == (*turn.staged, *outcome.messages)
-    assert outcome.tool_calls == 1
+    assert spent_on(outcome.steps).tool_calls == 1
     assert "calculator" not in tools
 
 
@@ -98,7 +99,7 @@ def test_a_resumed_turn_goes_on_where_it_was_left() -> None:
     assert turn.kinds() == ["tool_call", "tool_result", "text_delta"]
     assert [message.text for message in turn.staged] == ["B"]
     assert outcome.steps == (*before[1:], *turn.staged, *outcome.messages)
-    assert (outcome.usage, outcome.tool_calls) == (Usage(4, 5), 2)
+    assert spent_on(outcome.steps) == UsageTotals(4, 5, tool_calls=2, unpriced_turns=1)
 
 
 class Endless:

@@ -11,13 +11,13 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from test_view import calls, is_valid, result
 
-from miniagent_redis.agent import AgentConfig, conversation
+from miniagent_redis.agent import AgentConfig, History, conversation
 from miniagent_redis.agent.context import ContextWindow, View
 from miniagent_redis.agent.view import opening
 from miniagent_redis.llm import ToolSpec, estimate_tokens, message_tokens
 from miniagent_redis.models import Message
+from tests.support.exchanges import calls, is_valid, result
 
 NOW = Message("user", "And now?")
 TOOL = ToolSpec("look", "Look at it", {"type": "object", "properties": {}})
@@ -29,7 +29,7 @@ def words(text: str) -> int:
 
 def view(history: Sequence[Message], *steps: Message, tools: Any = (), **settings: Any) -> View:
     config = AgentConfig(**settings)
-    return ContextWindow(config, tools, history).view(steps or [NOW])
+    return ContextWindow(config, tools, History(history)).view(steps or [NOW])
 
 
 def talk(turns: int) -> list[Message]:
@@ -99,7 +99,7 @@ def test_a_turn_that_is_too_long_goes_without_its_tool_calls() -> None:
 
 
 def test_what_one_request_leaves_out_stays_out_in_the_turn() -> None:
-    window = ContextWindow(AgentConfig(max_context_messages=5), (), talk(5))
+    window = ContextWindow(AgentConfig(max_context_messages=5), (), History(talk(5)))
     steps = [NOW, calls("a"), result("a")]
     assert len(window.view(steps).messages) == 5
     assert len(window.view(steps[:1]).messages) == 3
@@ -183,7 +183,7 @@ def test_texts_that_come_again_in_a_turn_are_counted_once() -> None:
         return words(text)
 
     settings = AgentConfig(max_context_tokens=1_000, count_tokens=count)
-    window = ContextWindow(settings, [TOOL], talk(50))
+    window = ContextWindow(settings, [TOOL], History(talk(50)))
     window.view([NOW])
     before = len(counted)
     window.view([NOW, calls("a"), result("a")])
@@ -278,7 +278,7 @@ def test_nothing_is_left_out_that_there_is_room_for(
 def test_in_a_turn_the_view_only_loses_what_is_oldest(
     thread: list[Message], uses: list[list[Message]], limits: dict[str, Any]
 ) -> None:
-    window = ContextWindow(AgentConfig(**limits), (), thread)
+    window = ContextWindow(AgentConfig(**limits), (), History(thread))
     steps, before = [NOW], len(thread) + 1
     for use in uses:
         questions = [m for m in window.view(steps).messages if m.role == "user"]

@@ -9,14 +9,16 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from cached_turns import Turns, Weather
 
-from miniagent_redis.agent import Agent, AgentConfig
+from miniagent_redis.agent import Agent, AgentConfig, History
 from miniagent_redis.agent.caching import cache_name
-from miniagent_redis.codec import converter
+from miniagent_redis.agent.spent import spent_on
 from miniagent_redis.errors import InvalidInput, ModelError
 from miniagent_redis.llm import Block, Finish, Reply, ScriptedModel, TextDelta, ToolCall, Usage
-from miniagent_redis.models import Message
+from miniagent_redis.models import Message, UsageTotals
+from miniagent_redis.records.converter import converter
+from tests.support.cached_turns import Turns, Weather
+from tests.support.one_turn import Context
 
 
 def test_a_model_is_not_asked_the_same_again(turns: Turns) -> None:
@@ -28,12 +30,36 @@ def test_a_model_is_not_asked_the_same_again(turns: Turns) -> None:
     assert turns.told("cache_hit") == [
         {"what": "model", "name": CACHED_NAME, "saved_seconds": 2.0, "saved_tokens": 15}
     ]
-    assert (first.usage, again.usage) == (Usage(10, 5), Usage())
-    assert (again.cache_hits, again.saved_seconds, again.saved_tokens) == (1, 2.0, 15)
+    assert spent_on(first.steps) == UsageTotals(10, 5, unpriced_turns=1)
+    assert spent_on(again.steps) == UsageTotals(cache_hits=1, saved_seconds=2.0, saved_tokens=15)
     assert again.steps[0].metadata == {"cached": True, "saved_seconds": 2.0, "saved_tokens": 15}
 
 
 CACHED_NAME = "miniagent_redis.llm.scripted.ScriptedModel:m"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"text": 5},
+        {},
+        [],
+        "x",
+        None,
+        5,
+        {"text": "", "tool_calls": [{"id": "a", "arguments": "x"}]},
+    ],
+    ids=repr,
+)
+def test_an_entry_that_is_no_reply_is_none(
+    turns: Turns, kept: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns.run("One", model_cache_ttl=60)
+    (key,) = turns.cache.values
+    turns.cache.values[key] = kept
+    assert turns.run("Two", model_cache_ttl=60).text == "Two"
+    assert "an entry of the cache is no reply of a model" in caplog.text
+    assert turns.run(model_cache_ttl=60).text == "Two"
 
 
 def test_models_are_cached_only_when_that_is_wanted(turns: Turns) -> None:
@@ -98,7 +124,11 @@ def test_a_turn_with_tools_comes_from_the_cache_as_a_whole(turns: Turns) -> None
     tool.ask(turns, model_cache_ttl=60)
     again = turns.run(tools=tool.tools, model_cache_ttl=60)
     assert again.text == "Done"
-    assert (again.cache_hits, again.tool_calls, tool.runs) == (2, 1, 2)
+    assert (spent_on(again.steps).cache_hits, spent_on(again.steps).tool_calls, tool.runs) == (
+        2,
+        1,
+        2,
+    )
 
 
 def test_a_call_id_never_comes_twice_in_one_conversation(turns: Turns) -> None:
@@ -162,13 +192,8 @@ def test_a_cancelled_turn_waits_no_longer_for_anothers_reply(turns: Turns) -> No
         pytest.fail("it waits on")
 
     turns.cache.before_looking = wait
-    turn = Agent(AgentConfig(model_cache_ttl=60), cache=cast(Any, turns.cache)).stream_turn(
-        (),
-        [Message("user", "Hi")],
-        turn_id="t",
-        session_id="s",
-        stage=len,
-        is_cancelled=cancelled.is_set,
+    turn = Agent(AgentConfig(model_cache_ttl=60), lookups=turns.cache).stream_turn(
+        History(), [Message("user", "Hi")], Context(is_cancelled=cancelled.is_set)
     )
     with pytest.raises(StopIteration) as end:
         next(turn)
@@ -179,8 +204,8 @@ def test_half_an_answer_is_not_kept_when_nobody_listens_any_more(turns: Turns) -
     model = ScriptedModel([["a", "b"]])
     model.name = "m"  # type: ignore[attr-defined]
     config = AgentConfig(model=model, model_cache_ttl=60)
-    turn = Agent(config, cache=cast(Any, turns.cache)).stream_turn(
-        (), [Message("user", "Hi")], turn_id="t", session_id="s", stage=len
+    turn = Agent(config, lookups=turns.cache).stream_turn(
+        History(), [Message("user", "Hi")], Context()
     )
     assert next(turn).text == TextDelta("a").text
     turn.close()

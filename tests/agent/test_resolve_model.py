@@ -11,6 +11,7 @@ import pytest
 
 from miniagent_redis.errors import InvalidInput, ModelError
 from miniagent_redis.llm import (
+    Answer,
     DemoModel,
     FunctionModel,
     ModelRequest,
@@ -84,3 +85,43 @@ def test_a_model_that_cannot_be_set_up_says_why(name: str, why: str) -> None:
 def test_what_is_no_model_is_refused(model: Any) -> None:
     with pytest.raises(InvalidInput, match="model"):
         resolve_model(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("gpt-4o", "openai:gpt-4o"),
+        ("o3-mini", "openai:o3-mini"),
+        ("claude-sonnet-4", "anthropic:claude-sonnet-4"),
+        ("gemini-2.5-pro", "gemini:gemini-2.5-pro"),
+        ("openai/gpt-4o", "openai:gpt-4o"),
+    ],
+)
+def test_a_models_name_without_who_offers_it_is_told_how_it_is_written(
+    name: str, meant: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resolve_model(name)
+    assert caught.value.hint == f"did you mean {meant}?"
+
+
+def test_an_object_whose_stream_is_async_is_no_model() -> None:
+    class Streams:
+        async def stream(self, request: Any) -> Any:
+            yield request
+
+    class Awaits:
+        async def stream(self, request: Any) -> Any:
+            return []
+
+    for model in (Streams(), Awaits()):
+        with pytest.raises(InvalidInput, match=r"\.stream is an async function. give a plain gen"):
+            resolve_model(model)  # type: ignore[arg-type]
+
+
+def test_a_model_function_that_raises_is_named() -> None:
+    def weather_bot(messages: list[dict[str, Any]]) -> str:
+        raise KeyError("sky")
+
+    with pytest.raises(ModelError, match=r"weather_bot failed to answer. KeyError: 'sky'"):
+        Answer(resolve_model(weather_bot), ModelRequest(())).next()

@@ -9,18 +9,18 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from cached_turns import Turns, Weather
-from one_turn import LIMIT, Turn
 
-from miniagent_redis.agent import Agent, AgentConfig
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.config import RedisConfig
+from miniagent_redis.agent import Agent, AgentConfig, History
+from miniagent_redis.agent.spent import spent_on
+from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput, TurnSuperseded
 from miniagent_redis.llm import ScriptedModel, ToolCall
-from miniagent_redis.models import Message
-from miniagent_redis.store.flight import Flight
+from miniagent_redis.models import Message, UsageTotals
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
 from miniagent_redis.tools import ToolRegistry
+from tests.support.cached_turns import Turns, Weather
+from tests.support.one_turn import LIMIT, Context, Turn
 
 
 def test_a_tool_is_not_run_again_for_the_same_arguments(turns: Turns) -> None:
@@ -31,8 +31,8 @@ def test_a_tool_is_not_run_again_for_the_same_arguments(turns: Turns) -> None:
     assert [turn.steps[1].text for turn in (first, again)] == ["Oslo: fine"] * 2
     assert first.steps[1].metadata == {}
     assert again.steps[1].metadata == {"cached": True, "saved_seconds": 2.0}
-    assert (first.cache_hits, first.saved_seconds) == (0, 0)
-    assert (again.cache_hits, again.saved_seconds, again.saved_tokens) == (1, 2.0, 0)
+    assert (spent_on(first.steps).cache_hits, spent_on(first.steps).saved_seconds) == (0, 0)
+    assert spent_on(again.steps) == UsageTotals(tool_calls=1, cache_hits=1, saved_seconds=2.0)
 
 
 def test_hits_and_misses_are_told(turns: Turns) -> None:
@@ -67,6 +67,17 @@ def test_the_same_is_told_from_what_is_not(turns: Turns, other: Any, runs: int) 
     tool.ask(turns)
     tool.ask(turns, **other)
     assert tool.runs == runs
+
+
+@pytest.mark.parametrize("kept", [5, None, {"x": 1}, ["a"]], ids=repr)
+def test_an_entry_that_is_no_result_is_none(turns: Turns, kept: Any) -> None:
+    weather = Weather()
+    weather.ask(turns)
+    (key,) = turns.cache.values
+    turns.cache.values[key] = kept
+    outcome = weather.ask(turns)
+    assert [step.content for step in outcome.steps if step.role == "tool"] == ["Oslo: fine"]
+    assert weather.runs == 2
 
 
 def test_without_a_user_a_result_is_the_sessions_own(turns: Turns) -> None:
@@ -118,10 +129,9 @@ def test_nobody_waits_for_a_tool_that_was_given_up(redis_url: str, end: str) -> 
 
         def turn() -> Turn:
             model = ScriptedModel([ToolCall("a", "look"), "Done"])
-            agent = Agent(
-                AgentConfig(model=model), tools, clock, partial(Flight, store, lock_ttl=60)
-            )
-            return Turn(agent, is_cancelled=cancelled.is_set)
+            cache = partial(store.parts.flights.flight, lock_ttl=60)
+            agent = Agent(AgentConfig(model=model), tools, cache)
+            return Turn(agent, is_cancelled=cancelled.is_set, clock=clock)
 
         cancelled = threading.Event()
         hung = turn()
@@ -233,15 +243,8 @@ def test_a_call_that_waits_for_anothers_result_ends_with_its_turn(turns: Turns) 
         waits.clear()
         left.clear()
         model.requests.clear()
-        turn = Agent(
-            AgentConfig(model=model), tool.tools, clock, cast(Any, turns.cache)
-        ).stream_turn(
-            (),
-            [Message("user", "Hi")],
-            turn_id="t",
-            session_id="s",
-            stage=len,
-            is_stopped=stop.is_set,
+        turn = Agent(AgentConfig(model=model), tool.tools, turns.cache).stream_turn(
+            History(), [Message("user", "Hi")], Context(is_stopped=stop.is_set, clock=clock)
         )
         assert next(turn).type.value == "tool_call"
         if stopped:

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import attrs
 import pytest
-from typed_tools import Booking, Point, Unit, send, spec_of, taking
 
 from miniagent_redis.errors import InvalidInput, ToolError
 from miniagent_redis.tools import ToolRegistry
+from tests.support.typed_tools import Booking, Point, Unit, send, spec_of, taking
 
 UserId = NewType("UserId", str)
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
-from typed_tools import Booking, Point, Unit, send, taking
 
 from miniagent_redis.errors import ToolError
 from miniagent_redis.tools import ToolRegistry
+from tests.support.typed_tools import Booking, Point, Unit, send, taking
 
 KINDS = st.recursive(
     st.sampled_from(

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typed_tools import Point, Unit, spec_of
 
 from miniagent_redis.errors import InvalidInput, ToolError
 from miniagent_redis.tools import ToolRegistry
+from tests.support.typed_tools import Point, Unit, spec_of
 
 FAR = Point(5)
 

@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from one_turn import LIMIT, Turn, scripted
 
-from miniagent_redis.agent import TurnOutcome
+from miniagent_redis.agent import AgentConfig, TurnOutcome
 from miniagent_redis.agent.caching import TurnCache
+from miniagent_redis.agent.spent import spent_on
 from miniagent_redis.agent.tool_runs import ToolRuns
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.llm import ModelRequest, ScriptedModel, ToolCall
 from miniagent_redis.models import Message
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.tools import ToolRegistry
+from tests.support.one_turn import LIMIT, Context, Turn, scripted
 
 
 def test_the_tools_of_one_reply_run_at_the_same_time_and_are_staged_as_they_finish() -> None:
@@ -60,7 +61,7 @@ def test_more_calls_than_threads_all_get_their_result() -> None:
     calls = [ToolCall(str(n), "echo", {"n": n}) for n in range(50)]
     outcome = Turn(scripted(calls, "Done", tools=tools)).finish()
     assert {m.text for m in outcome.steps if m.role == "tool"} == {str(n) for n in range(50)}
-    assert outcome.tool_calls == 50
+    assert spent_on(outcome.steps).tool_calls == 50
 
 
 def test_a_failing_and_an_unknown_tool_are_told_to_the_model() -> None:
@@ -99,7 +100,7 @@ def turn_with_a_late_tool(end: Callable[[], str]) -> TurnOutcome:
             given_up.set()
 
     calls = [ToolCall("a", "slow"), ToolCall("b", "after")]
-    return Turn(scripted(calls, "Done", tools=tools, clock=clock), stage=stage).finish()
+    return Turn(scripted(calls, "Done", tools=tools), stage=stage, clock=clock).finish()
 
 
 def test_a_tool_that_takes_too_long_is_given_up_and_its_late_result_dropped() -> None:
@@ -120,15 +121,13 @@ def test_what_a_tool_had_found_when_the_turn_was_cancelled_is_not_lost() -> None
     tools.add(lambda: "booked", name="book", idempotent=False)
     is_cancelled = threading.Event()
 
+    turn = Context(is_cancelled=is_cancelled.is_set)
     runs = ToolRuns(
         tools,
         [ToolCall("a", "book")],
-        clock=ManualClock(),
-        timeout=None,
-        longest=100,
-        check=lambda: None,
-        is_cancelled=is_cancelled.is_set,
-        cache=TurnCache(None, "s", None),
+        config=AgentConfig(),
+        turn=turn,
+        cache=TurnCache(None, turn),
     )
     for thread in threading.enumerate():
         if thread.name == "miniagent-tool-book":
@@ -146,8 +145,8 @@ def test_the_agents_time_limit_holds_for_tools_without_their_own() -> None:
         clock.advance(7)
         release.wait(LIMIT)
 
-    agent = scripted(ToolCall("a", "slow"), "Done", tools=tools, clock=clock, tool_timeout=7)
-    assert "timed out after 7 s" in Turn(agent).finish().steps[1].text
+    agent = scripted(ToolCall("a", "slow"), "Done", tools=tools, tool_timeout=7)
+    assert "timed out after 7 s" in Turn(agent, clock=clock).finish().steps[1].text
     release.set()
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from miniagent_redis.agent import AgentConfig
+from miniagent_redis.agent import AgentConfig, History, TurnContext
+from miniagent_redis.agent.spent import spent_on
 from miniagent_redis.agent.steps import (
     Action,
     AskModel,
@@ -16,12 +17,11 @@ from miniagent_redis.agent.steps import (
     Stage,
     StartTools,
     TurnLoop,
-    usage_of,
 )
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.errors import ModelError
 from miniagent_redis.llm import Block, Reply, ToolSpec
-from miniagent_redis.models import Message, ToolCall, ToolResult, Usage
+from miniagent_redis.models import Message, ToolCall, ToolResult, Usage, UsageTotals
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.tools import ToolRegistry
 
 USER = Message("user", "What is it?")
@@ -39,14 +39,13 @@ def tools() -> ToolRegistry:
 def start(
     staged: Sequence[Message] = (USER,), history: Sequence[Message] = (), **config: Any
 ) -> Generator[Action, Outcome, Message]:
+    offered = tools()
     return TurnLoop(
         config=AgentConfig(**config),
-        tools=tools(),
-        clock=ManualClock(100.0),
-        turn_id="t",
-        session_id="s",
-        user_id="u",
-    ).run(history, staged)
+        tools=offered,
+        specs=tuple(ToolSpec(**spec) for spec in offered.specs()),
+        turn=TurnContext("s", "t", "u", clock=ManualClock(100.0)),
+    ).run(History(history), staged)
 
 
 def answer_of(loop: Generator[Action, Outcome, Message], reply: Reply) -> Message:
@@ -79,7 +78,7 @@ def test_without_tools_the_model_is_asked_once_and_its_answer_returned() -> None
     assert (answer.role, answer.text) == ("assistant", "It is tea")
     assert (answer.turn_id, answer.created_at) == ("t", 100.0)
     assert answer.metadata == {"usage": {"input_tokens": 5, "output_tokens": 3, "cached_tokens": 1}}
-    assert usage_of([answer, USER, answer]) == Usage(10, 6, 2)
+    assert spent_on([answer, USER, answer]) == UsageTotals(10, 6, 2, unpriced_turns=1)
 
 
 def test_a_reply_with_calls_is_staged_before_they_start_and_results_as_they_finish() -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagent_redis.agent import conversation
-from miniagent_redis.models import Message, ToolCall
+from miniagent_redis.agent import History, conversation
+from miniagent_redis.models import Message
+from tests.support.exchanges import calls, is_valid, result
 
 USER = Message("user", "Hi")
 ANSWER = Message("assistant", "Hello")
-
-
-def calls(*ids: str, text: str = "") -> Message:
-    return Message("assistant", text, tool_calls=tuple(ToolCall(one, "tool") for one in ids))
-
-
-def result(call_id: str | None) -> Message:
-    return Message("tool", f"result {call_id}", tool_call_id=call_id, name="tool")
 
 
 def test_a_valid_conversation_stays_as_it_is() -> None:
@@ -62,20 +59,6 @@ MESSAGES = st.one_of(
 )
 
 
-def is_valid(view: tuple[Message, ...]) -> bool:
-    """Tell whether each call is followed by its one result, and there are no others."""
-    expected: list[str] = []
-    for message in view:
-        if message.role == "tool":
-            if not expected or expected.pop(0) != message.tool_call_id:
-                return False
-        elif expected:
-            return False
-        else:
-            expected = [call.id for call in message.tool_calls]
-    return not expected
-
-
 @given(st.lists(MESSAGES, max_size=12))
 def test_the_view_of_any_thread_is_valid_and_loses_nothing_that_was_said(
     thread: list[Message],
@@ -95,3 +78,23 @@ def test_a_valid_thread_loses_nothing_at_all(thread: list[Message]) -> None:
     if is_valid(tuple(thread)):
         expected = [m for m in thread if m.content or m.tool_calls or m.role != "assistant"]
         assert [m for m in view if m.content or m.tool_calls] == expected
+
+
+def test_a_thread_that_grows_is_looked_at_once() -> None:
+    thread = History([USER, calls("a"), result("a"), ANSWER])
+    first = thread.conversation()
+    assert first == conversation(thread)
+    looked_at: list[Message] = []
+    new = [evolve(USER, content="More?"), calls("b", "c"), result("c"), result("b"), ANSWER]
+    thread += new
+
+    def watched(messages: Sequence[Message]) -> tuple[Message, ...]:
+        looked_at.extend(messages)
+        return conversation(messages)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("miniagent_redis.agent.view.conversation", watched)
+        assert thread.conversation() == (*first, *conversation(new))
+        assert thread.conversation() is thread.conversation()
+    assert looked_at == new
+    assert thread.conversation() == conversation(thread)

@@ -6,11 +6,11 @@ import asyncio
 import threading
 
 import pytest
-from agents import SlowModel, calls, manager_of
-from running import LIMIT, reached, run
 
 from miniagent_redis.aio import ToolRegistry
 from miniagent_redis.llm import ScriptedModel
+from tests.support.async_agents import SlowModel, calls, manager_of
+from tests.support.coroutines import LIMIT, reached, run
 
 
 def test_a_chat_that_is_cancelled_while_the_model_talks_is_dropped(store_url: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from running import run
 
 from miniagent_redis.aio import InvalidInput, RedisConfig, RedisSessionManager
+from tests.support.coroutines import run
 
 
 def test_messages_arrive_by_async_for(store_url: str) -> None:

@@ -7,10 +7,10 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from mirrored import Facade, place
-from running import reached, run
 
-from miniagent_redis._mirror import mirrors_iterator
+from miniagent_redis.runtime.mirroring import mirrors_iterator
+from tests.support.coroutines import reached, run
+from tests.support.mirrored import Facade, place
 
 
 def test_stop_iteration_ends_with_an_error_and_not_in_a_hang() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from running import LIMIT, run
 
 from miniagent_redis.aio import InvalidInput, LockTimeout, RedisConfig, RedisSessionManager
+from tests.support.coroutines import LIMIT, run
 
 
 def test_a_lock_keeps_other_tasks_out(store_url: str) -> None:

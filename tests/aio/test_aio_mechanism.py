@@ -7,10 +7,11 @@ import concurrent.futures
 import threading
 
 import pytest
-from mirrored import Blocking, Facade, place
-from running import LIMIT, reached, run
 
-from miniagent_redis._mirror import Caller, Pool, run_coroutine
+from miniagent_redis.runtime.cancellation import Caller, run_coroutine
+from miniagent_redis.runtime.threads import Pool
+from tests.support.coroutines import LIMIT, reached, run
+from tests.support.mirrored import Blocking, Facade, place
 
 
 def test_a_mirrored_method_takes_and_returns_the_same() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 import miniagent_redis
 from miniagent_redis import aio
-from miniagent_redis.aio.store import NamedLock as AsyncLock
-from miniagent_redis.locks import NamedLock
+from miniagent_redis.aio.locks import NamedLock as AsyncLock
+from miniagent_redis.store.named_lock import NamedLock
 
 TWINS: list[tuple[type, type]] = [
     (miniagent_redis.RedisSessionManager, aio.RedisSessionManager),
@@ -25,9 +25,11 @@ SPECIAL = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__ai
 NOT_AWAITED = {
     *("RedisSessionManager.serialize", "RedisSessionManager.deserialize"),
     *("RedisSessionManager.lock", "SessionAgent.thread", "SessionAgent.on_expire"),
+    *("RedisSessionManager.tenant", "SessionAgent.tenant", "SessionManager.tenant"),
+    *("RedisSessionManager.stats", "SessionAgent.stats"),
 }
 # What gives an object of the other kind says so; NamedLock is made by lock().
-OTHER_RESULTS = {"initialize", "refresh", "lock", "thread"}
+OTHER_RESULTS = {"initialize", "refresh", "lock", "thread", "tenant"}
 
 
 def public(cls: type) -> Iterator[tuple[str, Any]]:

@@ -136,7 +136,7 @@ def test_event_streaming() -> None:
         await redis_manager.subscribe(["session_updates"])
         await redis_manager.create_session("s")
         await redis_manager.touch_session("s")
-        await redis_manager.flush_marks()
+        redis_manager.parts.index.flush()
         # Listen for updates
         async for message in redis_manager.get_messages():
             assert message["channel"] == "session_updates"

@@ -7,9 +7,6 @@ import threading
 from contextlib import aclosing
 
 import pytest
-from agents import SlowModel, manager_of
-from running import LIMIT, reached, run
-from servers import RedisServer
 
 from miniagent_redis.aio import (
     EventType,
@@ -20,6 +17,9 @@ from miniagent_redis.aio import (
     SessionNotFound,
 )
 from miniagent_redis.llm import ScriptedModel
+from tests.support.async_agents import SlowModel, manager_of
+from tests.support.coroutines import LIMIT, reached, run
+from tests.support.servers import RedisServer
 
 
 def test_twenty_sessions_chat_at_once(store_url: str) -> None:
@@ -202,7 +202,7 @@ def test_an_agent_whose_opening_is_cancelled_is_closed_again(
             await opening
         for thread in set(threading.enumerate()) - before:
             await asyncio.to_thread(thread.join, LIMIT)
-        assert not agent.sync.store.connections.is_open
+        assert not agent.sync.store.parts.core.connections.is_open
 
     run(main())
 

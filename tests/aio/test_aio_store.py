@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from running import LIMIT, run
-from servers import RedisServer
 
 from miniagent_redis.aio import (
     InvalidInput,
@@ -20,6 +18,9 @@ from miniagent_redis.aio import (
     StoreUnavailable,
     get_redis_manager,
 )
+from miniagent_redis.records.format import OwnFormat
+from tests.support.coroutines import LIMIT, run
+from tests.support.servers import RedisServer
 
 
 def test_sessions_are_created_read_changed_and_removed(store_url: str) -> None:
@@ -31,6 +32,23 @@ def test_sessions_are_created_read_changed_and_removed(store_url: str) -> None:
             assert [entry["session_id"] for entry in await manager.list_sessions()] == ["s"]
             assert await manager.delete_session("s")
             assert await manager.get_session("s") is None
+
+    run(main())
+
+
+def test_threads_are_exported_imported_copied_and_cut(store_url: str) -> None:
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
+            for name in ("s", "t", "u"):
+                await manager.create_session(name)
+            await manager.append_to_thread("s", [Message("user", "a"), Message("user", "b")])
+            header, *lines = await manager.export_thread("s")
+            assert header["message_count"] == len(lines) == 2
+            assert await manager.import_thread("t", lines) == 2
+            assert await manager.copy_thread("t", "u", upto=1) == 1
+            assert await manager.truncate_thread("t", 1) == 1
+            ends = [(await manager.load_thread(name)).messages[-1].text for name in "stu"]
+            assert ends == ["b", "a", "a"]
 
     run(main())
 
@@ -138,6 +156,45 @@ def test_a_subclass_may_add_to_the_usual_format(store_url: str) -> None:
             assert await manager.get_session("s") == {"a": 1}
 
     run(main())
+
+
+def test_a_subclass_decides_what_may_be_stored(store_url: str) -> None:
+    class Pickling(RedisSessionManager):
+        def serialize(self, data: Any) -> bytes:
+            return pickle.dumps(data)
+
+        def deserialize(self, data: bytes) -> Any:
+            return pickle.loads(data)
+
+    rich = {"token": b"\x00\xff", "tags": {1, 2}}
+
+    async def main() -> None:
+        async with Pickling(RedisConfig(url=store_url)) as manager:
+            await manager.create_session("s", rich)
+            await manager.append_to_thread("s", Message("user", "x", metadata=rich))
+            await manager.cache_set("k", rich)
+            assert await manager.get_session("s") == rich
+            assert (await manager.load_thread("s")).messages[0].metadata == rich
+            assert await manager.cache_get("k") == rich
+
+    run(main())
+
+
+def test_a_format_may_be_handed_in_and_only_one(store_url: str) -> None:
+    class Own(RedisSessionManager):
+        def serialize(self, data: Any) -> bytes:
+            return b""
+
+    form = OwnFormat(pickle.dumps, pickle.loads)
+
+    async def main() -> None:
+        async with RedisSessionManager(RedisConfig(url=store_url), format=form) as manager:
+            await manager.create_session("s", {"a": {1}})
+            assert await manager.get_session("s") == {"a": {1}}
+
+    run(main())
+    with pytest.raises(InvalidInput, match="Own has a format of its own"):
+        Own(RedisConfig(url=store_url), format=form)
 
 
 def test_the_same_settings_give_the_same_manager() -> None:

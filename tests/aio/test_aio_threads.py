@@ -9,10 +9,10 @@ import multiprocessing
 import threading
 
 import pytest
-from mirrored import Facade
-from running import LIMIT, reached, run
 
-from miniagent_redis._mirror import run_coroutine
+from miniagent_redis.runtime.cancellation import run_coroutine
+from tests.support.coroutines import LIMIT, reached, run
+from tests.support.mirrored import Facade
 
 
 def test_many_calls_share_few_threads() -> None:

@@ -6,11 +6,10 @@ import asyncio
 from contextvars import ContextVar
 from typing import Any
 
-from agents import calls, manager_of
-from running import run
-
 from miniagent_redis.aio import Event, EventType, StreamCallback, ToolRegistry
 from miniagent_redis.llm import ScriptedModel
+from tests.support.async_agents import calls, manager_of
+from tests.support.coroutines import run
 
 on_whose_behalf: ContextVar[str] = ContextVar("on_whose_behalf", default="nobody")
 

@@ -26,7 +26,7 @@ from miniagent_redis.aio import (
     TurnResult,
     get_redis_manager,
 )
-from miniagent_redis.aio.store import NamedLock
+from miniagent_redis.aio.locks import NamedLock
 from miniagent_redis.models import OpenTurn, Page
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import Home
-from servers import RedisServer
 
 from miniagent_redis import RedisConfig, RedisSessionManager, SessionAgent, SessionManager
+from tests.support.command_line import Home
+from tests.support.servers import RedisServer
 
 
 @pytest.fixture

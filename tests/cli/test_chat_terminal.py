@@ -7,11 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from programs import CTRL_C, CTRL_D, Home
 
 from miniagent_redis import SessionManager
-from miniagent_redis.embedded_home import prepare_home
-from miniagent_redis.embedded_process import is_running
+from miniagent_redis.embedded.home import prepare_home
+from miniagent_redis.embedded.process import is_running
+from tests.support.command_line import CTRL_C, CTRL_D, Home
 
 PROMPT = "> "
 UP = "\x1b[A"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from doctor_checks import examine
-from servers import RedisServer
+import pytest
 
-from miniagent_redis import RedisSessionManager
+from miniagent_redis import Message, RedisConfig, RedisSessionManager
+from miniagent_redis.doctor import sizes
+from tests.support.doctor_checks import examine
+from tests.support.servers import RedisServer
 
 
 def test_faults_in_the_data_are_summed_up(durable: RedisServer, store: RedisSessionManager) -> None:
     store.begin_turn("s", "Hello?")
     store.client.hset("metadata:{s}", "lease", 1)
-    store.client.set("cache:x", 1)
-    store.client.set("cache:y", 1)
+    for key in ("x", "y"):
+        store.cache_set(key, 1)
+        store.client.persist(f"cache:{key}")
     store.client.zrem("user:{ada}:sessions", "s")
-    store.client.zadd("user:{bo}:sessions", {"gone": 1})
+    store.client.zadd("user:{ada}:sessions", {"gone": 1})
     store.client.rpush("thread:{s}", "{")
     checks = examine(durable.url)
     assert checks["expiry"].verdict == "fail"
@@ -31,5 +34,41 @@ def test_faults_in_the_data_are_summed_up(durable: RedisServer, store: RedisSess
 def test_an_entry_without_a_session_is_only_a_warning(
     durable: RedisServer, store: RedisSessionManager
 ) -> None:
-    store.client.zadd("user:{bo}:sessions", {"gone": 1})
+    store.client.zadd("user:{ada}:sessions", {"gone": 1})
     assert examine(durable.url)["indexes"].verdict == "warn"
+
+
+def test_the_biggest_sessions_are_told(durable: RedisServer, store: RedisSessionManager) -> None:
+    store.delete_session("s")
+    assert sizes.sessions(store).detail == "none"
+    for number, length in enumerate((1000, 200_000, 10, 30_000)):
+        store.create_session(f"s{number}")
+        store.append_to_thread(f"s{number}", Message("user", "x" * length))
+    store.create_session("ended")
+    store.client.delete("session:{ended}")
+    told: list[str] = []
+    check = sizes.sessions(store, told.append)
+    assert check.verdict == "ok"
+    assert check.detail.startswith("4 alive, the biggest s1: ")
+    assert [part.partition(":")[0] for part in check.detail.split(", ")[2:]] == ["s3", "s0"]
+    assert told[-1] == "4 sessions measured"
+
+
+def test_a_session_that_takes_more_than_it_should_is_told(
+    durable: RedisServer, store: RedisSessionManager
+) -> None:
+    store.append_to_thread("s", Message("user", "x" * 400_000))
+    config = RedisConfig(url=durable.url, max_session_size=1000)
+    with RedisSessionManager(config) as small:
+        check = sizes.sessions(small)
+    assert check.verdict == "warn"
+    assert check.fix.startswith("end it")
+
+
+def test_many_sessions_are_measured_a_hundred_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, durable: RedisServer, store: RedisSessionManager
+) -> None:
+    monkeypatch.setattr(sizes, "_TOGETHER", 3)
+    for number in range(50):
+        store.create_session(f"s{number}")
+    assert sizes.sessions(store).detail.startswith("51 alive, ")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
-from doctor_checks import examine
-from servers import RedisServer
-from waiting import until
 
 from miniagent_redis import RedisConfig, RedisSessionManager
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.diagnosis import Check, examination, server
+from miniagent_redis.doctor import Check, answers, examination, server
+from miniagent_redis.runtime.clock import ManualClock
+from tests.support.doctor_checks import examine
+from tests.support.pasting import paste
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
 
 
 def test_a_server_that_dies_on_the_way_is_told_by_the_check_that_met_it(
@@ -37,21 +40,25 @@ def test_a_password_that_is_missing_is_told() -> None:
         checks = examine(server.url)
         assert checks["reachable"].verdict == "fail"
         assert "does not let us in" in checks["reachable"].detail
-        assert "password" in checks["reachable"].fix
+        assert "HELLO" not in checks["reachable"].detail
+        plain = ("it asks for a password first", "Authentication required")  # with RESP2
+        assert any(words in checks["reachable"].detail for words in plain)
+        assert "REDIS_PASSWORD" in checks["reachable"].fix
+        assert "redis://:PASSWORD@" in checks["reachable"].fix
         assert examine(f"unix://:secret@{server.socket}")["reachable"].verdict == "ok"
 
 
 def test_a_slow_server_is_told(store: RedisSessionManager, durable: RedisServer) -> None:
-    assert examination.round_trip(store).verdict == "ok"
+    assert answers.round_trip(store).verdict == "ok"
     with (
         RedisServer("--enable-debug-command", "yes") as slow,
         RedisSessionManager(RedisConfig(url=slow.url)) as other,
     ):
-        examination.reachable(other)
+        answers.reachable(other)
         connection = slow.client().connection_pool.get_connection()
         connection.connect()
         connection.send_command("DEBUG", "SLEEP", "0.3")
-        check = examination.round_trip(other)
+        check = answers.round_trip(other)
         connection.disconnect()
     assert check.verdict == "warn"
     assert "SLOWLOG GET" in check.fix
@@ -69,24 +76,38 @@ def test_a_version_before_7_fails() -> None:
 
 def test_a_server_that_keeps_nothing_fails_until_the_fix_is_made(redis_url: str) -> None:
     with RedisServer() as server:
-        check = examine(server.url)["persistence"]
-        assert (check.verdict, check.fix) == (
-            "fail",
-            "CONFIG SET appendonly yes, then CONFIG REWRITE",
-        )
+        checks = examine(server.url)
+        check = checks["persistence"]
+        line = f"redis-cli -s {server.socket} CONFIG SET appendonly yes"
+        assert (check.verdict, check.fix) == ("fail", line)
         assert check.detail == "memory: a restart of the server loses everything"
+        assert checks["settings"].verdict == "warn"
+        assert "what CONFIG SET does ends with it" in checks["settings"].detail
         client = server.client()
-        client.config_set("appendonly", "yes")
+        paste(check.fix, client)
         check = examine(server.url)["persistence"]
         assert (check.verdict, check.detail.partition(":")[0]) == ("ok", "everysec")
         client.config_set("appendfsync", "always")
         assert examine(server.url)["persistence"].detail.startswith("always: ")
         client.config_set("appendfsync", "no")
         check = examine(server.url)["persistence"]
-        assert (check.verdict, check.fix.partition(",")[0]) == (
-            "warn",
-            "CONFIG SET appendfsync everysec",
-        )
+        assert check.verdict == "warn"
+        paste(check.fix, client)
+        checks = examine(server.url)
+        assert checks["persistence"].verdict == checks["settings"].verdict == "ok"
+
+
+def test_what_is_set_is_kept_in_the_configuration_file_where_there_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "redis.conf"
+    file.write_text("maxmemory-policy allkeys-lru\n")
+    with RedisServer(config=file) as server:
+        checks = examine(server.url)
+        assert checks["settings"] == Check("settings", "ok", f"kept in {file}")
+        fix = checks["eviction"].fix
+        assert fix.endswith(f" && redis-cli -s {server.socket} CONFIG REWRITE")
+        paste(fix, server.client())
+        assert examine(server.url)["eviction"].verdict == "ok"
+    assert "maxmemory-policy noeviction" in file.read_text() or "allkeys" not in file.read_text()
 
 
 def test_snapshots_alone_are_a_warning_and_fail_when_they_fail() -> None:
@@ -105,8 +126,12 @@ def test_snapshots_alone_are_a_warning_and_fail_when_they_fail() -> None:
         assert "unable to persist to disk" in check.detail
 
 
+def cure(name: str, value: str) -> str:
+    return f"set {name} to {value}"
+
+
 def test_an_append_only_file_that_cannot_be_written_fails() -> None:
-    check = server.persistence({"aof_enabled": 1, "aof_last_write_status": "err"}, {})
+    check = server.persistence({"aof_enabled": 1, "aof_last_write_status": "err"}, {}, cure)
     assert check.verdict == "fail"
     assert "room" in check.fix
 
@@ -116,7 +141,7 @@ def test_a_server_that_evicts_fails_until_the_fix_is_made() -> None:
         check = examine(server.url)["eviction"]
         assert check.verdict == "fail"
         assert check.detail == "allkeys-lru: it may throw away live sessions"
-        server.client().execute_command(*check.fix.partition(",")[0].split())
+        paste(check.fix, server.client())
         assert examine(server.url)["eviction"].verdict == "ok"
 
 
@@ -134,7 +159,7 @@ def test_memory_that_is_nearly_full_is_told() -> None:
         check = fill(0.93)
         assert check.verdict == "fail"
         assert "writes will be refused" in check.detail
-        client.execute_command(*check.fix.partition(",")[0].split())
+        paste(check.fix, client)
         assert examine(server.url)["memory"].verdict == "ok"
 
 
@@ -145,3 +170,43 @@ def test_clocks_that_are_apart_are_told(durable: RedisServer) -> None:
     check = examine(durable.url, clock=clock)["clock"]
     assert check.verdict == "warn"
     assert re.match(r"the server is 3(600|599|598).\d s behind this machine", check.detail)
+
+
+def test_a_primary_tells_its_replicas_and_how_far_they_are_behind(tmp_path: Path) -> None:
+    with RedisServer(tcp=True) as primary, RedisServer() as replica:
+        assert examine(primary.url)["role"].detail == "primary, without replicas"
+        replica.client().replicaof("127.0.0.1", primary.port)
+        until(
+            lambda: primary.client().info("replication").get("slave0", {}).get("state") == "online"
+        )
+        check = examine(primary.url)["role"]
+        assert check.verdict == "ok"
+        assert re.fullmatch(r"primary, 1 replica: \d+ s and \d+ bytes behind", check.detail)
+
+
+@pytest.mark.parametrize(
+    "slave", [{"state": "online", "lag": 60}, {"state": "wait_bgsave", "lag": 0}]
+)
+def test_a_replica_that_is_far_behind_is_told(slave: dict[str, Any]) -> None:
+    info = {"role": "master", "connected_slaves": 1, "master_repl_offset": 900, "slave0": slave}
+    check = server.role(info)
+    assert (check.verdict, "900 bytes behind" in check.detail) == ("warn", True)
+    assert server.role({}).verdict == "warn"
+
+
+def test_slow_scripts_are_told() -> None:
+    def latencies(late: float) -> dict[str, Any]:
+        return {"latency_percentiles_usec_evalsha": {"p50": 100.0, "p99": 200.0, "p99.9": late}}
+
+    fast = server.scripts(latencies(5000.0))
+    assert fast == Check("scripts", "ok", "p50 0.10 ms, p99.9 5.00 ms on the server")
+    slow = server.scripts(latencies(250_000.0))
+    assert (slow.verdict, "SLOWLOG GET" in slow.fix) == ("warn", True)
+    assert server.scripts({}).verdict == "ok"
+
+
+def test_the_protocol_is_told(store: RedisSessionManager, durable: RedisServer) -> None:
+    assert re.fullmatch("RESP[23]", examine(durable.url)["protocol"].detail)
+    options = store.parts.core.connections.connector.options
+    options["protocol"] = 2
+    assert answers.protocol(store).detail.startswith("RESP2: ")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Callable
 from importlib.metadata import version
 
 import pytest
-from programs import COMMAND, Home
 
-from miniagent_redis import SessionManager
+from miniagent_redis import RedisConfig, SessionAgent, SessionManager
 from miniagent_redis.cli import main
+from miniagent_redis.cli.opening import open_chat
+from miniagent_redis.cli.reports import report_sessions
+from tests.support.command_line import COMMAND, Home
 
 Call = Callable[..., tuple[str, str]]
 
@@ -22,7 +25,7 @@ def talks(manager: SessionManager) -> list[str]:
     for user, name in (("ada", "older"), ("bo", "other"), ("ada", "newer")):
         manager.create_or_resume_session(user, name)
         manager.chat(name, f"I am {user.title()}.\nWhat is 6 * 7?")
-        manager.store.flush_marks()
+        manager.store.parts.index.flush()
     return ["newer", "older"]
 
 
@@ -141,3 +144,24 @@ def test_the_command_line_is_light_until_it_is_needed() -> None:
     code = f"import sys, miniagent_redis.cli; print(*sys.modules.keys() & {heavy})"
     done = subprocess.run([COMMAND[0], "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_no_command_sweeps_as_hooks_of_programs_may_want_to_see_what_has_ended(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[SessionAgent] = []
+    initialize = SessionAgent.initialize
+
+    def note(agent: SessionAgent) -> SessionAgent:
+        opened.append(agent)
+        return initialize(agent)
+
+    monkeypatch.setattr(SessionAgent, "initialize", note)
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n"))
+    config = RedisConfig(url=redis_url)
+    open_chat(None, go_on=False, user="ada", model="demo", system="", config=config, ttl=None)
+    report_sessions(config, "ada", 5, as_json=False)
+    assert len(opened) == 2
+    names = {job.name for agent in opened for job in agent.background.jobs}
+    assert "renew leases" in names
+    assert "sweep" not in names

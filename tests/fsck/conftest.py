@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from miniagent_redis import Message, RedisConfig, RedisSessionManager
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.fsck import check
+from miniagent_redis.doctor.fsck import check
+from miniagent_redis.runtime.clock import ManualClock
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def store(store_url: str, clock: ManualClock) -> Iterator[RedisSessionManager]:
     with RedisSessionManager(RedisConfig(url=store_url), clock=clock) as store:
         store.create_session("s", {"a": 1}, user_id="ada")
         store.commit_turn(store.begin_turn("s", "Hi"), [Message("assistant", "Hello!")])
-        store.flush_marks()
+        store.parts.index.flush()
         assert check(store) == []
         yield store
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import redis
-from findings import METADATA, only, thread
 
 from miniagent_redis import Message, RedisSessionManager
-from miniagent_redis.fsck import check
+from miniagent_redis.doctor.fsck import check
+from tests.support.findings import METADATA, only, thread
 
 
 def test_counters_that_disagree_with_the_thread_are_set_right(
@@ -49,7 +49,7 @@ def test_counters_that_are_right_again_are_left_alone(
     """The script looks again: what it was told may be old."""
     read: Any = client.hmget(METADATA, "epoch", "version")
     store.append_to_thread("s", Message("user", "more"))
-    keys = store.keys.of_session("s")
+    keys = store.parts.core.keys.of_session("s")
     arguments = ("", 3_600_000, "", "0" * 32, *read, 2, 10)
-    assert store.scripts.run("repair_counters", keys, arguments) == ["ok", 0]
+    assert store.parts.core.scripts.run("repair_counters", keys, arguments) == ["ok", 0]
     assert check(store) == []

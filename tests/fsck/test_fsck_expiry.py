@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import redis
-from findings import METADATA, only, thread
 
 from miniagent_redis import RedisSessionManager
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.fsck import check
+from miniagent_redis.doctor.fsck import check
+from miniagent_redis.models import new_id
+from miniagent_redis.runtime.clock import ManualClock
+from tests.support.findings import METADATA, only, thread
 
 
 @pytest.mark.parametrize("key", ["session:{s}", "thread:{s}", METADATA, "ops:{s}", "events:{s}"])
@@ -48,7 +49,7 @@ def test_other_keys_that_would_stay_for_ever_are_reported(
     store.cache_set("weather", "fine")
     assert check(store) == []
     client.persist("cache:weather")
-    client.set("lock:{job}", "x")
+    client.set("lock:{job}", new_id())
     found = check(store, repair=True)
     assert sorted((f.key, f.kind, f.repaired) for f in found) == [
         ("cache:weather", "expiry", False),

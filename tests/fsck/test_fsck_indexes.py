@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import redis
-from findings import only
 
 from miniagent_redis import RedisSessionManager
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.fsck import check
-from miniagent_redis.keys import SHARDS
+from miniagent_redis.doctor.fsck import check
+from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.store.keys import SHARDS
+from tests.support.findings import only
 
 
 def test_an_index_entry_without_a_session_is_taken_out_once_it_is_a_minute_old(
     store: RedisSessionManager, client: redis.Redis, clock: ManualClock
 ) -> None:
     now = round(clock.time() * 1000)
-    shard = store.keys.shard("gone")
+    shard = store.parts.core.keys.shard("gone")
     indexes = {f"sessions:{{{shard}}}", f"deadlines:{{{shard}}}", "user:{bo}:sessions"}
     for index in indexes:
         client.zadd(index, {"gone": now})
@@ -46,7 +46,7 @@ def test_an_entry_stays_as_long_as_the_thread_of_its_session_can_be_read(
     client.delete("session:{s}")
     clock.advance(3601)
     assert check(store, repair=True) == []
-    shard = store.keys.shard("s")
+    shard = store.parts.core.keys.shard("s")
     assert client.zscore(f"deadlines:{{{shard}}}", "s") is not None
 
 
@@ -62,5 +62,5 @@ def test_a_session_that_is_missing_in_the_indexes_is_entered_again(
     assert all(f.repaired for f in check(store, repair=True))
     assert check(store) == []
     assert len(store.list_sessions("ada")) == len(store.list_sessions()) == 1
-    deadline = client.zscore(f"deadlines:{{{store.keys.shard('s')}}}", "s")
-    assert deadline == round(store.session_state("s").expires_at * 1000)
+    deadline = client.zscore(f"deadlines:{{{store.parts.core.keys.shard('s')}}}", "s")
+    assert deadline == round((store.session_state("s").expires_at or 0) * 1000)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import redis
-from findings import METADATA, only, thread
 
 from miniagent_redis import Message, RedisSessionManager, ToolCall
-from miniagent_redis.codec import encode, message_to_data
-from miniagent_redis.fsck import check
+from miniagent_redis.doctor.fsck import check
+from miniagent_redis.records.frame import encode
+from miniagent_redis.records.messages import message_to_data
+from tests.support.findings import METADATA, only, thread
 
 
 def test_unreadable_records_are_reported_with_their_place_and_stay(

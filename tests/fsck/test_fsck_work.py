@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
-from findings import METADATA, only, thread
 
 from miniagent_redis import Message, RedisConfig, RedisSessionManager, ToolCall
-from miniagent_redis.clock import ManualClock
-from miniagent_redis.fsck import check
+from miniagent_redis.doctor.fsck import check
+from miniagent_redis.models import new_id
+from miniagent_redis.runtime.clock import ManualClock
+from tests.support.findings import METADATA, only, thread
 
 
 def test_the_open_call_of_a_turn_that_runs_is_no_fault(store: RedisSessionManager) -> None:
@@ -32,13 +33,24 @@ def test_a_turn_is_stuck_ten_minutes_after_its_lease(
     )
 
 
+def test_a_turn_that_is_over_is_not_stuck(store: RedisSessionManager, clock: ManualClock) -> None:
+    for end in (
+        lambda turn: store.commit_turn(turn, [Message("assistant", "Yes.")]),
+        lambda turn: store.abort_turn(turn),
+        lambda turn: store.clear_thread("s"),
+    ):
+        end(store.begin_turn("s", "Hello?"))
+        clock.advance(30 + 601)
+        assert check(store) == []
+
+
 def test_only_the_own_namespace_is_looked_at(store_url: str, store: RedisSessionManager) -> None:
     store.client.hset(METADATA, "bytes", 1)
     with RedisSessionManager(RedisConfig(url=store_url, namespace="acme")) as acme:
         acme.create_session("s", user_id="ada")
         acme.client.persist("acme:thread:{s}")
         acme.client.persist("acme:ops:{s}")
-        acme.client.set("lock:acme:{job}", "x")
+        acme.client.set("lock:acme:{job}", new_id())
         assert sorted(f.key for f in check(acme)) == ["acme:ops:{s}", "lock:acme:{job}"]
         assert [f.key for f in check(store)] == [METADATA]
 

@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import pytest
-from canned_server import CannedServer
+
+from tests.support.canned_server import CannedServer
 
 if TYPE_CHECKING:
     from llmock.pytest_plugin import LLMock

@@ -9,12 +9,12 @@ import pytest
 from attrs import evolve
 from llmock.pytest_plugin import LLMock
 from llmock.scenarios import Reply, ToolCall
-from mocked import PROVIDERS, name, neutral
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager, ToolRegistry
 from miniagent_redis.errors import IncompleteResponse, ModelError
 from miniagent_redis.llm import ModelRequest, fold, resolve_model
 from miniagent_redis.models import Message
+from tests.support.llmock_models import PROVIDERS, name, neutral
 
 TEXT = "one two three four five six seven eight"
 REQUEST = ModelRequest((Message("user", "Count."),), timeout=10)

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from canned_server import CannedServer
-from replies import HI, PROVIDERS, begun, name, said, thought
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
 from miniagent_redis.errors import ModelError
@@ -19,6 +17,8 @@ from miniagent_redis.llm import Block, Finish, TextDelta, ask, fold, resolve_mod
 from miniagent_redis.llm.anthropic import AnthropicModel
 from miniagent_redis.llm.gemini import GeminiModel
 from miniagent_redis.llm.openai import OpenAIModel
+from tests.support.canned_server import CannedServer
+from tests.support.provider_replies import HI, PROVIDERS, begun, name, said, thought
 
 LIMIT = 20.0
 

@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from canned_server import CannedServer, _encode
-from replies import (
+
+from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+from miniagent_redis.errors import IncompleteResponse, ModelError
+from miniagent_redis.llm import Reply, ask, fold, resolve_model
+from miniagent_redis.models import Message, ToolCall
+from tests.support.canned_server import CannedServer, _encode
+from tests.support.provider_replies import (
     HI,
     PROVIDERS,
     anthropic_block,
@@ -19,11 +24,6 @@ from replies import (
     openai_chunk,
     said,
 )
-
-from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
-from miniagent_redis.errors import IncompleteResponse, ModelError
-from miniagent_redis.llm import Reply, ask, fold, resolve_model
-from miniagent_redis.models import Message, ToolCall
 
 STOPPED = {"openai": "content_filter", "anthropic": "refusal", "gemini": "SAFETY"}
 CUT = {"openai": "length", "anthropic": "max_tokens", "gemini": "MAX_TOKENS"}

@@ -15,7 +15,7 @@ import pytest
 from miniagent_redis.errors import InvalidInput, ModelError
 from miniagent_redis.llm import ModelRequest, resolve_model
 from miniagent_redis.llm.openai import OpenAIModel
-from miniagent_redis.llm.provider import ProviderModel, _told_to_wait
+from miniagent_redis.llm.providers.base import ProviderModel, _told_to_wait
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vendors.py"
 PROVIDERS = ["openai", "anthropic", "gemini"]
@@ -24,7 +24,7 @@ PROVIDERS = ["openai", "anthropic", "gemini"]
 @pytest.fixture
 def _sdks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make it look as if each SDK were installed; none is imported."""
-    monkeypatch.setattr("miniagent_redis.llm.provider._is_installed", lambda module: True)
+    monkeypatch.setattr("miniagent_redis.llm.providers.base._is_installed", lambda module: True)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_openai_itself_is_told_the_limit_by_its_newer_name(
 def test_a_missing_package_is_told_with_the_command_that_installs_it(provider: str) -> None:
     with pytest.raises(ModelError) as caught:
         resolve_model(f"{provider}:some-model")
-    assert f"pip install 'miniagent-redis[{provider}]'" in str(caught.value)
+    assert f"-m pip install 'miniagent-redis[{provider}]'" in str(caught.value)
 
 
 @pytest.mark.usefixtures("_no_sdks")

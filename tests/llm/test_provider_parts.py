@@ -6,10 +6,10 @@ import base64
 from typing import Any
 
 import pytest
-from asking import anthropic, gemini, openai, text
 
 from miniagent_redis.errors import InvalidInput
 from miniagent_redis.models import Message
+from tests.support.provider_requests import anthropic, gemini, openai, text
 
 PIXEL = base64.b64encode(b"\x89PNG").decode()
 NOTE = base64.b64encode("Grüße".encode()).decode()

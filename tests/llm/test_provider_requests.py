@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from asking import anthropic, gemini, openai, text
 
 from miniagent_redis.models import Message, ToolCall
+from tests.support.provider_requests import anthropic, gemini, openai, text
 
 
 def exchange(first: str = "call_1", second: str = "call_2") -> list[Message]:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from llmock.pytest_plugin import LLMock
 from llmock.scenarios import Reply, ToolCall
-from mocked import PROVIDERS, name, neutral
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+from tests.support.llmock_models import PROVIDERS, name, neutral
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vendors.py"
 BERGEN, OSLO = ToolCall("weather", {"city": "Bergen"}), ToolCall("weather", {"city": "Oslo"})

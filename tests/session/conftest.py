@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import RedisServer
-from spooling import Program
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager, ToolRegistry
+from tests.support.servers import RedisServer
+from tests.support.spooling import Program
 
 Open = Callable[..., SessionManager]
 

@@ -25,8 +25,8 @@ from miniagent_redis import (
     ToolRegistry,
     TurnSuperseded,
 )
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, ScriptedModel, TextDelta
+from miniagent_redis.runtime.clock import ManualClock
 
 Open = Callable[..., SessionManager]
 LIMIT = 20  # seconds that nothing here should take

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from servers import RedisServer
 
 from miniagent_redis import (
     AgentConfig,
@@ -23,6 +22,7 @@ from miniagent_redis import (
     Usage,
 )
 from miniagent_redis.llm import Finish, ScriptedModel
+from tests.support.servers import RedisServer
 
 Open = Callable[..., SessionManager]
 LIMIT = 20  # seconds
@@ -67,12 +67,12 @@ def test_a_hit_is_told_and_stored(open_manager: Open) -> None:
     callbacks.on(EventType.CACHE_HIT, told.append)
     callbacks.on(EventType.CACHE_MISS, told.append)
     manager = open_manager(ScriptedModel([ASK, "Done"] * 2), look.tools, callbacks=callbacks)
-    for _ in range(2):
-        session_id = manager.create_or_resume_session()
-        manager.chat(session_id, "Look!")
+    first, second = (manager.create_or_resume_session() for _ in range(2))
+    manager.chat(first, "Look!")
+    manager.chat(second, "Look!")
     assert [event.type for event in told] == [EventType.CACHE_MISS, EventType.CACHE_HIT]
-    assert told[1].session_id == session_id
-    assert manager.get_history(session_id)[2]["metadata"]["cached"] is True
+    assert told[1].session_id == second
+    assert manager.get_history(second)[2]["metadata"]["cached"] is True
     stats = manager.store.cache_stats
     assert (stats.hits, stats.misses, stats.failures) == (1, 1, 0)
 
@@ -127,12 +127,14 @@ def test_an_outage_does_not_fail_a_tool() -> None:
         with SessionAgent(AgentConfig(model=model), look.tools, redis_config=config) as agent:
             manager = SessionManager(agent)
             session_id = manager.create_or_resume_session()
+            told = []
             for event in manager.stream(session_id, "Look!"):
+                told.append(event.type)
                 if event.type is EventType.TOOL_CALL:
                     server.kill()
                 elif event.type is EventType.CACHE_MISS:
                     server.start()
-            assert event.type is EventType.AGENT_RESPONSE
+            assert told[-1] is EventType.AGENT_RESPONSE
             assert manager.get_history(session_id)[2]["content"] == "x 1"
             assert agent.store.cache_stats.failures >= 1
     assert look.runs == 1
@@ -142,7 +144,6 @@ def test_an_outage_does_not_fail_a_tool() -> None:
 def test_an_answer_that_was_cut_is_asked_for_again(open_manager: Open, reason: str) -> None:
     model = named(["Half", Finish(reason)], "Whole")
     manager = open_manager(model, model_cache_ttl=60)
-    for _ in range(2):
-        session_id = manager.create_or_resume_session("ada")
-        result = manager.run(session_id, "Hi")
+    manager.run(manager.create_or_resume_session("ada"), "Hi")
+    result = manager.run(manager.create_or_resume_session("ada"), "Hi")
     assert (result.text, result.cache_hits) == ("Whole", 0)

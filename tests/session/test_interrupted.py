@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from servers import RedisServer
 
 from miniagent_redis import (
     AgentConfig,
@@ -22,8 +21,9 @@ from miniagent_redis import (
     ToolRegistry,
     TurnResult,
 )
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall
+from miniagent_redis.runtime.clock import ManualClock
+from tests.support.servers import RedisServer
 
 Open = Callable[..., SessionManager]
 WORDS = ["one ", "two ", "three"]

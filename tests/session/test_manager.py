@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from miniagent_redis import (
     ToolRegistry,
 )
 from miniagent_redis.llm import ScriptedModel
+from tests.support.waiting import until
 
 Open = Callable[..., SessionManager]
 
@@ -146,6 +148,8 @@ def test_sessions_are_listed_newest_first_with_what_a_person_wants_to_know(
     manager = open_manager(name="Lister")
     old, new = (manager.create_or_resume_session(user_id="ada") for _ in range(2))
     manager.create_or_resume_session(user_id="bob")
+    now = time.monotonic()
+    until(lambda: time.monotonic() > now + 0.002)  # in lists a millisecond is one moment
     manager.chat(old, "Hello")
     listed = manager.list_sessions(user_id="ada")
     assert [entry["session_id"] for entry in listed] == [old, new]
@@ -257,3 +261,10 @@ def test_an_agent_that_is_not_open_says_what_to_do(open_manager: Open) -> None:
     assert manager.agent.shutdown()  # twice is fine
     with pytest.raises(InvalidInput, match="initialize"):
         manager.chat(session_id, "Hi")
+
+
+def test_a_page_of_a_list_has_fifty_sessions(open_manager: Open) -> None:
+    manager = open_manager()
+    for _ in range(51):
+        manager.create_or_resume_session(user_id="ada")
+    assert len(manager.list_sessions("ada")) == 50

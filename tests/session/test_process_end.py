@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from miniagent_redis import RedisConfig, SessionAgent, SessionManager
+from miniagent_redis import AgentConfig, ModelError, RedisConfig, SessionAgent, SessionManager
 
 LIMIT = 30
 
@@ -41,7 +43,7 @@ def test_a_forgotten_agent_warns_and_loses_nothing(redis_url: str) -> None:
         manager = SessionManager(agent)
         assert [m["role"] for m in manager.get_history(older)] == ["user", "assistant"]
         # What it had noted for the index was written too.
-        key = agent.store.keys.user_sessions("ada")
+        key = agent.store.parts.core.keys.user_sessions("ada")
         assert agent.store.client.zrevrange(key, 0, -1) == [older.encode(), newer.encode()]
 
 
@@ -91,6 +93,43 @@ def test_a_forked_child_chats_on_connections_of_its_own(redis_url: str) -> None:
         texts = [m["content"] for m in manager.get_history(session_id)]
         assert len(texts) == 2 * 5
         assert texts[3::2] == ["Your name is Ada."] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_that_ends_without_a_word_loses_nothing_that_is_counted(
+    redis_url: str,
+) -> None:
+    with SessionAgent(redis_config=RedisConfig(url=redis_url)) as agent:
+        manager = SessionManager(agent)
+        ids = [manager.create_or_resume_session("ada") for _ in range(3)]
+        agent.store.subscribe(["session_updates"])
+        for session_id in (ids[1], ids[2], ids[0]):
+            child = os.fork()
+            if child == 0:
+                try:
+                    for text in ("one", "two", "three"):
+                        manager.chat(session_id, text)
+                    with suppress(ModelError):
+                        SessionManager(failing(redis_url)).chat(session_id, "four")
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+        for totals in (manager.usage(), manager.usage(user_id="ada")):
+            assert (totals.turns, totals.failed_turns) == (9, 3)
+        # As they are listed, and as the index has them.
+        assert [entry["session_id"] for entry in manager.list_sessions("ada")] == [
+            ids[0], ids[2], ids[1],
+        ]  # fmt: skip
+        told = [note["data"]["session_id"] for note in agent.store.get_messages(timeout=0.2)]
+        assert set(told) == set(ids)
+
+
+def failing(redis_url: str) -> SessionAgent:
+    def fail(messages: list[dict[str, Any]]) -> str:
+        raise RuntimeError("no answer")
+
+    config = AgentConfig(model=fail)
+    return SessionAgent(config, redis_config=RedisConfig(url=redis_url)).initialize()
 
 
 STOPPED = """

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from servers import RedisServer
-from spooling import Program, spool_turn, waiting
 
 from miniagent_redis import (
     AgentConfig,
@@ -21,10 +18,13 @@ from miniagent_redis import (
     SessionNotFound,
     ToolRegistry,
     TurnNotSaved,
-    Usage,
+    UsageTotals,
 )
 from miniagent_redis.llm import ScriptedModel, TextDelta
-from miniagent_redis.models import Message, ToolCall
+from miniagent_redis.models import Message, OpenTurn, ToolCall
+from tests.support.fault_report import FaultRun
+from tests.support.servers import RedisServer
+from tests.support.spooling import Program, spool_turn, waiting
 
 PROGRAM = """
 import os, signal, sys
@@ -128,7 +128,7 @@ def test_one_that_redis_had_taken_after_all_is_not_stored_twice(program: Program
     answer = Message("assistant", "there")
     spool = program.agent.spool
     assert spool is not None
-    spool.keep(turn, [answer], Usage(1, 2), 0)
+    spool.keep(turn, [answer], spent=UsageTotals(1, 2))
     store.commit_turn(turn, [answer])
     for number in range(70):
         store.append_to_thread(sid, Message("system", str(number)))
@@ -196,10 +196,12 @@ def test_tool_results_of_a_spooled_turn_are_stored_with_it(
     with SessionAgent(AgentConfig(model=model), tools, redis_config=config) as agent:
         manager = SessionManager(agent)
         sid = manager.create_or_resume_session()
+        told = []
         for event in manager.stream(sid, "look!"):
+            told.append(event)
             if event.type is EventType.TEXT_DELTA:
                 server.kill()
-        assert event.data["persisted"] is False
+        assert told[-1].data["persisted"] is False
         server.start()
         agent.background.run_all()
         assert [m["role"] for m in manager.get_history(sid)] == [
@@ -226,7 +228,7 @@ def test_outages_at_random_moments_lose_and_double_nothing(
         server.start()
         if faults.random.random() < 0.3:
             program.agent.background.stop()  # as good as killed: nothing is replayed at its end
-            program.agent.store.connections.close()
+            program.agent.store.parts.core.connections.close()
             program = Program(server, folder)
             programs.append(program)
     program.agent.background.run_all()
@@ -240,3 +242,87 @@ def test_outages_at_random_moments_lose_and_double_nothing(
     assert not lost
     assert not doubled
     assert found == told
+
+
+@pytest.fixture
+def abandoned(program: Program) -> OpenTurn:
+    """Return a turn whose lease is over, in the session "s"."""
+    program.agent.background.stop()
+    store = program.agent.store
+    store.create_session("s")
+    store.config.lease_ttl = 0.001
+    turn = store.begin_turn("s", "hi")
+    store.config.lease_ttl = 30.0
+    return turn
+
+
+def test_an_answer_that_is_spooled_just_when_its_turn_is_taken_over_is_stored(
+    program: Program, abandoned: OpenTurn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = program.agent.spool
+    assert spool is not None
+    spool_turn(program, abandoned, "told")
+    monkeypatch.setattr(spool, "replay", lambda session_id: 0)  # it looked a moment too early
+    assert program.manager.chat("s", "next") == "answer to next"
+    assert program.said("s") == ["hi", "told", "next", "answer to next"]
+    assert waiting(spool.folder) == []
+
+
+@pytest.mark.parametrize("looks", ["before", "behind"])
+def test_a_turn_whose_answer_is_in_the_spool_needs_no_other(
+    program: Program, abandoned: OpenTurn, monkeypatch: pytest.MonkeyPatch, looks: str
+) -> None:
+    spool_turn(program, abandoned, "told")
+    if looks == "behind":
+        monkeypatch.setattr(program.agent.spool, "replay", lambda session_id: 0)
+    assert program.manager.resume_turn("s") is None
+    assert program.said("s") == ["hi", "told"]
+
+
+def test_a_message_is_answered_though_the_turn_before_it_is_stored_from_elsewhere(
+    program: Program, abandoned: OpenTurn
+) -> None:
+    """A program without that folder takes the turn over; it is stored while its model answers."""
+
+    def model(messages: list[dict[str, Any]]) -> str:
+        if messages[-1]["content"] == "hi":
+            spool_turn(program, abandoned, "told")
+            assert program.agent.spool is not None
+            assert program.agent.spool.replay() == 1
+        return "from elsewhere"
+
+    config = AgentConfig(model=model)
+    with SessionAgent(config, redis_config=RedisConfig(url=program.server.url)) as other:
+        assert other.run("s", "next").text == "from elsewhere"
+    assert program.said("s") == ["hi", "told", "next", "from elsewhere"]
+
+
+def test_an_answer_whose_turn_was_interrupted_from_elsewhere_is_stored_all_the_same(
+    program: Program, abandoned: OpenTurn
+) -> None:
+    config = AgentConfig(model=lambda messages: "from elsewhere", on_busy="interrupt")
+    with SessionAgent(config, redis_config=RedisConfig(url=program.server.url)) as other:
+        assert other.run("s", "next").text == "from elsewhere"
+    spool_turn(program, abandoned, "told")
+    assert program.agent.spool is not None
+    assert program.agent.spool.replay() == 1
+    assert program.said("s") == ["next", "from elsewhere", "hi", "told"]
+
+
+def test_a_tool_that_may_run_is_a_reason_to_leave_the_turn_to_who_took_it_over(
+    program: Program, abandoned: OpenTurn
+) -> None:
+    """The staged call has no result: an answer that was broken off there does not tell of it."""
+    store, spool = program.agent.store, program.agent.spool
+    assert spool is not None
+    call = Message("assistant", "", (ToolCall("c1", "look", {}),))
+    turn = store.stage_step(store.resume_turn("s", busy_timeout=5) or abandoned, [call])
+    store.config.lease_ttl = 0.001
+    turn = store.renew_lease(turn)
+    store.config.lease_ttl = 30.0
+    result = Message("tool", "cancelled", tool_call_id="c1")
+    spool.keep(turn, [result, Message("assistant", "told")], UsageTotals())
+    assert store.resume_turn("s", busy_timeout=5) is not None
+    assert spool.replay() == 0
+    assert program.said("s") == []
+    assert len(waiting(spool.folder)) == 1

@@ -65,6 +65,23 @@ def test_a_history_cleared_elsewhere_is_gone_here_too(
     assert len(thread) == 0
 
 
+def test_what_is_cut_off_elsewhere_is_gone_here_too(
+    manager: SessionManager, open_manager: Open
+) -> None:
+    session_id = manager.create_or_resume_session()
+    thread = manager.agent.thread(session_id)
+    for question in ("1?", "2?", "3?"):
+        manager.chat(session_id, question)
+    assert len(thread) == 6
+    other = open_manager(lambda messages: f"{len(messages)}")
+    assert other.store.truncate_thread(session_id, 2) == 4
+    assert [message.text for message in thread.refresh().messages] == ["1?", "yes"]
+    assert other.store.truncate_thread(session_id, 1) == 1
+    assert other.chat(session_id, "4?") == "2"  # the model sees what is left, and the new message
+    manager.chat(session_id, "5?")
+    assert [message.text for message in thread.messages] == ["1?", "4?", "2", "5?", "yes"]
+
+
 def test_tool_calls_cannot_be_added_without_their_turn(manager: SessionManager) -> None:
     thread = manager.agent.thread(manager.create_or_resume_session())
     with pytest.raises(InvalidInput, match="turn"):
@@ -75,8 +92,8 @@ def test_an_unreadable_record_is_set_aside_and_the_rest_is_read(manager: Session
     session_id = manager.create_or_resume_session()
     manager.chat(session_id, "1?")
     manager.chat(session_id, "2?")
-    key = manager.store.keys.of_session(session_id)[1]
-    manager.store.client.lset(key, 1, b'{"v":1,"role":"assistant","content":"torn')
+    key = manager.store.parts.core.keys.of_session(session_id)[1]
+    manager.store.client.lset(key, 1, '{"v":1,"role":"assistant","content":"torn')
     thread = SessionThread(manager.store, session_id)
     assert [message.text for message in thread.messages] == ["1?", "2?", "yes"]
     assert [(record.index, record.raw[:5]) for record in thread.unreadable] == [(1, b'{"v":')]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import RedisServer
 
 from miniagent_redis import (
     AgentConfig,
@@ -27,7 +26,6 @@ from miniagent_redis import (
     TurnSuperseded,
     UsageTotals,
 )
-from miniagent_redis.clock import ManualClock
 from miniagent_redis.llm import (
     Finish,
     ModelEvent,
@@ -37,6 +35,8 @@ from miniagent_redis.llm import (
     ToolCall,
     Usage,
 )
+from miniagent_redis.runtime.clock import ManualClock, SystemClock
+from tests.support.servers import RedisServer
 
 Open = Callable[..., SessionManager]
 LIMIT = 20.0
@@ -139,7 +139,7 @@ def test_a_turn_that_others_dropped_was_paid_for_all_the_same(
     pause.may_end.set()
     with pytest.raises(TurnSuperseded):
         future.result(LIMIT)
-    other.store.flush_usage()
+    other.store.parts.usage.flush()
     for total in every_total(manager, session_id):
         assert (total.turns, total.failed_turns) == (int(by == "another instance"), 1)
         assert tokens_and_cost(total) == pytest.approx(STEP)
@@ -156,7 +156,7 @@ def test_a_stream_that_is_closed_after_its_turn_was_interrupted_counts_once(
         pass
     other.chat(session_id, "y")
     events.close()
-    other.store.flush_usage()
+    other.store.parts.usage.flush()
     for total in every_total(manager, session_id):
         assert (total.turns, total.failed_turns) == (1, 1)
         assert tokens_and_cost(total) == pytest.approx(STEP)
@@ -206,6 +206,7 @@ def test_a_turn_that_is_taken_over_counts_once(
 
     sleeper, other = open_it(Stepwise(pause)), open_it(Stepwise())
     session_id = other.create_or_resume_session("ada")
+    future = None
     if first == "sleeps":
         future = sleeper.agent.submit(session_id, "x")
         assert pause.began.wait(LIMIT)
@@ -220,7 +221,7 @@ def test_a_turn_that_is_taken_over_counts_once(
     assert resumed is not None
     assert resumed.usage.total_tokens == 200
     pause.may_end.set()
-    if first == "sleeps":
+    if future:
         with pytest.raises(TurnSuperseded):
             future.result(LIMIT)
     sleeper.agent.shutdown()
@@ -286,3 +287,17 @@ def test_a_cancelled_reply_counts_as_far_as_the_model_told(open_manager: Open) -
     assert future.result(LIMIT).usage == Usage(50, 1)
     for total in every_total(manager, session_id):
         assert (total.input_tokens, total.output_tokens) == (50, 1)
+
+
+def test_a_turn_counts_for_the_day_that_the_server_has(redis_url: str) -> None:
+    class DayAhead(SystemClock):
+        def time(self) -> float:
+            return super().time() + 86_400
+
+    config = RedisConfig(url=redis_url)
+    with SessionAgent(redis_config=config, clock=DayAhead()) as agent:
+        manager = SessionManager(agent)
+        days = {datetime.now(UTC).date()}
+        manager.chat(manager.create_or_resume_session("ada"), "Hello")
+        days.add(datetime.now(UTC).date())  # another one at midnight
+        assert sum(manager.usage(day=day).turns for day in days) == 1

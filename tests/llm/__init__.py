@@ -1,0 +1,1 @@
+"""Tests of models of providers, without a network."""

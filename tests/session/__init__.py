@@ -1,0 +1,1 @@
+"""Tests of turns, threads and agents on a store."""
