@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.program import environment
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -33,6 +35,7 @@ def test_a_quick_run_prints_every_row_of_the_table_in_the_documentation() -> Non
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick"],
         cwd=ROOT,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120,

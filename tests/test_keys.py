@@ -7,29 +7,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miniagent_redis.errors import InvalidInput
-from miniagent_redis.keys import SHARDS, Keys, check_session_id, check_user_id, encode_name
+from miniagent_redis.store.keys import (
+    SHARDS,
+    Keys,
+    check_id,
+    check_session_id,
+    check_user_id,
+    encode_id,
+    encode_name,
+)
 
 quick = settings(max_examples=100, deadline=None, database=None)
 any_text = st.text(st.characters(exclude_categories=()), min_size=1, max_size=300)
 
+NO_TEXTS: list[object] = ["", None, 0, 1.5, True, b"abc", ["a"], object()]
 BAD_IDS: list[object] = [
-    "", " ", "a b", "-a", ".a", "_a", "a{b}", "{", "}", "a*", "a?", "[a]", "a\n", "\na", "a\n\n",
+    " ", "a b", "-a", ".a", "_a", "a{b}", "{", "}", "a*", "a?", "[a]", "a\n", "\na", "a\n\n",
     "a\x00", "é", "\uff41", "a/b", "a\\b", "a'", 'a"', "a%20", "x" * 129, "x" * 10_000, "\ud800",
-    None, 0, 1.5, True, b"abc", ["a"], object(),
+    *NO_TEXTS,
 ]  # fmt: skip
 BAD_NAMES: list[object] = ["", None, 5, b"abc", True, ["a"]]
 
 
-@pytest.mark.parametrize("session_id", BAD_IDS, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("session_id", NO_TEXTS, ids=lambda value: repr(value)[:20])
 def test_what_is_not_a_session_id_is_refused_in_few_words(session_id: object) -> None:
     with pytest.raises(InvalidInput, match="is not a session id") as caught:
         check_session_id(session_id)
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("session_id", ["a", "0", "A.b_c:d@e-f", "x" * 128, "user@host:1"])
-def test_a_session_id_comes_back_as_it_is(session_id: str) -> None:
-    assert check_session_id(session_id) == session_id
+@pytest.mark.parametrize("given", BAD_IDS, ids=lambda value: repr(value)[:20])
+def test_what_is_not_a_turn_id_is_refused_in_few_words(given: object) -> None:
+    with pytest.raises(InvalidInput, match="is not a turn id") as caught:
+        check_id(given, "a turn id")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("given", ["a", "0", "A.b_c:d@e-f", "x" * 128, "user@host:1"])
+def test_an_id_comes_back_as_it_is(given: str) -> None:
+    assert check_session_id(given) == check_id(given, "a turn id") == given
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
@@ -64,7 +80,8 @@ def test_a_long_name_becomes_a_digest_that_no_short_name_has(text: str) -> None:
 
 def test_the_keys_of_a_session_are_those_of_the_table() -> None:
     assert Keys().of_session("a") == [
-        "session:{a}", "thread:{a}", "turn:{a}", "metadata:{a}", "ops:{a}", "events:{a}"
+        "session:{a}", "thread:{a}", "turn:{a}", "metadata:{a}", "ops:{a}", "events:{a}",
+        "queue:{a}",
     ]  # fmt: skip
     keys = Keys("acme")
     assert keys.of_session("a") == [f"acme:{key}" for key in Keys().of_session("a")]
@@ -73,16 +90,16 @@ def test_the_keys_of_a_session_are_those_of_the_table() -> None:
     assert keys.events("a") == "acme:events:{a}"
     assert keys.user_sessions("é {x}") == "acme:user:{%C3%A9%20%7Bx%7D}:sessions"
     assert keys.cache("weather:paris") == "acme:cache:weather:paris"
-    assert keys.lock("a b") == "acme:{a%20b}"
-    assert keys.rate_limit("u*") == "acme:rate_limit:{u%2A}"
+    assert keys.of_lock(keys.lock("a b")) == ("acme:lock:{a%20b}", "acme:lock-signal:{a%20b}")
+    assert keys.rate_limit("u*", 60_000) == "acme:rate_limit:{u%2A}:60000"
 
 
 @quick
-@given(st.text("aZ09._:@-", max_size=40).map("x".__add__))
+@given(any_text)
 def test_all_keys_of_a_session_share_one_cluster_slot(session_id: str) -> None:
     for key in Keys("ns").of_session(session_id):
         tag = key.partition("{")[2].partition("}")[0]
-        assert tag == session_id
+        assert tag == encode_id(session_id)
     assert 0 <= Keys().shard(session_id) < SHARDS
 
 

@@ -7,6 +7,7 @@ and under TYPE_CHECKING too, and so does ``import_module`` with a literal name.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
@@ -17,24 +18,24 @@ import pytest
 import miniagent_redis
 
 TOP = "miniagent_redis"
-FOLDER = Path(miniagent_redis.__path__[0])
+FOLDER = Path(miniagent_redis.__path__[0])  # in tox it is not that of the checkout
+ROOT = Path(__file__).parent.parent
 
 # Highest first. An entry is a file, a folder, or the files whose names begin alike. What is inside
 # one entry may import each other without a circle.
 ROWS = (
     ("__init__", "__main__"),
-    ("cli", "flask", "aio", "testing"),
-    ("session", "diagnosis"),
-    ("agent", "maintenance", "fsck"),
+    ("cli", "flask", "doors", "integrations", "fsck", "redis_client"),
+    ("aio", "testing"),
+    ("session", "doctor"),
+    ("agent", "maintenance"),
     ("store",),
-    ("scripts", "locks"),
-    ("keys", "connection"),
-    ("clients", "faults", "health"),
-    ("embedded*",),
-    ("config", "codec", "llm", "tools"),
-    ("redis_url", "budget"),
-    ("models", "errors", "clock", "wire", "_mirror"),
-    ("forking",),
+    ("llm", "tools"),
+    ("connection",),
+    ("embedded", "records", "config", "telemetry"),
+    ("models",),
+    ("runtime",),
+    ("errors",),
 )
 LONGEST = {".py": 300, ".lua": 70}  # lines
 
@@ -117,6 +118,18 @@ def test_a_module_says_in_its_first_line_what_it_is(path: Path) -> None:
     assert docstring.partition("\n")[0].strip()
 
 
+def test_the_rows_are_those_of_the_documentation() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = text.partition("## Layers")[2].split("```")[1].strip()
+    told = [
+        tuple(name.strip().removesuffix("/") for name in re.split("  +", line)[0].split(" · "))
+        for line in table.splitlines()
+    ]
+    there = {path.stem for path in FOLDER.iterdir()}
+    rows = [tuple(entry for entry in row if entry in there) for row in ROWS[1:]]
+    assert told == rows
+
+
 def test_files_stay_small() -> None:
     lines = {
         str(path.relative_to(FOLDER)): len(path.read_text(encoding="utf-8").splitlines())
@@ -130,17 +143,17 @@ def test_files_stay_small() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "what"),
     [
-        ("keys", "from miniagent_redis.store import x", "store.__init__, which is not below"),
-        ("keys", "from .store.sessions import x", "store.sessions, which is not below"),
-        ("keys", "from . import store", "store.__init__, which is not below"),
-        ("keys", "import miniagent_redis.connection", "connection, which is not below"),
-        ("keys", "from miniagent_redis import Message", "redis.__init__, which is not below"),
-        ("keys", "def f():\n    from .store import x", "keys:2 imports miniagent_redis.store"),
-        ("keys", "if TYPE_CHECKING:\n    from .store import x", "keys:2 imports"),
-        ("keys", "importlib.import_module('miniagent_redis.store')", "store.__init__, which is"),
-        ("embedded", "from .keys import x", "keys, which is not below"),
-        ("embedded_home", "from .embedded import x", "circle"),
-        ("models.__init__", "from ..errors import x", "errors, which is not below"),
+        ("llm", "from miniagent_redis.store import x", "store.__init__, which is not below"),
+        ("llm", "from .store.sessions import x", "store.sessions, which is not below"),
+        ("llm", "from . import store", "store.__init__, which is not below"),
+        ("llm", "import miniagent_redis.tools", "tools, which is not below"),
+        ("llm", "from miniagent_redis import Message", "redis.__init__, which is not below"),
+        ("llm", "def f():\n    from .store import x", "llm:2 imports miniagent_redis.store"),
+        ("llm", "if TYPE_CHECKING:\n    from .store import x", "llm:2 imports"),
+        ("llm", "importlib.import_module('miniagent_redis.store')", "store.__init__, which is"),
+        ("embedded.home", "from ..connection import x", "connection, which is not below"),
+        ("embedded.home", "from .attach import x", "circle"),
+        ("models.__init__", "from ..connection import x", "connection, which is not below"),
         ("store.turns", "from ..session import x", "session.__init__, which is not below"),
         ("store.turns", "from .sessions import x", "circle"),
         ("store.turns", "from . import sessions", "circle"),
@@ -154,12 +167,13 @@ def test_a_wrong_import_is_found(module: str, source: str, what: str) -> None:
         "__init__": "from .session import x",
         "session.__init__": "from ..store import turns, sessions",
         "store.__init__": "from .sessions import x\nfrom .turns import y",
-        "store.sessions": "from . import turns\nfrom ..keys import z",
+        "store.sessions": "from . import turns\nfrom ..connection import z",
         "store.turns": "from miniagent_redis.errors import InvalidInput",
-        "keys": "import miniagent_redis.errors\nfrom .models import Message",
-        "connection": "from . import embedded",
-        "embedded": "from .embedded_home import x",
-        "embedded_home": "",
+        "tools": "import miniagent_redis.errors",
+        "llm": "import miniagent_redis.errors\nfrom .models import Message",
+        "connection": "from .embedded import attach",
+        "embedded.attach": "from .home import x",
+        "embedded.home": "",
         "errors": "",
         "models.__init__": "",
     }

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from waiting import until, wait_for_the_end_of
+
+from tests.support.program import environment
+from tests.support.waiting import until, wait_for_the_end_of
 
 STARTS_ONE = """
-from servers import RedisServer
+from tests.support.servers import RedisServer
 
 server = RedisServer()
 server.start()
@@ -25,7 +27,7 @@ input()
 def test_a_server_whose_starter_is_killed_ends_and_leaves_nothing(then: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STARTS_ONE.format(then=then)],
-        cwd=Path(__file__).parent,
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
