@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from attrs import define, field
-from calls import CALLS, COMMIT_TIMEOUT, World, public_methods
-from fault_report import FaultRun
-from outages import OUTAGES
-from place import Place, is_back
-from waiting import until
 
 from miniagent_redis.errors import (
     MiniAgentError,
@@ -25,6 +21,12 @@ from miniagent_redis.errors import (
     TurnNotSaved,
     TurnUncertain,
 )
+from tests.support.calls import CALLS, COMMIT_TIMEOUT
+from tests.support.fault_report import FaultRun
+from tests.support.outages import OUTAGES
+from tests.support.place import Place, is_back
+from tests.support.waiting import until
+from tests.support.world import World
 
 OVERRUN = 0.5
 AT_ONCE = 0.1
@@ -86,10 +88,6 @@ class Meeting:
         return "" if self.told in expected else f"it told {self.told}"
 
 
-def test_the_table_of_calls_has_every_public_method() -> None:
-    assert sorted(public_methods()) == sorted(CALLS)
-
-
 def test_no_call_waits_longer_than_it_says(faults: FaultRun) -> None:
     kinds, names = list(OUTAGES), list(CALLS)
     if not faults.is_full:
@@ -145,16 +143,16 @@ def _meet(kind: str, dice: random.Random, names: list[str]) -> list[Meeting]:
 
 def _measure(kind: str, name: str, world: World) -> Meeting:
     call = CALLS[name]
-    took, error = _timed(world, call.make)
+    took, error = _timed(world, call)
     commit = COMMIT_TIMEOUT if call.commits and kind in PARTLY else 0.0
     row = Meeting(kind, name, took - call.deadline - commit, error=error)
     if kind not in PARTLY | REFUSALS:
         if call.again_at_once and error is not None:
             # A try every second may be made, and then the next call is quick.
-            row.late_again = min(_timed(world, call.make)[0] for _ in range(2)) - AT_ONCE
+            row.late_again = min(_timed(world, call)[0] for _ in range(2)) - AT_ONCE
         for _ in range(2):
             _timed(world, _write)
-            _timed(world, CALLS["RedisSessionManager.get_session"].make)
+            _timed(world, CALLS["RedisSessionManager.get_session"])
     return row
 
 
@@ -170,8 +168,7 @@ def _recover(row: Meeting, world: World) -> None:
     world.close()
 
 
-def _timed(world: World, make: object) -> tuple[float, BaseException | None]:
-    assert callable(make)
+def _timed(world: World, make: Callable[[World], object]) -> tuple[float, BaseException | None]:
     began, error = time.monotonic(), None
     try:
         make(world)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from histories import ENDED, History, Seen, open_store, read
-from servers import RedisServer, find_server
-from waiting import until
 
 from miniagent_redis import Message, RedisSessionManager
+from miniagent_redis.doctor.fsck import check
 from miniagent_redis.errors import MiniAgentError
-from miniagent_redis.fsck import check
+from tests.support.fault_report import FaultRun
+from tests.support.recorder import ENDED, Recorder, Seen, open_store, read
+from tests.support.servers import RedisServer, find_server
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(find_server() is None, reason="there is no server to start")
 
@@ -39,13 +39,13 @@ class Original:
         self.server = RedisServer(*KEPT, "--aof-use-rdb-preamble", "yes")
         self.server.start()
         with open_store(self.server) as store:
-            self.history = History(store, dice)
-            self.history.write(writes // 4)
-            self.based = len(self.history.steps)
+            self.recorder = Recorder(store, dice)
+            self.recorder.write(writes // 4)
+            self.based = len(self.recorder.steps)
             client: Any = self.server.client()
             client.bgrewriteaof()
             until(lambda: not is_rewriting(client))
-            self.history.write(writes)
+            self.recorder.write(writes)
             threading.Event().wait(ENDED)  # let the short ones end
         self.server.stop()
         self.folder = self.server.folder / FOLDER
@@ -75,7 +75,7 @@ def original(faults: FaultRun) -> Iterator[Original]:
 def test_a_file_cut_anywhere_holds_whole_turns_up_to_one_moment(
     faults: FaultRun, original: Original
 ) -> None:
-    history, whole = original.history, original.incremental.read_bytes()
+    recorder, whole = original.recorder, original.incremental.read_bytes()
     cuts = [faults.random.randrange(len(whole)) for _ in range(faults.times(6, 60))]
     refused = torn = unmended = silent = findings = 0
     for cut in cuts:
@@ -84,10 +84,10 @@ def test_a_file_cut_anywhere_holds_whole_turns_up_to_one_moment(
             refused += 1
             continue
         with server.client(), open_store(server) as store:
-            seen = {session_id: read(store, session_id)[0] for session_id in history.documents}
-            torn += not history.is_one_moment(seen, original.based)
-            torn += any(store.get_session(name) is not None for name in history.expired)
-            torn += not _tell_the_same(store, history, seen)
+            seen = {session_id: read(store, session_id)[0] for session_id in recorder.documents}
+            torn += not recorder.is_one_moment(seen, original.based)
+            torn += any(store.get_session(name) is not None for name in recorder.expired)
+            torn += not _tell_the_same(store, recorder, seen)
             found = check(store, repair=True)
             findings += len(found)
             unmended += len([one for one in found if one.kind not in MENDED])
@@ -99,13 +99,13 @@ def test_a_file_cut_anywhere_holds_whole_turns_up_to_one_moment(
     faults.report(
         cuts=len(cuts), loaded=len(cuts) - refused, refused=refused, torn=torn,
         mended=findings - unmended, unmended=unmended, silent=silent,
-        sessions=len(history.documents), messages=sum(map(len, history.now.values())), **bases,
+        sessions=len(recorder.documents), messages=sum(map(len, recorder.now.values())), **bases,
     )  # fmt: skip
     assert (refused, torn, unmended, silent) == (0, 0, 0, 0)
     assert bases["base_altered"] == 0
 
 
-def _tell_the_same(store: RedisSessionManager, history: History, seen: dict[str, Seen]) -> bool:
+def _tell_the_same(store: RedisSessionManager, recorder: Recorder, seen: dict[str, Seen]) -> bool:
     """Whether counters, documents and listings agree with the threads."""
     for session_id, thread in seen.items():
         if thread is None:
@@ -114,7 +114,7 @@ def _tell_the_same(store: RedisSessionManager, history: History, seen: dict[str,
             continue
         assert not isinstance(thread, MiniAgentError)
         state = store.session_state(session_id)
-        if state.message_count != len(thread) or state.data != history.documents[session_id]:
+        if state.message_count != len(thread) or state.data != recorder.documents[session_id]:
             return False
     alive = {session_id for session_id, thread in seen.items() if thread is not None}
     return {one["session_id"] for one in store.list_sessions("ada", limit=1000)} <= alive
@@ -132,7 +132,7 @@ def _goes_on(store: RedisSessionManager, session_id: str) -> bool:
 
 
 def _cut_bases(faults: FaultRun, original: Original) -> dict[str, int]:
-    whole, history = original.base.read_bytes(), original.history
+    whole, recorder = original.base.read_bytes(), original.recorder
     cuts, refused, altered = faults.times(2, 20), 0, 0
     for _ in range(cuts):
         data = whole[: faults.random.randrange(len(whole))]
@@ -141,17 +141,17 @@ def _cut_bases(faults: FaultRun, original: Original) -> dict[str, int]:
             refused += 1
             continue
         with open_store(server) as store:
-            for name in history.documents:
-                altered += _is_altered(history, name, *read(store, name))
+            for name in recorder.documents:
+                altered += _is_altered(recorder, name, *read(store, name))
         server.close()
     return {"base_cuts": cuts, "base_refused": refused, "base_altered": altered}
 
 
-def _is_altered(history: History, name: str, seen: Seen, aside: int) -> bool:
+def _is_altered(recorder: Recorder, name: str, seen: Seen, aside: int) -> bool:
     """Whether what was returned as good is no state that the session has had."""
     if seen is None or isinstance(seen, MiniAgentError):
         return False
-    for state in history.states(name):
+    for state in recorder.states(name):
         if state is not None and len(state) == len(seen) + aside:
             left = iter(state)
             if all(message in left for message in seen):
@@ -162,7 +162,7 @@ def _is_altered(history: History, name: str, seen: Seen, aside: int) -> bool:
 def test_a_flipped_bit_never_alters_a_message_that_is_returned(
     faults: FaultRun, original: Original
 ) -> None:
-    history, whole = original.history, original.incremental.read_bytes()
+    recorder, whole = original.recorder, original.incremental.read_bytes()
     flips = faults.times(6, 60)
     count = dict.fromkeys(("loaded", "refused", "set_aside", "told", "gone", "altered",
                            "altered_documents"), 0)  # fmt: skip
@@ -175,12 +175,12 @@ def test_a_flipped_bit_never_alters_a_message_that_is_returned(
             continue
         count["loaded"] += 1
         with open_store(server) as store:
-            for name, document in history.documents.items():
+            for name, document in recorder.documents.items():
                 seen, aside = read(store, name)
                 count["set_aside"] += aside
                 count["told"] += isinstance(seen, MiniAgentError)
-                count["gone"] += seen is None and name in history.now
-                if _is_altered(history, name, seen, aside):
+                count["gone"] += seen is None and name in recorder.now
+                if _is_altered(recorder, name, seen, aside):
                     count["altered"] += 1
                 try:
                     found = store.get_session(name)

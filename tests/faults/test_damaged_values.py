@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import redis
-from fault_report import FaultRun
-from histories import open_store, read
-from servers import RedisServer, find_server
 
 from miniagent_redis import Message, RedisSessionManager, ToolCall
 from miniagent_redis.errors import MiniAgentError, SessionNotFound
+from tests.support.fault_report import FaultRun
+from tests.support.recorder import open_store, read
+from tests.support.servers import RedisServer, find_server
 
 pytestmark = pytest.mark.skipif(find_server() is None, reason="there is no server to start")
 
@@ -77,7 +77,7 @@ def test_a_session_that_lost_any_of_its_keys_is_whole_or_gone_or_told(
 ) -> None:
     client: Any = store.client
     figures: dict[str, int] = dict.fromkeys(("whole", "gone", "told", "shortened"), 0)
-    keys = store.keys.of_session("s")
+    keys = store.parts.core.keys.of_session("s")
     subsets = [
         lost for size in range(1, 7) for lost in itertools.combinations(range(6), size)
     ]  # fmt: skip
@@ -167,7 +167,8 @@ def test_an_edited_record_is_never_returned(store: RedisSessionManager, faults: 
                 figures["set_aside"] += [one.index for one in found.unreadable] == [index]
                 figures["altered"] += found.messages != thread[:index] + thread[index + 1 :]
             else:
-                client.hset("metadata:{s}", "lease", 1)  # its holder is gone
+                # Its holder is gone, and nobody has tried to go on.
+                client.hset("metadata:{s}", mapping={"lease": 1, "takeovers": 0})
                 store.resume_turn("s")
                 figures["altered"] += 1
         except MiniAgentError:
@@ -232,7 +233,7 @@ def test_a_session_whose_numbers_are_damaged_is_told_and_can_be_ended(
              "input_tokens", "output_tokens", "tool_calls")  # fmt: skip
     for name in names:
         fill(store, name)
-        key = store.keys.metadata(name)
+        key = store.parts.core.keys.metadata(name)
         turn = store.begin_turn(name, "x")
         client.hdel(key, name) if value is None else client.hset(key, name, value)
         before = client.hgetall(key), client.lrange(f"thread:{{{name}}}", 0, -1)

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from fault_report import FaultRun
-from program import Program
-from waiting import LIMIT
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+from tests.support.fault_report import FaultRun
+from tests.support.program import Program
+from tests.support.waiting import LIMIT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork and no SIGTERM here")
 
@@ -156,7 +156,7 @@ class Ending:
         if self.moment == "forked":
             self._expect("the child's thread", self._texts(f"{session_id}-child"), whole[:2])
         if self.ending not in ABRUPT:
-            score = store.client.zscore(store.keys.user_sessions("ada"), session_id)
+            score = store.client.zscore(store.parts.core.keys.user_sessions("ada"), session_id)
             self._expect("its use is in the index", (score or 0) / 1000 > began, True)
 
     def _texts(self, session_id: str) -> list[str]:

@@ -10,15 +10,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from faulty_proxy import FaultyProxy
-from servers import RedisServer
-from waiting import until
 
 from miniagent_redis import Event, EventType, Message, RedisConfig, SessionNotFound
 from miniagent_redis.errors import StoreUnavailable, TurnUncertain
 from miniagent_redis.models import OpenTurn, new_id
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.fault_report import FaultRun
+from tests.support.proxy import Proxy
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
 
 Store = RedisSessionManager
 LIMIT = 60.0
@@ -70,7 +70,7 @@ def insist(store: Store, text: str) -> None:
             assert time.monotonic() < end
 
 
-def shake(server: RedisServer, proxy: FaultyProxy, faults: FaultRun) -> str:
+def shake(server: RedisServer, proxy: Proxy, faults: FaultRun) -> str:
     """Do one of the things that happen to servers and networks, and set it right again."""
     kind = faults.random.choice(("kill", "freeze", "cut", "cut", "refuse", "black hole", "trim"))
     pause = threading.Event().wait
@@ -108,7 +108,7 @@ def test_each_watcher_sees_every_event_once_or_is_told_of_a_gap(
     watchers = 3
     seen: list[list[Event]] = [[] for _ in range(watchers)]
     with (
-        FaultyProxy(str(server.socket), faults.random) as proxy,
+        Proxy(server.socket, faults.random) as proxy,
         ThreadPoolExecutor() as pool,
         Store(RedisConfig(url=server.url)) as writer,
         Store(RedisConfig(url=proxy.url)) as reader,
@@ -192,7 +192,7 @@ def test_a_server_that_lost_its_data_is_an_error_and_never_silence(faults: Fault
         with ThreadPoolExecutor() as pool:
             waiting = pool.submit(next, watcher)
             if faults.random.random() < 0.5:
-                until(lambda: "xread" in {c["cmd"] for c in store.client.client_list()})
+                until(lambda: store.parts.core.connections.listening.count == 1)
             server.kill()
             server.start()
             with pytest.raises(SessionNotFound):
@@ -234,7 +234,7 @@ def test_an_outage_longer_than_the_timeout_is_an_error(server: RedisServer) -> N
 def test_who_waits_for_a_turn_waits_on_through_cuts(faults: FaultRun, server: RedisServer) -> None:
     cuts = faults.times(5, 200)
     with (
-        FaultyProxy(str(server.socket), faults.random) as proxy,
+        Proxy(server.socket, faults.random) as proxy,
         ThreadPoolExecutor() as pool,
         Store(RedisConfig(url=server.url)) as holder,
         Store(RedisConfig(url=proxy.url)) as waiter,

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from faulty_proxy import FaultyProxy
-from program import Program
-from servers import RedisServer
-from waiting import LIMIT
 
 from miniagent_redis import Message, RedisConfig, RedisSessionManager
 from miniagent_redis.models import OpenTurn
+from tests.support.fault_report import FaultRun
+from tests.support.program import Program
+from tests.support.proxy import Proxy
+from tests.support.servers import RedisServer
+from tests.support.waiting import LIMIT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork and no SIGSTOP here")
 
@@ -65,7 +65,7 @@ def test_who_lost_its_lease_cannot_write_and_learns_it_soon(faults: FaultRun) ->
 
 def _play(dice: random.Random, plan: list[str]) -> list[dict[str, Any]]:
     always = ("--appendonly", "yes", "--appendfsync", "always")
-    with RedisServer(*always) as server, FaultyProxy(str(server.socket)) as proxy:
+    with RedisServer(*always) as server, Proxy(server.socket) as proxy:
         lane = Lane(dice, server, proxy)
         try:
             return [lane.round(fault) for fault in plan]
@@ -76,7 +76,7 @@ def _play(dice: random.Random, plan: list[str]) -> list[dict[str, Any]]:
 class Lane:
     """A server, a holder that reaches it by way of a proxy, and another who takes over."""
 
-    def __init__(self, dice: random.Random, server: RedisServer, proxy: FaultyProxy) -> None:
+    def __init__(self, dice: random.Random, server: RedisServer, proxy: Proxy) -> None:
         self.dice, self.server, self.proxy = dice, server, proxy
         self.holder = Program("holder_agent", proxy.url, LEASE)
         self.other = RedisSessionManager(RedisConfig(url=server.url, lease_ttl=LIMIT))

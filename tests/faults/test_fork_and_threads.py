@@ -11,11 +11,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from program import Program
-from servers import RedisServer
 
 from miniagent_redis import RedisConfig, RedisSessionManager
+from tests.support.fault_report import FaultRun
+from tests.support.program import Program
+from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from fault_report import FaultRun
-from program import Program
-from servers import RedisServer
+
+from tests.support.fault_report import FaultRun
+from tests.support.program import Program
+from tests.support.servers import RedisServer
 
 LIMIT = 400.0
 EXCEPTIONS = ["Interrupted", "JobTimeout", "LateJob"]

@@ -10,12 +10,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from fault_report import FaultRun
-from history import PROMISES
-from servers import RedisServer
-from storm import Storm
-
 from miniagent_redis import Message, RedisConfig, RedisSessionManager
+from tests.support.fault_report import FaultRun
+from tests.support.history import PROMISES
+from tests.support.servers import RedisServer
+from tests.support.storm import Storm
 
 FORGETS = 2.0  # seconds for which Redis and Valkey put off a write while fdatasync is under way
 MARGIN = 0.5

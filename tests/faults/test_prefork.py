@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from program import PROGRAMS
-from servers import Leash, RedisServer
-from waiting import LIMIT, until
 
 from miniagent_redis import RedisConfig, SessionAgent, SessionManager
+from tests.support.fault_report import FaultRun
+from tests.support.program import PROGRAMS, environment
+from tests.support.servers import Leash, RedisServer
+from tests.support.waiting import LIMIT, until
 
 pytest.importorskip("gunicorn")
 
@@ -61,15 +61,15 @@ class Site:
             "workers": WORKERS,
             "graceful-timeout": GRACE,
             "bind": f"unix:{self.socket}",
-            "pythonpath": PROGRAMS,
+            "chdir": server.folder,
         }
         # 3.12 warns of each fork with threads; what comes of it is what is tested here.
         python = (sys.executable, "-W", "ignore::DeprecationWarning")
         settings = [f"--{name}={value}" for name, value in options.items()]
         gunicorn = ("-m", "gunicorn", "--preload", "--no-control-socket", *settings)
         self.process = subprocess.Popen(
-            [*python, *gunicorn, "prefork_app:application"],
-            env={**os.environ, "REDIS_URL": server.url, "LEASE": str(LEASE)},
+            [*python, *gunicorn, f"{PROGRAMS}.prefork_app:application"],
+            env=environment(REDIS_URL=server.url, LEASE=LEASE),
             pass_fds=[alive],
         )
         os.close(alive)

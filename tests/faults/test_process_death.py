@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from program import Program
-from servers import RedisServer
 
 from miniagent_redis import RedisConfig, RedisSessionManager, SessionAgent, SessionManager
+from tests.support.fault_report import FaultRun
+from tests.support.program import Program
+from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork and no SIGKILL here")
 
@@ -110,7 +110,9 @@ class Lane:
         """Read as others do while the session has lost its process."""
         history = self.manager.get_history(self.session_id)
         self.figures["torn"] += self._check("torn", not _is_valid(history))
-        records: Any = store.client.lrange(store.keys.of_session(self.session_id)[2], 0, -1)
+        records: Any = store.client.lrange(
+            store.parts.core.keys.of_session(self.session_id)[2], 0, -1
+        )
         rows = [
             row for row in self.manager.list_sessions("ada") if row["session_id"] == self.session_id
         ]

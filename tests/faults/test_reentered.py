@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from fault_report import FaultRun
-from lines import Line, lines_of, run_at
-from servers import RedisServer
 
 from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
 from miniagent_redis.errors import MiniAgentError
+from tests.support.every_line import Line, lines_of, run_at
+from tests.support.fault_report import FaultRun
+from tests.support.servers import RedisServer
 
 Call = Callable[[SessionManager, str], object]
 
@@ -32,9 +32,7 @@ def opened() -> Iterator[SessionManager]:
 
 
 def chat(manager: SessionManager, session_id: str) -> None:
-    held = manager.agent.store.connections._held
-    if held._idle:
-        held.give(held._idle.pop(), in_order=False)  # so that it makes a new one
+    manager.agent.store.parts.core.connections.pool.renew()  # so that it makes a new connection
     manager.chat(session_id, "Hello")
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import redis
-from fault_report import FaultRun
-from program import Program
-from servers import RedisServer
-from waiting import until
+
+from tests.support.fault_report import FaultRun
+from tests.support.program import Program
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork and no SIGKILL here")
 

@@ -17,15 +17,15 @@ from typing import Any
 
 import redis
 from attrs import define, field
-from fault_report import FaultRun
-from outages import HARMLESS, OUTAGES
-from place import LIMIT, Place, is_back
-from waiting import until
 
 from miniagent_redis import Message, RedisSessionManager, StoreMisconfigured, StoreUnavailable
-from miniagent_redis.codec import decode
 from miniagent_redis.errors import MiniAgentError, TurnNotSaved, TurnUncertain
 from miniagent_redis.models import OpenTurn
+from miniagent_redis.records.frame import decode
+from tests.support.fault_report import FaultRun
+from tests.support.outages import HARMLESS, OUTAGES
+from tests.support.place import Place, is_back
+from tests.support.waiting import LIMIT, until
 
 SOCKET_TIMEOUT = 0.25
 LEASE = 1.0  # which a begin waits for that is repeated, when it was stored and nobody heard
@@ -182,11 +182,11 @@ def _prepared(kind: str, what: str, store: RedisSessionManager, session_id: str)
 
 def _connect(store: RedisSessionManager, connections: int) -> None:
     """Have so many connections at hand: over an old one a write is sent that no one answers."""
-    held = store.connections._held
+    held = store.parts.core.connections.pool
     taken: list[Any] = []
 
     def are_taken() -> bool:
-        with suppress(redis.RedisError):  # a busy machine is late to let us in
+        with suppress(redis.RedisError, StoreUnavailable):  # a busy machine is late to let us in
             while len(taken) < connections:
                 taken.append(held.take())
         return len(taken) == connections

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from fault_report import FaultRun
-from program import Program
-from servers import RedisServer
-from waiting import LIMIT, until
 
 from miniagent_redis import EventType, RedisConfig, SessionAgent, SessionManager
+from tests.support.fault_report import FaultRun
+from tests.support.program import Program
+from tests.support.servers import RedisServer
+from tests.support.waiting import LIMIT, until
 
 LEASE = 1.5
 PATIENCE = 120.0  # seconds that a message waits for its turn, at the most
@@ -142,7 +142,7 @@ def test_messages_of_other_processes_wait_for_the_running_turn(
         begin(other)
         other.tell(ask=[f"mine {number}"])
     store = manager.store
-    channel = store.keys.events(SESSION)
+    channel = store.parts.core.keys.events(SESSION)
     until(lambda: dict(store.client.pubsub_numsub(channel)).get(channel.encode()) == len(others))
     assert texts(manager) == []
     holder.tell(go_on=True)

@@ -1,0 +1,1 @@
+"""Tests of the promises in docs/guarantees.md: faults on purpose, at any moment, in any place."""
