@@ -6,18 +6,32 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from . import durability, facade, listing, loading, startup, streaming, threads, turns, wire
+from . import (
+    chat,
+    durability,
+    facade,
+    listing,
+    loading,
+    startup,
+    streaming,
+    threads,
+    turns,
+    upkeep,
+    wire,
+)
 from .bench import Bench, open_bench
 from .table import PAGE, Row, markdown, write
 
 _PARTS: tuple[tuple[str, Callable[[Bench], Iterator[Row]]], ...] = (
     ("turns", turns.rows),
     ("turns on the wire", wire.rows),
+    ("chat", chat.rows),
     ("streaming", streaming.rows),
     ("durability", durability.rows),
     ("loading", loading.rows),
     ("listing", listing.rows),
     ("threads", threads.rows),
+    ("upkeep", upkeep.rows),
     ("asyncio", facade.rows),
     ("starting", startup.rows),
 )

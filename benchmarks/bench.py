@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
-from attrs import asdict, frozen
+from attrs import frozen
 
-from miniagent_redis import Message, RedisConfig, RedisSessionManager, Usage
+from miniagent_redis import Message, RedisConfig, RedisSessionManager, UsageTotals
 from miniagent_redis.models import OpenTurn
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
+
+from .measure import Run
 
 QUESTION = (
     "Could you compare the three quotes that I sent you yesterday, and tell me which of them is "
@@ -23,7 +25,7 @@ ANSWER = (
     "end of any month. The third is meant for fifty people and more. Shall I draft a reply to "
     "them that asks for a trial?"
 )
-_USAGE = Usage(input_tokens=60, output_tokens=80)
+_SPENT = UsageTotals(input_tokens=60, output_tokens=80)
 _CHUNK = 1000
 
 
@@ -61,10 +63,21 @@ class Bench:
             ANSWER,
             turn_id=turn.turn_id,
             created_at=time.time(),
-            metadata={"usage": asdict(_USAGE)},
+            metadata={"usage": _SPENT.to_dict()},
         )
-        self.store.commit_turn(turn, [answer], usage=_USAGE)
+        self.store.commit_turn(turn, [answer], spent=_SPENT)
         return turn
+
+    def turns(self, session_id: str, count: int) -> Run:
+        """Return what does so many turns, one after the other, on a session that is made anew."""
+        self.store.delete_session(session_id)
+        epoch = self.create_session(session_id)
+
+        def run() -> None:
+            for number in range(count):
+                self.turn(session_id, epoch, 2 * number)
+
+        return run
 
 
 def config(url: str) -> RedisConfig:

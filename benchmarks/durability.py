@@ -8,10 +8,10 @@ from functools import partial
 from statistics import median
 
 from miniagent_redis import RedisSessionManager
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 from .bench import Bench, config
-from .measure import Run, Trial, alternate, ratio
+from .measure import Trial, alternate, ratio
 from .table import Row, duration
 
 _BARE = "no append-only file"
@@ -29,7 +29,9 @@ def rows(bench: Bench) -> Iterator[Row]:
         for level, options in _LEVELS.items():
             server = stack.enter_context(RedisServer(*options))
             store = stack.enter_context(RedisSessionManager(config(server.url)))
-            trials[level] = partial(_prepare, Bench(server, store, bench.raw, bench.quick), turns)
+            trials[level] = partial(
+                Bench(server, store, bench.raw, bench.quick).turns, "durable", turns
+            )
         taken = alternate(trials, bench.times(30, 2))
     bare = taken.pop(_BARE)
     for level, times in taken.items():
@@ -39,14 +41,3 @@ def rows(bench: Bench) -> Iterator[Row]:
             duration(median(bare) / turns),
             ratio(times, bare),
         )
-
-
-def _prepare(bench: Bench, turns: int) -> Run:
-    bench.store.delete_session("durable")
-    epoch = bench.create_session("durable")
-
-    def run() -> None:
-        for number in range(turns):
-            bench.turn("durable", epoch, 2 * number)
-
-    return run

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
 from miniagent_redis import RedisSessionManager
+from tests.support.proxy import Proxy
 
 from .bench import Bench, config
-from .commands import Command
+from .commands import Command, timeless
 from .measure import alternate, ratio, ready
-from .proxy import CountingProxy
 from .table import Row, duration
 
 _OF_EACH_USER = 100
@@ -33,13 +34,13 @@ def rows(bench: Bench) -> Iterator[Row]:
             if number % 500 == 499:
                 flush()
     with (
-        CountingProxy(bench.server.socket) as proxy,
+        Proxy(bench.server.socket) as proxy,
         RedisSessionManager(config(proxy.url)) as store,
     ):
         proxy.take()
         assert len(store.list_sessions(_USER, _WANTED)) == _WANTED
         trips = proxy.take().round_trips
-    bench.store.flush_marks()
+    bench.store.parts.index.flush()
     taken = alternate(
         {
             "ours": ready(lambda: bench.store.list_sessions(_USER, _WANTED)),
@@ -60,7 +61,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 def _raw(bench: Bench) -> list[Any]:
     """Ask for the same with redis-py: the index, then a pipeline."""
     client: Any = bench.raw
-    keys = bench.store.keys
+    keys = bench.store.parts.core.keys
     newest = client.zrange(keys.user_sessions(_USER), 0, _WANTED - 1, desc=True, withscores=True)
     pipe = client.pipeline(transaction=False)
     for raw_id, _ in newest:
@@ -78,12 +79,17 @@ def _pipelined(store: RedisSessionManager) -> Iterator[Any]:
     Waiting for each answer, 100,000 sessions would take most of the time of all the measurements.
     """
     pipe: Any = store.client.pipeline(transaction=False)
-    connections: Any = store.connections
+    connections: Any = store.parts.core.connections
 
     def exchange(commands: Sequence[Command], nonce: bytes | None = None) -> list[Any]:
+        replies: list[Any] = []
         for command in commands:
-            pipe.execute_command(*command)
-        return [[nonce, b"ok", 1, 0] for _ in commands]
+            if command == ("TIME",):
+                replies.append([int(time.time()), 0])
+                continue
+            pipe.execute_command(*timeless(command, nonce))
+            replies.append([nonce, b"ok", 1, 0])
+        return replies
 
     def flush() -> None:
         for reply in pipe.execute():

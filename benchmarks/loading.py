@@ -26,7 +26,7 @@ def _row(bench: Bench, label: str, length: int, wanted: int, repeat: int) -> Row
     session_id = f"load-{length}-{wanted}"
     epoch = bench.create_session(session_id, length)
     start = length - wanted
-    _, key, *_ = bench.store.keys.of_session(session_id)
+    _, key, *_ = bench.store.parts.core.keys.of_session(session_id)
     client: Any = bench.raw
 
     def ours() -> int:

@@ -38,10 +38,10 @@ class _Threads:
         """Cut the threads to their length again."""
         pipe = self._bench.raw.pipeline(transaction=False)
         for session_id in self._sessions:
-            _, thread, _, metadata, *_ = self._bench.store.keys.of_session(session_id)
+            _, thread, _, metadata, *_ = self._bench.store.parts.core.keys.of_session(session_id)
             pipe.ltrim(thread, 0, self._length - 1) if self._length else pipe.delete(thread)
             pipe.hset(metadata, "message_count", str(self._length))
-            pipe.delete(*self._bench.store.keys.of_session(_other(session_id)))
+            pipe.delete(*self._bench.store.parts.core.keys.of_session(_other(session_id)))
         pipe.execute()
         return make()
 
@@ -57,7 +57,7 @@ class _Threads:
         return partial(run_raw, self._bench.raw, turns)
 
     def _without_work(self) -> Run:
-        keys_of = self._bench.store.keys.of_session
+        keys_of = self._bench.store.parts.core.keys.of_session
         turns: list[tuple[Command, Command]] = []
         for session_id, commands in self._commands.items():
             others = dict(zip(keys_of(session_id), keys_of(_other(session_id)), strict=True))

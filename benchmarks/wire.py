@@ -7,9 +7,9 @@ from statistics import median
 
 from miniagent_redis import AgentConfig, SessionAgent, SessionManager, ToolCall, ToolRegistry
 from miniagent_redis.llm import ScriptedModel
+from tests.support.proxy import Proxy, Traffic
 
 from .bench import ANSWER, QUESTION, Bench, config
-from .proxy import CountingProxy, Traffic
 from .table import Row
 
 _TIMES = 5  # the background thread speaks now and then as well: the median is without it
@@ -31,7 +31,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     for number in range(_TIMES + 1):
         bench.create_session(f"wire-{number}")
     bench.create_session("wire-long", _LENGTH)
-    with CountingProxy(bench.server.socket) as proxy:
+    with Proxy(bench.server.socket) as proxy:
         new = [f"wire-{number}" for number in range(_TIMES + 1)]
         short = _count(proxy, new, [ANSWER])
         yield _trips("a turn without tools, from SessionManager.chat", short, "2")
@@ -43,7 +43,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 
 def _count(
-    proxy: CountingProxy,
+    proxy: Proxy,
     sessions: list[str],
     replies: list[str | ToolCall],
     talk: Callable[[SessionManager, str], None] = _chat,
