@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-from attrs import fields
+from attrs import evolve, fields
 
 from miniagent_redis.config.address import Address, parse_url
 from miniagent_redis.config.redis import RedisConfig
@@ -200,8 +203,37 @@ def test_an_address_names_itself_for_people(url: str, shown: str) -> None:
     assert str(parse_url(url)) == shown
 
 
+def pickled(config: RedisConfig) -> RedisConfig:
+    copied: RedisConfig = pickle.loads(pickle.dumps(config))
+    return copied
+
+
+@pytest.mark.parametrize("copied", [lambda config: config, copy.deepcopy, evolve, pickled])
+def test_where_no_server_is_named_it_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, copied: Callable[[RedisConfig], RedisConfig]
+) -> None:
+    """So that it is the same for who gives settings and for who gives none."""
+    for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    assert str(copied(RedisConfig(session_ttl=60)).address) == "embedded://"
+    monkeypatch.setenv("REDIS_URL", "redis://:secret@there/1")
+    assert copied(RedisConfig()).address == RedisConfig.from_env().address
+    assert copied(RedisConfig()).address.password == "secret"
+
+
+@pytest.mark.parametrize("setting", [{"host": "localhost"}, {"port": 6380}, {"db": 1}])
+def test_one_that_is_named_is_the_one_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://there/1")
+    address = pickled(RedisConfig(**setting)).address
+    assert address.nodes == (("localhost", setting.get("port", 6379)),)
+    config = RedisConfig()
+    config.host = "elsewhere"
+    assert str(config.address) == "redis://elsewhere:6379"
+
+
 def test_without_a_url_the_fields_are_the_address() -> None:
-    assert RedisConfig().address == Address("redis", (("localhost", 6379),))
     config = RedisConfig(host="h", port=1, db=2, username="u", password="p", ssl=True)
     assert config.address == Address("rediss", (("h", 1),), 2, username="u", password="p")
 

@@ -15,6 +15,7 @@ from .doctor import doctor
 from .options import debug_option
 from .problems import show_problem
 from .sessions import end, history, list_sessions
+from .settings_file import read_settings_file
 from .signals import orderly_exit
 from .terminal import open_terminal
 
@@ -67,6 +68,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _run(args: Sequence[str] | None) -> int:
     try:
+        read_settings_file()
         code = _cli.main(args, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0

@@ -59,18 +59,30 @@ def _forget_address(config: RedisConfig, attribute: Attribute[Any], value: Any) 
     return value
 
 
+class _Unsaid(str):
+    """The host that is taken where none is given; one that is spelled alike was given."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "_LOCALHOST"  # copies of a configuration, in other processes too, know it as this
+
+
+_LOCALHOST = _Unsaid("localhost")
+
+
 @define(kw_only=True, on_setattr=[setters.convert, setters.validate, _forget_address])
 class RedisConfig:
     """Connection and session settings. Times are in seconds, sizes in bytes.
 
     Each time may also be given as a ``timedelta``, or as text: ``"90s"``, ``"12h"``, ``"30d"``.
 
-    Give either ``url`` or ``host``/``port``/``db``/…; with neither, localhost:6379. What the two
-    say differently is InvalidInput. ``RedisConfig.from_env()`` reads the environment and falls back
-    to the embedded server.
+    Give either ``url`` or ``host``/``port``/``db``/…; what the two say differently is InvalidInput.
+    With neither, Redis is where the environment says, else it is the embedded server, as with
+    ``RedisConfig.from_env()``, which reads the other settings there too.
     """
 
-    host: str = _setting("localhost", "REDIS_HOST", "Redis server host",
+    host: str = _setting(_LOCALHOST, "REDIS_HOST", "Redis server host",
                          validator=host_name)  # fmt: skip
     """Name or IP address of the server."""
     port: int = _setting(6379, "REDIS_PORT", "Redis server port",
@@ -228,6 +240,8 @@ class RedisConfig:
 
         Raises InvalidInput for a bad URL, and for one that other settings contradict.
         """
+        if self.url is None and self._names_no_server():
+            return RedisConfig.from_env().address
         if self.url is None:
             nodes = ((self.host, self.port),)
             address = Address("rediss" if self.ssl else "redis", nodes, self.db)
@@ -245,6 +259,13 @@ class RedisConfig:
             address,
             username=address.username or self.username,
             password=address.password or self.password,
+        )
+
+    def _names_no_server(self) -> bool:
+        names = _OF_A_HOST | {"credential_provider"}
+        others = (one for one in fields(type(self)) if one.name in names)
+        return self.host is _LOCALHOST and all(
+            getattr(self, one.name) == one.default for one in others
         )
 
     def _compare_with_url(self, address: Address) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,31 @@ def call(
         return out, err
 
     return call_it
+
+
+@pytest.mark.usefixtures("talks")
+def test_a_file_in_the_working_folder_stands_for_what_the_environment_lacks(
+    call: Call, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(f"# where it is\nREDIS_URL='{redis_url}'  # here\nLOGNAME=bo\n")
+    monkeypatch.delenv("REDIS_URL")
+    out, _ = call("list")
+    assert "I am Ada." in out
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:1")
+    assert "localhost:1" in call("list", code=1)[1]
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_told(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".env"
+    file.write_bytes(b"\xff\xfe")
+    assert f"{file} cannot be read" in call("list", code=2)[1]
+    file.unlink()
+    file.mkdir()  # a virtual environment
+    call("list")
 
 
 def test_list_shows_the_latest_first(call: Call, talks: list[str]) -> None:
