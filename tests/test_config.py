@@ -43,6 +43,11 @@ URLS: list[tuple[str, Address]] = [
     ("redis+sentinel://[::1]:1,[::2]/m", Address(
         "redis+sentinel", (("::1", 1), ("::2", 26379)), service="m")),
     ("redis+cluster://n1:7000,n2:7001", Address("redis+cluster", (("n1", 7000), ("n2", 7001)))),
+    ("rediss+sentinel://a/m", Address(
+        "redis+sentinel", (("a", 26379),), service="m", is_tls=True)),
+    ("rediss+cluster://a", Address("redis+cluster", (("a", 6379),), is_tls=True)),
+    ("redis://h?username=u&password=p", Address(
+        "redis", (("h", 6379),), username="u", password="p")),
     ("redis+cluster://n1", Address("redis+cluster", (("n1", 6379),))),
     ("embedded://", Address("embedded")),
     ("embedded:///var/lib/chat", Address("embedded", path="/var/lib/chat")),
@@ -53,7 +58,8 @@ URLS: list[tuple[str, Address]] = [
 BAD_URLS = [
     "", "redis", "redis:/h", "http://h", "REDIS://h", "redis://h:port", "redis://h:70000",
     "redis://h:0", "redis://h:-1", "redis://h/abc", "redis://h/1/2", "redis://h/-1",
-    "redis://h?db=x", "redis://h?timeout=5", "redis://h1,h2", "rediss://h1,h2", "redis://[::1",
+    "redis://h?db=x", "redis://h/1?db=2", "redis://h?db=1&db=1", "redis://h1,h2",
+    "rediss://h1,h2", "redis://[::1",
     "redis://h#fragment", "unix://", "unix://relative/path", "unix:///", "redis+sentinel://h",
     "redis+sentinel://h/m/x", "redis+cluster://h/1", "redis+cluster://h?db=1", "memcached://h",
     "redis://h1,,h2", "redis+cluster://h1,,h2",
@@ -100,7 +106,12 @@ def test_a_url_must_be_text(url: object) -> None:
         "redis:/user:hunter2@h",
         "rediss//:hunter2@h",
         "redis://:hunter2",
-        "redis://h?password=hunter2",
+        "redis://h?password=hunter2&password=x",
+        "redis://:x@h?password=hunter2",
+        "redis://h?password=hunter2&timeout=x",
+        "rediss://h?ssl_password=hunter2&timeout=x",
+        "redis://h?ssl_password=hunter2",
+        "redis://h?hunter2=1",
         "hunter2://user:hunter2@h",
         "hunter2",
         "redis://user:hunter2",
@@ -196,6 +207,8 @@ def test_credentials_come_from_one_place_and_are_never_shown() -> None:
         ("redis://[::1]:5", "redis://[::1]:5"),
         ("unix:///s?db=3", "unix:///s?db=3"),
         ("redis+sentinel://a,b:5/m/1", "redis+sentinel://a:26379,b:5/m/1"),
+        ("rediss+sentinel://a/m", "rediss+sentinel://a:26379/m"),
+        ("rediss+cluster://a?ssl_password=x", "rediss+cluster://a:6379"),
         ("embedded://", "embedded://"),
     ],
 )
@@ -206,6 +219,82 @@ def test_an_address_names_itself_for_people(url: str, shown: str) -> None:
 def pickled(config: RedisConfig) -> RedisConfig:
     copied: RedisConfig = pickle.loads(pickle.dumps(config))
     return copied
+
+
+OPTIONS: dict[str, tuple[str, Any]] = {
+    "protocol=3": ("protocol", 3),
+    "client_name=web": ("client_name", "web"),
+    "socket_timeout=2.5": ("socket_timeout", 2.5),
+    "socket_connect_timeout=1": ("socket_connect_timeout", 1.0),
+    "retry_on_timeout=False": ("retry_on_timeout", False),
+    "max_connections=7": ("max_connections", 7),
+    "timeout=20": ("pool_timeout", 20.0),
+    "health_check_interval=10": ("health_check_interval", 10.0),
+    "ssl_cert_reqs=none": ("ssl_cert_reqs", "none"),
+    "ssl_check_hostname=false": ("ssl_check_hostname", False),
+    "ssl_ca_certs=/ca.pem": ("ssl_ca_certs", "/ca.pem"),
+    "ssl_ca_path=/ca": ("ssl_ca_path", "/ca"),
+    "ssl_ca_data=x": ("ssl_ca_data", "x"),
+    "ssl_certfile=/c.pem": ("ssl_certfile", "/c.pem"),
+    "ssl_keyfile=/k.pem": ("ssl_keyfile", "/k.pem"),
+    "ssl_password=p%26q": ("ssl_password", "p&q"),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_of_a_url_is_a_setting(option: str) -> None:
+    name, value = OPTIONS[option]
+    url = f"rediss://h?{option}&socket_keepalive=True"
+    assert getattr(RedisConfig(url=url), name) == value
+    assert getattr(RedisConfig(url=url, **{name: value}), name) == value  # it says the same
+    assert getattr(evolve(RedisConfig(url=url), namespace="n"), name) == value
+    config = RedisConfig()
+    config.url = url
+    assert getattr(config, name) == value
+
+
+def test_an_option_and_a_setting_that_say_two_things_are_refused() -> None:
+    cases: list[tuple[str, str, Any]] = [
+        ("socket_timeout=2", "socket_timeout", 3),
+        ("ssl_password=hunter2", "ssl_password", "other"),
+    ]
+    for option, name, value in cases:
+        with pytest.raises(InvalidInput, match=name) as caught:
+            RedisConfig(url=f"rediss://h?{option}", **{name: value})
+        assert "hunter2" not in str(caught.value)
+        assert "other" not in caught.value.problem.replace("another", "")
+    with pytest.raises(InvalidInput, match="socket_timeout"):
+        RedisConfig.from_env(
+            {"REDIS_URL": "redis://h?socket_timeout=2", "MINIAGENT_SOCKET_TIMEOUT": "3"}
+        )
+
+
+@pytest.mark.parametrize("option", ["decode_responses=true", "socket_keepalive=0", "unheard_of=1"])
+def test_an_option_that_is_not_heard_is_refused_with_those_that_are(option: str) -> None:
+    with pytest.raises(InvalidInput, match="option that cannot be given") as caught:
+        RedisConfig(url=f"redis://h?{option}")
+    assert ("decode_responses" in str(caught.value)) == option.startswith("decode")
+    assert "socket_timeout" in caught.value.hint
+
+
+@pytest.mark.parametrize("option", ["socket_timeout=soon", "protocol=4", "ssl_cert_reqs=maybe"])
+def test_an_option_that_does_not_fit_is_refused_by_name(option: str) -> None:
+    with pytest.raises(InvalidInput, match=option.partition("=")[0]):
+        RedisConfig(url=f"rediss://h?{option}")
+
+
+@pytest.mark.parametrize("url", ["redis://h", "redis+cluster://h", None])
+def test_settings_of_tls_are_refused_where_none_is_spoken(url: str | None) -> None:
+    address: dict[str, Any] = {"host": "h"} if url is None else {"url": url}
+    with pytest.raises(InvalidInput, match="ssl_ca_certs is given, but no TLS") as caught:
+        RedisConfig(**address, ssl_ca_certs="/ca.pem")
+    assert "rediss://" in caught.value.hint
+
+
+def test_no_certificate_need_be_asked_for_by_either_spelling() -> None:
+    assert RedisConfig(host="h", ssl=True, ssl_cert_reqs=None).ssl_cert_reqs == "none"  # type: ignore[arg-type]
+    assert RedisConfig.from_env({"REDIS_HOST": "h", "REDIS_SSL": "1", "REDIS_SSL_CERT_REQS": "none",
+                                 "REDIS_PROTOCOL": "3"}).protocol == 3  # fmt: skip
 
 
 @pytest.mark.parametrize("copied", [lambda config: config, copy.deepcopy, evolve, pickled])

@@ -9,6 +9,9 @@
 | redis+cluster://[user:password@]h1:p1,h2:p2                | a Redis Cluster                     |
 | embedded://[/data/folder]                                  | our own server, one per folder      |
 | memory://[name]                                            | fakeredis in this process           |
+
+Sentinels and clusters are spoken to over TLS by rediss+sentinel:// and rediss+cluster://. Behind
+all but the last two may stand options of redis-py's urls: settings, see ``config/options.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import re
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from ..errors import InvalidInput
 
@@ -30,6 +33,8 @@ _SCHEMES: dict[str, Kind] = {
     "unix": "unix",
     "redis+sentinel": "redis+sentinel",
     "redis+cluster": "redis+cluster",
+    "rediss+sentinel": "redis+sentinel",
+    "rediss+cluster": "redis+cluster",
     "embedded": "embedded",
     "memory": "memory",
 }
@@ -37,6 +42,10 @@ _DEFAULT_PORT = {"redis+sentinel": 26379}
 _HARMLESS = re.compile(r"[a-z+]{1,20}://[a-z0-9.-]{1,100}", re.IGNORECASE)
 _BARE = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:\d{1,5})?(/\d{1,3})?", re.IGNORECASE)
 """A host without a scheme in front. A single word is none: it may be anything, a password too."""
+
+
+def _is_tls_by_kind(address: Address) -> bool:
+    return address.kind == "rediss"
 
 
 @frozen
@@ -50,6 +59,10 @@ class Address:
     service: str = ""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    is_tls: bool = field(default=Factory(_is_tls_by_kind, takes_self=True), kw_only=True)
+    """Whether TLS is spoken to all of the nodes."""
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """What stands behind a url: a name and a value each, not looked at yet."""
 
     def __str__(self) -> str:
         """Name the address for people: never with the password."""
@@ -57,7 +70,8 @@ class Address:
             return f"{self.kind}://{self.path}" + (f"?db={self.db}" if self.db else "")
         hosts = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.nodes)
         tail = "".join(f"/{part}" for part in (self.service, self.db or "") if part)
-        return f"{self.kind}://{hosts}{tail}"
+        tls = "s" if self.is_tls and self.kind != "rediss" else ""
+        return f"{self.kind.replace('redis', 'redis' + tls, 1)}://{hosts}{tail}"
 
 
 def parse_url(url: str) -> Address:
@@ -75,25 +89,30 @@ def parse_url(url: str) -> Address:
     if kind in ("embedded", "memory"):
         return Address(kind, path=unquote(rest))
     try:
-        return _parse(kind, rest)
+        return _parse(kind, rest, is_tls=scheme in ("valkeys", "rediss") or "rediss+" in scheme)
     except ValueError as exc:
         raise _bad(url, str(exc)) from None
 
 
-def _parse(kind: Kind, rest: str) -> Address:
+def _parse(kind: Kind, rest: str, *, is_tls: bool) -> Address:
     """Parse what follows the scheme; raise ValueError with a text that shows nothing of it."""
     try:
         # urlsplit gives up on several hosts, so they are cut out and looked at one by one.
         parts = urlsplit("x://" + rest)
-        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise ValueError("it cannot be taken apart") from None
     if parts.fragment:
         raise ValueError("in a password, # / and ? are written %23 %2F and %3F")
-    if query.keys() - {"db"}:
-        raise ValueError("it has an option that is not known; db is the only one")
+    if any(len(values) > 1 for values in query.values()):
+        raise ValueError("it says one option twice")
     credentials, _, hosts = parts.netloc.rpartition("@")
-    user, _, secret = credentials.partition(":")
+    user, _, secret = map(unquote, credentials.partition(":"))
+    for said, name in ((user, "username"), (secret, "password")):
+        if said and query.get(name, [said]) != [said]:
+            raise ValueError(f"it says two different things as {name}")
+    user = query.pop("username", [user])[0]
+    secret = query.pop("password", [secret])[0]
     path = [unquote(piece) for piece in parts.path.split("/") if piece]
     service = db_text = ""
     nodes: tuple[tuple[str, int], ...] = ()
@@ -113,14 +132,20 @@ def _parse(kind: Kind, rest: str) -> Address:
         nodes = tuple(_node(host, _DEFAULT_PORT.get(kind, 6379)) for host in names)
     if len(nodes) > 1 and kind in ("redis", "rediss"):
         raise ValueError("several hosts need redis+sentinel:// or redis+cluster://")
+    if "db" in query:
+        if db_text and _db(db_text, kind) != _db(query["db"][0], kind):
+            raise ValueError("it says two database numbers")
+        db_text = query.pop("db")[0]
     return Address(
         kind,
         nodes=nodes,
-        db=_db(query["db"][0] if "db" in query else db_text, kind),
+        db=_db(db_text, kind),
         path=unquote(parts.path) if kind == "unix" else "",
         service=service,
-        username=unquote(user) or None,
-        password=unquote(secret) or None,
+        username=user or None,
+        password=secret or None,
+        is_tls=is_tls,
+        options=tuple((name, values[0]) for name, values in query.items()),
     )
 
 

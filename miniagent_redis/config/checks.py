@@ -20,6 +20,19 @@ optional_text: Validator = checked(text, optional=True)
 a_yes_or_no: Validator = checked(yes_or_no)
 
 
+def one_of(value: object, name: str, *choices: object) -> Any:
+    """Return one of so many values, or raise InvalidInput."""
+    if value not in choices or isinstance(value, (bool, float)):
+        known = ", ".join(map(repr, choices))
+        raise InvalidInput(f"{name}={value!r:.100} is none of {known}")
+    return value
+
+
+def none_is_a_name(value: Any) -> str:
+    """Return ``"none"`` for None, as redis-py takes both."""
+    return "none" if value is None else value
+
+
 def folder(_: object, attribute: Attribute[Any], value: object) -> None:
     """Take a path of any kind, or None."""
     if value is not None and not isinstance(value, os.PathLike):

@@ -23,15 +23,17 @@ def from_mapping(settings: Iterable[Attribute[Any]], given: Mapping[str, Any]) -
     """
     values: dict[str, Any] = {}
     for setting in settings:
-        value = given.get(setting.metadata["env"])
+        env = setting.metadata["env"]
+        value = given.get(env)
         if value is None or (value == "" and setting.name not in _MAY_BE_EMPTY):
             continue
-        values[setting.name] = _converted(setting, value)
+        values[setting.name] = converted(setting, value, env)
     return values
 
 
-def _converted(setting: Attribute[Any], value: Any) -> Any:
-    kind, env = str(setting.type), setting.metadata["env"]
+def converted(setting: Attribute[Any], value: Any, env: str) -> Any:
+    """Return what ``env`` says of a setting, in the setting's own type. Raises InvalidInput."""
+    kind = str(setting.type)
     try:
         if "bool" in kind:
             return _yes_or_no(value)

@@ -19,10 +19,13 @@ from ..errors import InvalidInput
 from ..runtime.checks import checked, of_kind, text, whole_number
 from ..runtime.durations import duration, seconds, seconds_or_none
 from .address import Address, parse_url
+from .agreement import LOCALHOST, OF_A_HOST, compare, hear, names_no_server, refuse_what_needs_tls
 from .checks import (
     a_yes_or_no,
     folder,
     host_name,
+    none_is_a_name,
+    one_of,
     optional_text,
     provider,
     some_time,
@@ -54,21 +57,11 @@ def _setting(default: Any, env: str, help: str, **limits: Any) -> Any:
 
 def _forget_address(config: RedisConfig, attribute: Attribute[Any], value: Any) -> Any:
     """Have the address worked out anew after a setting was changed."""
+    if attribute.name == "url" and value is not None:
+        hear(config, value)
     with suppress(AttributeError):  # nobody has asked for it yet
         del config.address
     return value
-
-
-class _Unsaid(str):
-    """The host that is taken where none is given; one that is spelled alike was given."""
-
-    __slots__ = ()
-
-    def __reduce__(self) -> str:
-        return "_LOCALHOST"  # copies of a configuration, in other processes too, know it as this
-
-
-_LOCALHOST = _Unsaid("localhost")
 
 
 @define(kw_only=True, on_setattr=[setters.convert, setters.validate, _forget_address])
@@ -82,7 +75,7 @@ class RedisConfig:
     ``RedisConfig.from_env()``, which reads the other settings there too.
     """
 
-    host: str = _setting(_LOCALHOST, "REDIS_HOST", "Redis server host",
+    host: str = _setting(LOCALHOST, "REDIS_HOST", "Redis server host",
                          validator=host_name)  # fmt: skip
     """Name or IP address of the server."""
     port: int = _setting(6379, "REDIS_PORT", "Redis server port",
@@ -124,6 +117,35 @@ class RedisConfig:
         validator=a_yes_or_no,
     )  # fmt: skip
     """Without it anybody with a certificate of a trusted CA can pose as the server."""
+    ssl_cert_reqs: str = field(
+        default="required", converter=none_is_a_name,
+        validator=checked(one_of, "required", "optional", "none"),
+        metadata=_about("REDIS_SSL_CERT_REQS", "required, optional or none: of the certificate"),
+    )  # fmt: skip
+    """``none``, or None: any certificate is taken, also that of an impostor; for servers that have
+    signed their own, and change it. Of a server there is no difference between the others."""
+    ssl_ca_path: str | None = _setting(
+        None, "REDIS_SSL_CA_PATH", "folder of trusted CAs", validator=optional_text
+    )
+    """Path of a folder as ``openssl rehash`` makes it."""
+    ssl_ca_data: str | None = _setting(
+        None, "REDIS_SSL_CA_DATA", "trusted CAs themselves", repr=False, validator=optional_text
+    )
+    """In PEM format, in place of a file."""
+    ssl_password: str | None = _setting(
+        None, "REDIS_SSL_PASSWORD", "password of the client key", repr=False,
+        validator=optional_text,
+    )  # fmt: skip
+    """With which ``ssl_keyfile`` is encrypted."""
+    protocol: int = field(
+        default=2, validator=checked(one_of, 2, 3),
+        metadata=_about("REDIS_PROTOCOL", "2 or 3: which RESP is spoken"),
+    )  # fmt: skip
+    """All that the library does is done in either; 3 is for your own commands on ``client``."""
+    client_name: str | None = _setting(
+        None, "REDIS_CLIENT_NAME", "name of the connections in CLIENT LIST", validator=optional_text
+    )
+    """Without spaces."""
     url: str | None = _setting(None, "REDIS_URL", "one address instead of the above", repr=False)
     """``redis:// rediss:// unix:// embedded:// memory://``; see ``config/address.py``."""
     namespace: str = _setting("", "MINIAGENT_NAMESPACE", "prefix of every key, one per tenant",
@@ -226,7 +248,7 @@ class RedisConfig:
             _drop(values, "url", "host")
         elif "url" not in values and "host" not in values:
             is_kubernetes = is_of_kubernetes(given.get("REDIS_PORT"))
-            if not is_kubernetes and (unused := sorted(values.keys() & _OF_A_HOST)):
+            if not is_kubernetes and (unused := sorted(values.keys() & OF_A_HOST)):
                 names = ", ".join(f"REDIS_{name.upper()}" for name in unused)
                 log.warning("%s: of no use without REDIS_HOST or REDIS_URL; the embedded server is "
                             "taken", names)  # fmt: skip
@@ -240,14 +262,15 @@ class RedisConfig:
 
         Raises InvalidInput for a bad URL, and for one that other settings contradict.
         """
-        if self.url is None and self._names_no_server():
+        if names_no_server(self):
             return RedisConfig.from_env().address
         if self.url is None:
             nodes = ((self.host, self.port),)
             address = Address("rediss" if self.ssl else "redis", nodes, self.db)
         else:
             address = parse_url(self.url)
-            self._compare_with_url(address)
+            compare(self, address)
+        refuse_what_needs_tls(self, address)
         if self.credential_provider is not None and (
             self.username or self.password or address.username or address.password
         ):
@@ -261,48 +284,10 @@ class RedisConfig:
             password=address.password or self.password,
         )
 
-    def _names_no_server(self) -> bool:
-        names = _OF_A_HOST | {"credential_provider"}
-        others = (one for one in fields(type(self)) if one.name in names)
-        return self.host is _LOCALHOST and all(
-            getattr(self, one.name) == one.default for one in others
-        )
-
-    def _compare_with_url(self, address: Address) -> None:
-        """Raise InvalidInput if a setting says something else than the url."""
-        host, port = address.nodes[0] if len(address.nodes) == 1 else (None, None)
-        said_by_url = {
-            "host": host,
-            "port": port,
-            "db": address.db,
-            "ssl": address.kind == "rediss",
-            "username": address.username or self.username,
-            "password": address.password or self.password,
-        }
-        for setting in fields(type(self)):
-            name = setting.name
-            given = getattr(self, name)
-            if name not in said_by_url or given in (setting.default, said_by_url[name]):
-                continue
-            if name == "password":
-                raise InvalidInput("the url has another password than password=", hint=_ONE)
-            if name == "ssl":
-                hint = "write rediss:// in the url" if address.kind == "redis" else _ONE
-                raise InvalidInput(f"ssl=True stands beside the url {address}", hint=hint)
-            raise InvalidInput(
-                f"{name}={given!r} stands beside the url {address}",
-                cause=f"the url says {said_by_url[name]!r}"
-                if said_by_url[name] is not None
-                else "",
-                hint=_ONE,
-            )
-
     def __attrs_post_init__(self) -> None:
+        if self.url is not None:
+            hear(self, self.url)
         _ = self.address  # a bad URL is told here, not at the first command
-
-
-_OF_A_HOST = frozenset({"port", "db", "ssl", "username", "password"})
-_ONE = "leave one of the two out"
 
 
 def _drop(values: dict[str, Any], *names: str) -> None:

@@ -20,9 +20,9 @@ from redis.retry import Retry
 from ..config.redis import RedisConfig
 from .blocking import patient
 from .client import ClientPool
-from .credentials import AskedCredentials
 from .link import Link, TcpLink, TlsLink, UnixLink
 from .memory import memory_link
+from .options import connection_options
 from .topology import Endpoint, Node, Topology
 
 _PACK_AT_ONCE = 6000  # bytes, as in redis-py
@@ -38,8 +38,8 @@ class Connector:
     def __init__(self, config: RedisConfig, topology: Topology) -> None:
         self._config = config
         self._topology = topology
-        self._is_tls = config.address.kind == "rediss"
-        self.options: dict[str, Any] = _options(config)
+        self._is_tls = config.address.is_tls
+        self.options: dict[str, Any] = connection_options(config)
 
     def link(self, node: Node, reply_timeout: float) -> Link:
         """Return a new connection to a server, not connected yet; it waits so long for a reply."""
@@ -100,19 +100,3 @@ class Connector:
         if not endpoint.host:
             return UnixLink, options
         return TlsLink if self._is_tls else TcpLink, options | {"socket_keepalive": True}
-
-
-def _options(config: RedisConfig) -> dict[str, Any]:
-    address = config.address
-    options: dict[str, Any] = {
-        "db": address.db,
-        "socket_connect_timeout": config.socket_connect_timeout,
-    }
-    if config.credential_provider is not None:
-        options["credential_provider"] = AskedCredentials(config.credential_provider)
-    else:
-        options |= {"username": address.username, "password": address.password}
-    if address.kind == "rediss":
-        for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"):
-            options[name] = getattr(config, name)
-    return options

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from ..errors import StoreMisconfigured
 
 _CA = "set ssl_ca_certs to the file of the CA that signed it"
+_ITSELF = _CA + ": it signed itself. If it often changes there, ssl_cert_reqs='none' takes any"
 _NAME = "connect by a name or an address that is in the certificate"
 # By OpenSSL's number of what is wrong with a certificate (x509_vfy.h).
 _CERTIFICATE = {
     9: "it begins to be valid later: set the clocks right, or install one that is valid now",
     10: "install a new one there, or set this machine's clock right",
-    18: _CA + ": it signed itself",
+    18: _ITSELF,
     19: _CA,
     20: _CA,
     21: _CA,
@@ -84,5 +85,5 @@ def _files(fault: BaseException) -> StoreMisconfigured:
         "TLS cannot be set up",
         cause=str(fault),
         hint="see whether ssl_ca_certs, ssl_certfile and ssl_keyfile name files in PEM format, "
-        "and whether the key belongs to the certificate",
+        "whether the key belongs to the certificate, and ssl_password to the key",
     )

@@ -34,7 +34,7 @@ def protocol(store: RedisSessionManager) -> Check:
         connection = pool.get_connection()
         spoken = connection.protocol
         pool.release(connection)
-    if store.parts.core.connections.connector.options.get("protocol") == 2:
+    if str(spoken) != str(store.config.protocol):
         return Check("protocol", "ok", "RESP2: the server, or a proxy before it, knows no HELLO")
     return Check("protocol", "ok", f"RESP{spoken}")
 

@@ -38,10 +38,13 @@ def _where(config: RedisConfig) -> Iterator[str]:
     else:
         (host, port), *_ = address.nodes
         yield from ("-h", host, "-p", str(port))
-    if address.kind == "rediss":
+    if address.is_tls:
         yield "--tls"
+        if config.ssl_cert_reqs == "none":
+            yield "--insecure"
         files = {
             "--cacert": config.ssl_ca_certs,
+            "--cacertdir": config.ssl_ca_path,
             "--cert": config.ssl_certfile,
             "--key": config.ssl_keyfile,
         }

@@ -13,6 +13,7 @@ from miniagent_redis.doctor import Check, answers, examination, server
 from miniagent_redis.runtime.clock import ManualClock
 from tests.support.doctor_checks import examine
 from tests.support.pasting import paste
+from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 
@@ -205,8 +206,12 @@ def test_slow_scripts_are_told() -> None:
     assert server.scripts({}).verdict == "ok"
 
 
-def test_the_protocol_is_told(store: RedisSessionManager, durable: RedisServer) -> None:
-    assert re.fullmatch("RESP[23]", examine(durable.url)["protocol"].detail)
-    options = store.parts.core.connections.connector.options
-    options["protocol"] = 2
-    assert answers.protocol(store).detail.startswith("RESP2: ")
+def test_the_protocol_is_told(durable: RedisServer) -> None:
+    assert examine(durable.url)["protocol"].detail == "RESP2"
+    with Proxy(durable.socket) as proxy:
+        config = RedisConfig(url=proxy.url, protocol=3)
+        with RedisSessionManager(config) as store:
+            assert answers.protocol(store).detail == "RESP3"
+        proxy.answer("-ERR unknown command 'HELLO'\r\n", times=10**6, matching="HELLO")
+        with RedisSessionManager(config) as store:
+            assert answers.protocol(store).detail.startswith("RESP2: ")

@@ -56,7 +56,6 @@ def test_a_password_that_is_missing_or_wrong() -> None:
 
 def test_a_password_for_a_server_that_has_none(server: RedisServer) -> None:
     store = Store(RedisConfig(url=server.url, password="hunter2"))
-    store.parts.core.connections.connector.options["protocol"] = 2  # HELLO takes any
     assert_told(soon(StoreMisconfigured, store.connect), "does not let us in", "leave yours out")
 
 

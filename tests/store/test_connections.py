@@ -93,9 +93,7 @@ def test_a_store_opens_again_after_it_was_closed(redis_url: str) -> None:
 def test_the_older_protocol_gives_the_same_answers(redis_url: str) -> None:
     answers = []
     for protocol in (2, 3):
-        store = Store(RedisConfig(url=redis_url))
-        store.parts.core.connections.connector.options["protocol"] = protocol
-        with store:
+        with Store(RedisConfig(url=redis_url, protocol=protocol)) as store:
             store.client.flushdb()
             pool: Any = store.client.connection_pool
             assert pool.connection_kwargs["protocol"] == protocol
@@ -136,17 +134,27 @@ def test_a_proxy_that_knows_only_the_older_protocol_is_spoken_to_in_that(
     wanted = () if password is None else ("--requirepass", password)
     with RedisServer(*wanted) as server, Proxy(server.socket) as proxy:
         proxy.answer(f"-{reply}\r\n", times=10**6, matching="HELLO")
-        with Store(RedisConfig(url=proxy.url, password=password)) as store:
+        with Store(RedisConfig(url=proxy.url, password=password, protocol=3)) as store:
             store.subscribe(["c"])
             store.publish("c", 1)
             assert next(store.get_messages())["data"] == 1
             assert store.client.ping()
             before = proxy.lost
-            assert before <= 1  # it is found out once; never, if redis-py does not ask
+            assert before == 1  # it is found out once
             held = [store.parts.core.connections.pool.take() for _ in range(3)]
             assert proxy.lost == before
             for link in held:
                 store.parts.core.connections.pool.give(link, in_order=True)
+
+
+def test_a_proxy_that_knows_no_hello_is_not_asked(redis_server: RedisServer) -> None:
+    with Proxy(redis_server.socket) as proxy:
+        proxy.answer("-ERR unknown command 'HELLO'\r\n", times=10**6, matching="HELLO")
+        with Store(RedisConfig(url=proxy.url, client_name="web")) as store:
+            assert store.client.ping()
+            names = {one["name"] for one in redis_server.client().client_list()}
+        assert "web" in names
+        assert proxy.lost == 0
 
 
 def test_every_operation_is_known_to_a_real_server(redis_server: RedisServer) -> None:

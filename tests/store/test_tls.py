@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,77 @@ def test_a_certificate_of_another_host_is_refused(ca: Authority) -> None:
         assert "name" in error.hint
         with Store(config(server, ca, ssl_check_hostname=False)) as store:
             assert store.create_session("s")
+
+
+@pytest.mark.parametrize(("query", "settings"), [
+    ("?ssl_cert_reqs=none", {}), ("", {"ssl_cert_reqs": "none"}), ("", {"ssl_cert_reqs": None}),
+])  # fmt: skip
+def test_any_certificate_is_taken_if_that_is_wanted(
+    ca: Authority, query: str, settings: dict[str, Any]
+) -> None:
+    """As hosts want it who sign their own and change it."""
+    with TlsServer(ca, ca.issue("example.org", not_after=EXPIRED)) as server:
+        wanted = RedisConfig(url=server.url + query, **settings)
+        with Store(wanted) as store:
+            assert store.create_session("s")
+            assert store.client.ping()
+
+        async def use() -> None:
+            async with aio.RedisSessionManager(wanted) as manager:
+                assert await manager.client.ping()
+
+        asyncio.run(use())
+
+
+def test_trusted_authorities_may_be_a_folder_or_a_text(
+    server: TlsServer, ca: Authority, tmp_path: Path
+) -> None:
+    text = Path(ca.file).read_text()
+    with Store(RedisConfig(url=server.url, ssl_ca_data=text)) as store:
+        assert store.client.ping()
+    (tmp_path / "ca.pem").write_text(text)
+    subprocess.run(["openssl", "rehash", tmp_path], check=True)
+    with Store(RedisConfig(url=f"{server.url}?ssl_ca_path={tmp_path}")) as store:
+        assert store.client.ping()
+
+
+@pytest.mark.parametrize("password", ["letmein", "wrong", None])
+def test_a_key_that_is_encrypted_wants_its_password(
+    ca: Authority, tmp_path: Path, password: str | None
+) -> None:
+    certificate, key = ca.issue("me")
+    locked = tmp_path / "locked.pem"
+    subprocess.run(
+        ["openssl", "pkey", "-in", key, "-out", locked, "-aes256", "-passout", "pass:letmein"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with TlsServer(ca, ca.issue("localhost"), clients="yes") as server:
+        wanted = config(
+            server, ca, ssl_certfile=certificate, ssl_keyfile=str(locked), ssl_password=password
+        )
+        if password == "letmein":
+            with Store(wanted) as store:
+                assert store.client.ping()
+        else:
+            error = refusal(wanted)
+            assert "ssl_password" in error.hint
+            assert "letmein" not in str(error)
+
+
+def test_a_key_of_another_certificate_is_told(server: TlsServer, ca: Authority) -> None:
+    certificate, _ = ca.issue("me")
+    _, key = ca.issue("me")
+    error = refusal(config(server, ca, ssl_certfile=certificate, ssl_keyfile=key))
+    assert "key belongs to the certificate" in error.hint
+
+
+def test_one_that_is_not_valid_yet_is_refused(ca: Authority) -> None:
+    future = datetime.now(UTC) + timedelta(days=2)
+    early = ca.issue("localhost", not_before=future, not_after=future + timedelta(days=2))
+    with TlsServer(ca, early) as server:
+        error = refusal(config(server, ca))
+    assert "not yet valid" in error.cause
+    assert "valid now" in error.hint
 
 
 @pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile"])

@@ -1,0 +1,39 @@
+"""What redis-py is given for each connection, by the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..config.options import TLS
+from ..config.redis import RedisConfig
+from .credentials import AskedCredentials
+
+
+def connection_options(config: RedisConfig) -> dict[str, Any]:
+    """Return all but where the server is, and for how long to wait for a reply."""
+    address = config.address
+    options: dict[str, Any] = {
+        "db": address.db,
+        "protocol": config.protocol,
+        "socket_connect_timeout": config.socket_connect_timeout,
+    }
+    if config.client_name is not None:
+        options["client_name"] = config.client_name
+    if config.credential_provider is not None:
+        options["credential_provider"] = AskedCredentials(config.credential_provider)
+    else:
+        options |= {"username": address.username, "password": address.password}
+    if address.is_tls:
+        options |= _tls(config)
+    return options
+
+
+def _tls(config: RedisConfig) -> dict[str, Any]:
+    # The asyncio half of older redis-py does not know all of them.
+    options = {name: getattr(config, name) for name in TLS if getattr(config, name) is not None}
+    if config.ssl_certfile is not None:
+        # Not None: OpenSSL would ask for it on the terminal, and wait.
+        options["ssl_password"] = config.ssl_password or ""
+    if config.ssl_cert_reqs == "none":
+        options["ssl_check_hostname"] = False
+    return options
