@@ -310,6 +310,17 @@ def test_where_no_server_is_named_it_is_that_of_the_environment(
     assert copied(RedisConfig()).address.password == "secret"
 
 
+def test_what_the_environment_says_of_that_server_comes_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://there?socket_timeout=7")
+    monkeypatch.setenv("REDIS_SSL_CA_CERTS", "/ca.pem")
+    config = RedisConfig(session_ttl=60)
+    assert (config.socket_timeout, config.ssl_ca_certs) == (7, "/ca.pem")
+    with pytest.raises(InvalidInput, match="socket_timeout"):
+        RedisConfig(socket_timeout=3)
+
+
 @pytest.mark.parametrize("setting", [{"host": "localhost"}, {"port": 6380}, {"db": 1}])
 def test_one_that_is_named_is_the_one_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch, setting: dict[str, Any]

@@ -32,6 +32,7 @@ from .checks import (
     some_time_or_none,
 )
 from .given import from_mapping, is_of_kubernetes
+from .options import TLS
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -285,8 +286,12 @@ class RedisConfig:
         )
 
     def __attrs_post_init__(self) -> None:
-        if self.url is not None:
-            hear(self, self.url)
+        there = RedisConfig.from_env() if names_no_server(self) else self
+        for name in TLS if there is not self else ():
+            if getattr(self, name) == getattr(fields(RedisConfig), name).default:
+                setattr(self, name, getattr(there, name))
+        if there.url is not None:
+            hear(self, there.url)
         _ = self.address  # a bad URL is told here, not at the first command
 
 
