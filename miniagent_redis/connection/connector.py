@@ -20,6 +20,7 @@ from redis.retry import Retry
 from ..config.redis import RedisConfig
 from .blocking import patient
 from .client import ClientPool
+from .cluster_client import async_cluster_client, cluster_client
 from .link import Link, TcpLink, TlsLink, UnixLink
 from .memory import memory_link
 from .options import connection_options
@@ -47,7 +48,9 @@ class Connector:
         return kind(**options, socket_timeout=reply_timeout)
 
     def client(self) -> redis.Redis:
-        """Return a new redis-py client with a pool of its own."""
+        """Return a new redis-py client with a pool of its own; for a cluster a RedisCluster."""
+        if self._config.address.kind == "redis+cluster":
+            return cluster_client(self._config, self.options)
         kind, options = self._kind(self._topology.anywhere())
         config = self._config
         pool = ClientPool(
@@ -60,7 +63,9 @@ class Connector:
         return redis.Redis(connection_pool=pool)
 
     def async_client(self) -> redis.asyncio.Redis:
-        """Return a new asyncio client with a pool of its own."""
+        """Return a new asyncio client with a pool of its own; for a cluster a RedisCluster."""
+        if self._config.address.kind == "redis+cluster":
+            return async_cluster_client(self._config, self.options)
         endpoint = self._topology.endpoint(self._topology.anywhere())
         if endpoint.memory is not None:
             import fakeredis

@@ -5,28 +5,52 @@ All that this library sends, scripts, commands and blocking reads, passes throug
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from redis import exceptions as rx
 
+from ..errors import MiniAgentError
 from .faults import Faults, ReplyLost, reason
 from .link import LOST, Link, NotSent
-from .topology import Command
+from .pool import Pool
+from .topology import ASKING, Command
 from .wire import Forgotten, Probe
+
+T = TypeVar("T")
 
 
 def exchange(
-    link: Link,
-    commands: Sequence[Command],
-    faults: Faults,
-    is_another_answered: Probe,
+    pool: Pool, commands: Sequence[Command], nonce: bytes | None, faults: Faults
 ) -> list[Any]:
-    """Send commands over a connected link and return all replies, errors of Redis among them.
+    """Send commands over a connection of the pool; return all replies, errors of Redis among them.
 
-    A kept link that is silent is given up if a new one is answered. Raises ReplyLost, or what the
-    server refused the connection with.
+    Raises ReplyLost, or what the server refused the connection with.
     """
+    link = connected(pool.take, faults)
+    in_order = False
+    try:
+        replies = _ask(link, commands, faults, pool.is_another_answered)
+        in_order = nonce is None or are_answers(commands, replies, nonce)
+    finally:
+        pool.give(link, in_order=in_order)
+    if not in_order:
+        raise ReplyLost("the connection held another caller's reply")
+    return replies
+
+
+def connected(connect: Callable[[], T], faults: Faults) -> T:
+    """Return what ``connect`` does, or raise what its failure means."""
+    try:
+        return connect()
+    except (*LOST, MiniAgentError) as exc:
+        raise faults.before_sending(exc) from exc
+
+
+def _ask(
+    link: Link, commands: Sequence[Command], faults: Faults, is_another_answered: Probe
+) -> list[Any]:
+    """Send over a connected link; one that was kept and is silent is given up for a new one."""
     try:
         return link.ask(commands, is_another_answered)
     except NotSent as exc:
@@ -40,6 +64,15 @@ def exchange(
         raise ReplyLost(reason(exc), is_outage=False) from exc
     except LOST as exc:
         raise ReplyLost(reason(exc)) from exc
+
+
+def are_answers(commands: Sequence[Command], replies: Sequence[Any], nonce: bytes) -> bool:
+    """Whether all replies are errors, or those of scripts which were given the nonce."""
+    return all(
+        isinstance(reply, Exception) or is_answer(reply, nonce)
+        for command, reply in zip(commands, replies, strict=True)
+        if command is not ASKING
+    )
 
 
 def is_answer(reply: Any, nonce: bytes) -> bool:

@@ -14,7 +14,7 @@ from redis import exceptions as rx
 
 from ..config.redis import RedisConfig
 from ..errors import MiniAgentError, PoolExhausted, StoreMisconfigured, StoreUnavailable
-from .refusals import NOT_LET_IN, Refusal, find_refusal
+from .refusals import NOT_LET_IN, REDIRECTED, Refusal, find_refusal
 from .tls_faults import source, tls_misconfigured
 
 _NOT_WANTED = ("without any password configured", "no password is set")
@@ -139,6 +139,8 @@ class Faults:
         if isinstance(exc, rx.AuthenticationError):
             cause = "it asks for a password first" if _NO_LOGIN in str(exc) else reason(exc)
             return self._told(Refusal("", NOT_LET_IN, self._way_in(str(exc))), cause)
+        if isinstance(exc, rx.AskError) and self._address.kind == "redis+cluster":
+            return self._told(REDIRECTED, reason(exc))
         return self._told(find_refusal(exc), reason(exc))
 
     def _told(self, refusal: Refusal, cause: str) -> Exception:

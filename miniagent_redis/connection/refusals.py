@@ -34,7 +34,7 @@ _GIVE_RIGHTS = (
 _CLUSTER = Refusal(
     "",
     "Redis at {address} is a node of a cluster",
-    "name a server of its own: this version does not connect to clusters",
+    "set the url redis+cluster://HOST:PORT, or name a server of its own",
 )
 NOT_LET_IN = "Redis at {address} does not let us in"
 REFUSALS = (
@@ -144,9 +144,8 @@ REFUSALS = (
     Refusal(
         "TRYAGAIN",
         "the cluster of Redis at {address} is moving our keys",
-        "this passes by itself",
+        "this passes by itself, once the slot has moved",
         passing=True,
-        moves=True,
     ),
     Refusal(
         "BUSY ",
@@ -154,6 +153,12 @@ REFUSALS = (
         "SCRIPT KILL there ends it, if it has written nothing",
         passing=True,
     ),
+)
+REDIRECTED = Refusal(
+    "",
+    "the cluster of Redis at {address} sends us from node to node",
+    "this passes by itself, once its nodes agree who serves what",
+    passing=True,
 )
 OTHER = Refusal(
     "",

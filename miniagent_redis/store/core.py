@@ -14,6 +14,7 @@ from attrs import define, evolve, frozen
 from ..config import RedisConfig
 from ..connection.connections import Connections
 from ..connection.faults import ReplyLost
+from ..connection.topology import Node
 from ..errors import (
     MiniAgentError,
     OutcomeUnknown,
@@ -100,6 +101,13 @@ class StoreCore:
         except ReplyLost as exc:
             if writing := [command[0] for command in commands if command[0] not in _READING]:
                 raise OutcomeUnknown(" and ".join(dict.fromkeys(writing)), str(exc)) from exc
+            raise self.connections.unavailable(str(exc)) from exc
+
+    def call_at(self, node: Node, *command: Any) -> Any:
+        """Send one plain command that only reads to a certain server; return its reply."""
+        try:
+            return self.connections.call_at(node, *command)
+        except ReplyLost as exc:
             raise self.connections.unavailable(str(exc)) from exc
 
     def call_told(self, *command: Any) -> tuple[Any, bool]:

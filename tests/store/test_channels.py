@@ -15,6 +15,7 @@ from miniagent_redis.errors import InvalidInput, StoreUnavailable
 from miniagent_redis.models import Message
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.cluster import one_node
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 from tests.support.words import OpenStore, said
@@ -27,6 +28,7 @@ def heard(store: Store, count: int) -> list[dict[str, Any]]:
     return list(islice(store.get_messages(), count))
 
 
+@one_node
 def test_a_message_arrives_as_it_was_published(store: Store) -> None:
     store.subscribe(["news"])
     sent = ["text", {"big": 2**70, "s": "\ud800\x00"}, [1, 2.5, None, True], 0, ""]
@@ -50,6 +52,7 @@ def test_only_what_was_subscribed_to_is_heard(store: Store) -> None:
     assert [(m["channel"], m["data"]) for m in heard(store, 2)] == [("b", 2), ("a", 4)]
 
 
+@one_node
 def test_a_channel_named_twice_is_subscribed_to_once(store: Store) -> None:
     store.subscribe(["a", "a"])
     store.subscribe(["a"])

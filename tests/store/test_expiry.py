@@ -16,6 +16,7 @@ from miniagent_redis.models import ExpiredSession, Message
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.keys import GRACE_MS, SHARDS
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.cluster import one_node
 from tests.support.expiring import KEYS, TTL, use
 from tests.support.stored import dump
 from tests.support.words import OpenStore
@@ -99,6 +100,7 @@ def test_a_long_thread_is_whole(store: Store, clock: ManualClock) -> None:
     assert [m.text for m in seen[0].messages] == [str(n) for n in range(2000)]
 
 
+@one_node
 def test_the_end_is_told_once_on_both_channels(
     store: Store, open_store: OpenStore, clock: ManualClock
 ) -> None:

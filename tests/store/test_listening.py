@@ -17,6 +17,7 @@ from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.connection.line import Line
 from miniagent_redis.store import channels
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.cluster import one_node
 from tests.support.coroutines import run
 from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
@@ -164,6 +165,7 @@ def test_two_loops_on_one_store_each_hear_everything(store: Store) -> None:
         assert [m["data"] for m in islice(loop, 3)] == [1, 2, 3]
 
 
+@one_node
 def test_a_loop_that_is_late_loses_the_oldest_and_says_so(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.errors import InvalidInput, LockTimeout
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.cluster import one_node
 from tests.support.proxy import Proxy
 from tests.support.words import OpenStore
 
@@ -232,6 +233,7 @@ def test_a_release_frees_only_what_the_same_thread_took_by_the_object(
     assert not store.is_locked("a")
 
 
+@one_node
 def test_the_keys_of_a_lock_begin_with_the_namespace(
     open_store: OpenStore, client: redis.Redis
 ) -> None:

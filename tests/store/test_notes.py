@@ -14,6 +14,7 @@ from miniagent_redis.errors import SessionExists
 from miniagent_redis.models import Message
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.cluster import one_node
 from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 from tests.support.words import OpenStore, said
@@ -43,6 +44,7 @@ def listener(open_store: OpenStore) -> Store:
     return opened
 
 
+@one_node
 def test_the_whole_life_of_a_session_is_told_in_one_shape(
     store: Store, listener: Store, clock: ManualClock
 ) -> None:

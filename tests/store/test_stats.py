@@ -8,6 +8,7 @@ from attrs.exceptions import FrozenInstanceError
 from miniagent_redis import RedisConfig, RedisSessionManager
 from miniagent_redis.models import UsageTotals
 from miniagent_redis.store import usage
+from tests.support.cluster import one_node
 from tests.support.words import OpenStore
 
 Store = RedisSessionManager
@@ -20,6 +21,7 @@ def test_a_store_that_did_nothing_has_no_connection() -> None:
     assert (stats.retries, stats.lost_replies, stats.watchers, stats.tenants) == (0, 0, 0, 0)
 
 
+@one_node
 def test_connections_of_commands_and_of_the_client_are_told_apart(store: Store) -> None:
     store.create_session("s")
     assert (store.stats().connections.idle, store.stats().client) == (1, None)

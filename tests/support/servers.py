@@ -102,6 +102,10 @@ class RedisServer:
         assert self._process is not None, "the server is not running"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         """Start the server and block until it answers commands, with its data loaded."""
         assert self._process is None, "the server is already running"

@@ -1,6 +1,8 @@
 """Which server serves a command, and where it is: the seam for one server, Sentinel and Cluster."""
 
+from .choose import choose
+from .cluster import Cluster
 from .one import OneServer
-from .topology import Command, Endpoint, Node, Topology
+from .topology import ASKING, Command, Endpoint, Node, Topology
 
-__all__ = ["Command", "Endpoint", "Node", "OneServer", "Topology"]
+__all__ = ["ASKING", "Cluster", "Command", "Endpoint", "Node", "OneServer", "Topology", "choose"]

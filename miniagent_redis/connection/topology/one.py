@@ -33,7 +33,7 @@ class OneServer:
 
     def open(self) -> None:
         address = self._address
-        if address.kind in ("redis+sentinel", "redis+cluster"):
+        if address.kind == "redis+sentinel":
             raise StoreMisconfigured(
                 f"{address} cannot be used with this version",
                 cause="it connects to one server: redis, rediss, unix, embedded or memory",

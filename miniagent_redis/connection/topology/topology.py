@@ -10,6 +10,8 @@ from attrs import frozen
 Node = str
 """Names one server of a topology; connections are pooled by it."""
 Command = Sequence[Any]
+ASKING: Command = ("ASKING",)
+"""Goes before a command, to a node of a cluster that has the command's slot only in part."""
 
 
 @frozen

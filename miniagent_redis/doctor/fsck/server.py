@@ -11,13 +11,14 @@ _PAGE = 1000
 
 
 def scan(core: StoreCore, pattern: str) -> Iterator[list[bytes]]:
-    """Yield the names of the keys that match, in pages. A name may come twice."""
-    cursor: Any = 0
-    while True:
-        cursor, names = core.call("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
-        yield names
-        if int(cursor) == 0:
-            return
+    """Yield the names of the keys that match, in pages, of each server. A name may come twice."""
+    for node in core.connections.everywhere:
+        cursor: Any = 0
+        while True:
+            cursor, names = core.call_at(node, "SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+            yield names
+            if int(cursor) == 0:
+                break
 
 
 def scan_members(core: StoreCore, key: str) -> Iterator[list[tuple[bytes, float]]]:

@@ -1,0 +1,67 @@
+"""What goes to which node: commands in groups, and again to the one that a node of a cluster names.
+
+MOVED: the slot is with that node from now on. ASK: the slot is on its way there, and this key is
+there already. Neither was executed, so sending it on is no repetition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis import exceptions as rx
+
+from .topology import ASKING, Cluster, Command, Node
+from .topology.slots import name_node, place_of
+
+_HOPS = 8
+"""Redirections that are followed; a slot that moves all the time is left to the next try."""
+Send = Callable[[Node, Sequence[Command]], list[Any]]
+"""Sends commands to a node and returns their replies, errors of Redis among them."""
+
+
+def in_groups(
+    commands: Sequence[Command],
+    node: Callable[[Command], Node],
+    send: Callable[[Sequence[Command]], list[Any]],
+) -> list[Any]:
+    """Send the commands of each node at once; return the replies in the order of the commands."""
+    groups: dict[Node, list[int]] = {}
+    for place, command in enumerate(commands):
+        groups.setdefault(node(command), []).append(place)
+    if len(groups) == 1:
+        return send(commands)
+    replies: list[Any] = [None] * len(commands)
+    for places in groups.values():
+        answers = send([commands[place] for place in places])
+        for place, answer in zip(places, answers, strict=True):
+            replies[place] = answer
+    return replies
+
+
+def follow(
+    cluster: Cluster, asked: Node, commands: Sequence[Command], replies: list[Any], send: Send
+) -> list[Any]:
+    """Return the replies, those which name another node replaced by that one's."""
+    askers = dict.fromkeys(range(len(commands)), asked)
+    for _ in range(_HOPS):
+        groups: dict[tuple[Node, bool], list[int]] = {}
+        for place, reply in enumerate(replies):
+            # MovedError is one too. A host that the node does not know is left to the next look.
+            if isinstance(reply, rx.AskError) and reply.host != "?":
+                host = reply.host or place_of(askers[place])[0]
+                node, has_moved = name_node(host, reply.port), isinstance(reply, rx.MovedError)
+                if has_moved:
+                    cluster.moved(reply.slot_id, node)
+                groups.setdefault((node, has_moved), []).append(place)
+        if not groups:
+            break
+        for (node, has_moved), places in groups.items():
+            several = [commands[place] for place in places]
+            if has_moved:
+                answers = send(node, several)
+            else:
+                answers = send(node, [one for each in several for one in (ASKING, each)])[1::2]
+            for place, answer in zip(places, answers, strict=True):
+                replies[place], askers[place] = answer, node
+    return replies
