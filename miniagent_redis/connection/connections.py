@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -212,7 +213,7 @@ class Connections:
         """Send one command to a certain server, as ``call``."""
 
         def attempt() -> Any:
-            return checked(exchange(self._pool(node), [command], None, self._faults), self._faults)
+            return checked(self._send(None, node, [command]), self._faults)
 
         return self.persist(attempt, operation=command[0])[0]
 
@@ -240,13 +241,14 @@ class Connections:
         handed to the next caller.
         """
         node = self._node(commands[0])
-        replies = exchange(self._pool(node), commands, nonce, self._faults)
         if isinstance(self._topology, Cluster):
-            replies = follow(
-                self._topology, node, commands, replies,
-                lambda to, some: exchange(self._pool(to), some, nonce, self._faults),
-            )  # fmt: skip
+            replies = follow(self._topology, commands, partial(self._send, nonce))
+        else:
+            replies = self._send(nonce, node, commands)
         return checked(replies, self._faults)
+
+    def _send(self, nonce: bytes | None, node: Node, commands: Sequence[Command]) -> list[Any]:
+        return exchange(self._pool(node), commands, nonce, self._faults)
 
     def probe(self) -> None:
         """Try a PING once, also when Redis is known to be down. Raises as ``call`` does.

@@ -11,6 +11,7 @@ from typing import Any
 
 from redis import exceptions as rx
 
+from .faults import Refused, ReplyLost
 from .topology import ASKING, Cluster, Command, Node
 from .topology.slots import name_node, place_of
 
@@ -39,11 +40,15 @@ def in_groups(
     return replies
 
 
-def follow(
-    cluster: Cluster, asked: Node, commands: Sequence[Command], replies: list[Any], send: Send
-) -> list[Any]:
-    """Return the replies, those which name another node replaced by that one's."""
-    askers = dict.fromkeys(range(len(commands)), asked)
+def follow(cluster: Cluster, commands: Sequence[Command], send: Send) -> list[Any]:
+    """Send commands to the node of the first, and again those for which it names another node.
+
+    Returns the replies, errors of Redis among them. Raises as ``send`` does; that a node is away is
+    no outage as long as others answer, as its slots are theirs in a moment.
+    """
+    node = cluster.node(commands[0])
+    replies = _send_to(cluster, node, commands, send)
+    askers = dict.fromkeys(range(len(commands)), node)
     for _ in range(_HOPS):
         groups: dict[tuple[Node, bool], list[int]] = {}
         for place, reply in enumerate(replies):
@@ -59,9 +64,19 @@ def follow(
         for (node, has_moved), places in groups.items():
             several = [commands[place] for place in places]
             if has_moved:
-                answers = send(node, several)
+                answers = _send_to(cluster, node, several, send)
             else:
-                answers = send(node, [one for each in several for one in (ASKING, each)])[1::2]
+                asking = [one for each in several for one in (ASKING, each)]
+                answers = _send_to(cluster, node, asking, send)[1::2]
             for place, answer in zip(places, answers, strict=True):
                 replies[place], askers[place] = answer, node
     return replies
+
+
+def _send_to(cluster: Cluster, node: Node, commands: Sequence[Command], send: Send) -> list[Any]:
+    try:
+        return send(node, commands)
+    except (Refused, ReplyLost) as exc:
+        if exc.is_outage:
+            exc.is_outage = not cluster.is_there_without(node)
+        raise

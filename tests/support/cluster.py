@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
@@ -64,11 +64,11 @@ class Node:
         lines = str(self.run("CLUSTER", "INFO")).split("\r\n")
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
-    def slots(self) -> list[int]:
-        """Return the slots that this node serves, as it sees it."""
+    def slots(self, of: Node | None = None) -> list[int]:
+        """Return the slots that it, or another one, serves, as it sees it."""
         found: list[int] = []
         for first, last, master, *_ in self.run("CLUSTER", "SLOTS"):
-            if master[2] == self.id:
+            if master[2] == (of or self).id:
                 found.extend(range(first, last + 1))
         return found
 
@@ -162,8 +162,21 @@ class ClusterServers:
         return count
 
     def end_move(self, slot: int, source: Node, target: Node) -> None:
-        target.run("CLUSTER", "SETSLOT", slot, "NODE", target.id)
-        source.run("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        self.assign([slot], source, target)
+        self.agree([slot], target)
+
+    def assign(self, slots: Sequence[int], source: Node, target: Node) -> None:
+        """Tell the masters whose slots these are now, the new one first."""
+        others = [node for node in self.serving() if node is not target and node is not source]
+        for node in (target, source, *others):
+            for slot in slots:
+                node.run("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+
+    def agree(self, slots: Sequence[int], owner: Node) -> None:
+        """Block until all nodes know: one that knows of a later move first would undo this."""
+        wanted = set(slots)
+        running = [node for node in self.nodes if node.server.is_running]
+        until(lambda: all(wanted <= set(node.slots(owner)) for node in running))
 
 
 def _knows(node: Node, other: Node) -> bool:

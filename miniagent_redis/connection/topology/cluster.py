@@ -44,6 +44,7 @@ class Cluster:
         self._favourite: Node = ""
         self._silent: dict[Node, float] = {}  # when it did not answer
         self._looked = -_CALM
+        self._is_there = False  # some node answered at the last look
         self._start_anew()
 
     @reset_after_fork
@@ -74,6 +75,15 @@ class Cluster:
 
     def heal(self, node: Node) -> None:
         self._look(_SOON)
+
+    def is_there_without(self, node: Node) -> bool:
+        """Look at the cluster because a node is silent; return whether another one answers."""
+        self._silent[node] = time.monotonic()
+        try:
+            self._look(_SOON)
+        except MiniAgentError:
+            return False
+        return self._is_there
 
     def moved(self, slot: int, node: Node) -> None:
         """Note that a slot is with another node now; others may have moved too."""
@@ -108,10 +118,13 @@ class Cluster:
                     self._looked = time.monotonic()
                 if found.masters or not self._map.masters:
                     self._map = found
-                if self._favourite in self._silent or self._favourite not in found.masters:
-                    self._favourite = node
                 self._silent.pop(node, None)
+                if self._favourite in self._silent or self._favourite not in found.masters:
+                    others = [one for one in found.masters if one not in self._silent]
+                    self._favourite = node if node in others or not others else others[0]
+                self._is_there = True
                 return
+            self._is_there = False
             raise last or self._faults.unavailable("it has no nodes")
 
     def _in_order(self) -> list[Node]:
