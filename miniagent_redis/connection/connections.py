@@ -242,7 +242,7 @@ class Connections:
         """
         node = self._node(commands[0])
         if isinstance(self._topology, Cluster):
-            replies = follow(self._topology, commands, partial(self._send, nonce))
+            replies = follow(self._topology, node, commands, partial(self._send, nonce))
         else:
             replies = self._send(nonce, node, commands)
         return checked(replies, self._faults)

@@ -51,7 +51,11 @@ class Connector:
         """Return a new redis-py client with a pool of its own; for a cluster a RedisCluster."""
         if self._config.address.kind == "redis+cluster":
             return cluster_client(self._config, self.options)
-        kind, options = self._kind(self._topology.anywhere())
+        return self.client_of(None)
+
+    def client_of(self, node: Node | None) -> redis.Redis:
+        """Return a new redis-py client of one server, any without a name, with its own pool."""
+        kind, options = self._kind(self._topology.anywhere() if node is None else node)
         config = self._config
         pool = ClientPool(
             kind,

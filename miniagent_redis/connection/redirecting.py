@@ -40,13 +40,12 @@ def in_groups(
     return replies
 
 
-def follow(cluster: Cluster, commands: Sequence[Command], send: Send) -> list[Any]:
-    """Send commands to the node of the first, and again those for which it names another node.
+def follow(cluster: Cluster, node: Node, commands: Sequence[Command], send: Send) -> list[Any]:
+    """Send commands to the node, and again those for which it names another node.
 
     Returns the replies, errors of Redis among them. Raises as ``send`` does; that a node is away is
     no outage as long as others answer, as its slots are theirs in a moment.
     """
-    node = cluster.node(commands[0])
     replies = _send_to(cluster, node, commands, send)
     askers = dict.fromkeys(range(len(commands)), node)
     for _ in range(_HOPS):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..connection.topology import Node
+from ..connection.topology.slots import place_of
 from ..errors import StoreMisconfigured
 from ..store.manager import RedisSessionManager
 from . import server
-from .asking import asking
+from .asking import asking, is_cluster
 from .check import Check
+from .cluster import worst
 from .shell import setting
 
 _SLOW_MS = 100.0
@@ -62,14 +65,22 @@ ABOUT = (
 
 
 def about(store: RedisSessionManager) -> list[Check]:
-    """Make the checks of ABOUT, by what the server tells of itself."""
-    with asking(store) as client:
+    """Make the checks of ABOUT, by what the server tells of itself; in a cluster, each master."""
+    if not is_cluster(store):
+        return _about(store, None)
+    nodes = store.parts.core.connections.everywhere
+    return worst(nodes, [_about(store, node) for node in nodes])
+
+
+def _about(store: RedisSessionManager, node: Node | None) -> list[Check]:
+    with asking(store, node) as client:
         info: dict[str, Any] = client.info()
         latencies: dict[str, Any] = client.info("latencystats")
-    config = _config(store, "appendfsync", "save")
+    config = _config(store, node, "appendfsync", "save")
+    at = None if node is None else place_of(node)
 
     def cure(name: str, value: str) -> str:
-        return setting(store.config, info, name, value, as_admin=config is None)
+        return setting(store.config, info, name, value, as_admin=config is None, at=at)
 
     changeable = [
         server.persistence(info, config, cure),
@@ -85,10 +96,10 @@ def about(store: RedisSessionManager) -> list[Check]:
     ]
 
 
-def _config(store: RedisSessionManager, *names: str) -> dict[str, str] | None:
+def _config(store: RedisSessionManager, node: Node | None, *names: str) -> dict[str, str] | None:
     """Return settings of the server, or None where CONFIG is forbidden."""
     try:
-        with asking(store) as client:
+        with asking(store, node) as client:
             return dict(client.config_get(*names))
     except StoreMisconfigured:
         return None
@@ -96,7 +107,14 @@ def _config(store: RedisSessionManager, *names: str) -> dict[str, str] | None:
 
 def clock(store: RedisSessionManager) -> Check:
     """Tell how far the server's clock and ours are apart; deadlines are by the server's."""
-    with asking(store) as client:
+    if not is_cluster(store):
+        return _clock(store, None)
+    nodes = store.parts.core.connections.everywhere
+    return worst(nodes, [[_clock(store, node)] for node in nodes])[0]
+
+
+def _clock(store: RedisSessionManager, node: Node | None) -> Check:
+    with asking(store, node) as client:
         before = store.clock.time()
         seconds, micros = client.time()
         ours = (before + store.clock.time()) / 2

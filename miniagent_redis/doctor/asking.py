@@ -7,26 +7,33 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..connection.refusals import refusal_behind
+from ..connection.topology import Node
 from ..errors import MiniAgentError, StoreUnavailable
 from ..store.manager import RedisSessionManager
 
 
 @contextmanager
-def asking(store: RedisSessionManager) -> Iterator[Any]:
-    """Yield a redis-py client, and turn its faults into ours.
+def asking(store: RedisSessionManager, node: Node | None = None) -> Iterator[Any]:
+    """Yield a redis-py client of one server, and turn its faults into ours.
 
-    A server may refuse the PING with which a store is opened, and answer questions all the same.
+    That is the one named, or any. A server may refuse the PING with which a store is opened, and
+    answer questions all the same.
     """
     connections = store.parts.core.connections
-    is_open = connections.is_open
-    client = connections.client if is_open else connections.connector.client()
+    is_shared = connections.is_open and not is_cluster(store)
+    client = connections.client if is_shared else connections.connector.client_of(node)
     try:
         with connections.translating():
             yield client
     finally:
-        if not is_open:
+        if not is_shared:
             client.close()
             client.connection_pool.disconnect()
+
+
+def is_cluster(store: RedisSessionManager) -> bool:
+    """Whether there are several servers to be asked."""
+    return store.config.address.kind == "redis+cluster"
 
 
 def is_answered(store: RedisSessionManager, error: MiniAgentError) -> bool:

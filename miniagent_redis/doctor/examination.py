@@ -15,9 +15,9 @@ from ..embedded.attach import default_dir
 from ..errors import MiniAgentError, StoreUnavailable
 from ..maintenance.spool import Spool
 from ..store.manager import RedisSessionManager
-from . import data, server
+from . import cluster, data, server
 from .answers import ABOUT, about, clock, protocol, reachable, round_trip
-from .asking import asking, is_answered
+from .asking import asking, is_answered, is_cluster
 from .check import Check, not_checked
 from .fsck import Finding, Tell
 from .fsck import check as fsck
@@ -108,6 +108,8 @@ def _steps(
             Step(("rights",), lambda: [rights(store)]),
             Step(("clock",), lambda: [clock(store)]),
         ]
+    if is_cluster(store):
+        steps.insert(2, Step(cluster.NAMES, lambda: cluster.cluster(store)))
     if with_turn:
         steps.append(Step(("turn",), lambda: [turn(store)]))
     else:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 
 from ..connection.refusals import refusal_behind
+from ..connection.topology import Node
 from ..errors import StoreMisconfigured
 from ..models import new_id
 from ..store.keys import Keys
 from ..store.manager import RedisSessionManager
 from ..store.operations.repair import inspect_session
-from .asking import asking
+from .asking import asking, is_cluster
 from .check import Check
 from .shell import redis_cli
 
@@ -21,6 +22,8 @@ RIGHTS = (
     "+info", "+acl|whoami", "+acl|dryrun",
 )  # fmt: skip
 """The last line is for the doctor alone."""
+IN_CLUSTER = ("+cluster|slots", "+asking", "+cluster|info")
+"""What a cluster takes beside; the last one is for the doctor, too."""
 
 
 def commands(keys: Keys) -> list[Command]:
@@ -76,19 +79,27 @@ def advice(store: RedisSessionManager, user: str = "") -> str:
     """Return the line that gives our user all rights that we and this doctor need."""
     config, ns = store.config, store.parts.core.keys.ns
     user = user or config.address.username or config.username or "default"
-    rule = ("ACL", "SETUSER", user, f"~{ns}*", f"&{ns}*", *RIGHTS)
+    also = IN_CLUSTER if is_cluster(store) else ()
+    rule = ("ACL", "SETUSER", user, f"~{ns}*", f"&{ns}*", *RIGHTS, *also)
     return redis_cli(config, *rule, as_admin=True)
 
 
 def _ask(store: RedisSessionManager) -> tuple[str, list[str]]:
     """Return our user and what each refused command would be told."""
     refused: list[str] = []
-    with asking(store) as client:
-        user = _text(client.execute_command("ACL", "WHOAMI"))
-        for command in commands(store.parts.core.keys):
-            answer = _text(client.execute_command("ACL", "DRYRUN", user, *command))
-            if answer != "OK":
-                refused.append(answer)
+    several: list[Node | None] = [None]
+    asked = commands(store.parts.core.keys)
+    if is_cluster(store):  # each node has users of its own
+        several = list(store.parts.core.connections.everywhere)
+        asked += [("CLUSTER", "SLOTS"), ("ASKING",)]
+    user = ""
+    for node in several:
+        with asking(store, node) as client:
+            user = _text(client.execute_command("ACL", "WHOAMI"))
+            for command in asked:
+                answer = _text(client.execute_command("ACL", "DRYRUN", user, *command))
+                if answer != "OK":
+                    refused.append(answer if node is None else f"{node}: {answer}")
     return user, list(dict.fromkeys(refused))
 
 

@@ -12,8 +12,10 @@ from ..embedded.attach import default_dir
 from ..embedded.home import prepare_home
 
 
-def redis_cli(config: RedisConfig, *words: str, as_admin: bool = False) -> str:
-    """Return the line that sends a command to the server of the settings.
+def redis_cli(
+    config: RedisConfig, *words: str, as_admin: bool = False, at: tuple[str, int] | None = None
+) -> str:
+    """Return the line that sends a command to the server of the settings, or to the one ``at``.
 
     As our user, whose password it takes from the variable REDIS_PASSWORD if there is one. Or
     ``as_admin``, as what our user may not do himself: then as the server's default user.
@@ -26,17 +28,17 @@ def redis_cli(config: RedisConfig, *words: str, as_admin: bool = False) -> str:
         login = [] if user == "default" else ["--user", user]
         if address.password or config.password or config.credential_provider:
             prefix = 'REDISCLI_AUTH="$REDIS_PASSWORD" '
-    return prefix + shlex.join(["redis-cli", *_where(config), *login, *words])
+    return prefix + shlex.join(["redis-cli", *_where(config, at), *login, *words])
 
 
-def _where(config: RedisConfig) -> Iterator[str]:
+def _where(config: RedisConfig, at: tuple[str, int] | None) -> Iterator[str]:
     address = config.address
     if address.kind == "embedded":
         yield from ("-s", prepare_home(Path(address.path or default_dir())).socket_path)
     elif address.kind == "unix":
         yield from ("-s", address.path)
     else:
-        (host, port), *_ = address.nodes
+        host, port = at or address.nodes[0]
         yield from ("-h", host, "-p", str(port))
     if address.is_tls:
         yield "--tls"
@@ -53,9 +55,17 @@ def _where(config: RedisConfig) -> Iterator[str]:
                 yield from (option, path)
 
 
-def setting(config: RedisConfig, info: Any, name: str, value: str, *, as_admin: bool) -> str:
+def setting(
+    config: RedisConfig,
+    info: Any,
+    name: str,
+    value: str,
+    *,
+    as_admin: bool,
+    at: tuple[str, int] | None = None,
+) -> str:
     """Return the line that changes a setting of the server, also in its file, if it has one."""
-    line = redis_cli(config, "CONFIG", "SET", name, value, as_admin=as_admin)
+    line = redis_cli(config, "CONFIG", "SET", name, value, as_admin=as_admin, at=at)
     if info.get("config_file"):
-        line += " && " + redis_cli(config, "CONFIG", "REWRITE", as_admin=as_admin)
+        line += " && " + redis_cli(config, "CONFIG", "REWRITE", as_admin=as_admin, at=at)
     return line

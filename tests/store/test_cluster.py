@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha1
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +43,7 @@ from tests.support.world import World
 
 X = Message("user", "x")
 SESSIONS = [f"s{number}" for number in range(30)]
+_FEW = 6
 
 
 @pytest.fixture
@@ -265,6 +267,47 @@ def test_a_batch_over_all_nodes_finds_what_moved(cluster: ClusterServers, store:
     assert {each["session_id"] for each in store.list_sessions("ada")} == set(SESSIONS)
     for number, old in moved:
         cluster.move(number, elsewhere(cluster, old), old)
+
+
+# --- nodes that are away ------------------------------------------------------------------------
+
+
+def test_a_frozen_node_holds_up_its_own_sessions_only() -> None:
+    config = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
+    with (
+        ClusterServers(2, replicas=False, node_timeout=3600) as cluster,
+        Store(RedisConfig(url=cluster.url, **config)) as store,  # type: ignore[arg-type]
+    ):
+        for session_id in SESSIONS:
+            store.create_session(session_id)
+        frozen, _ = cluster.masters
+        away = [each for each in SESSIONS if slot(each) in frozen.slots()]
+        frozen.server.pause()
+        for number, session_id in enumerate(SESSIONS):
+            if session_id not in away:
+                store.append_to_thread(session_id, X)
+            elif number < _FEW:
+                soon(StoreUnavailable, partial(store.append_to_thread, session_id, X))
+        assert store.health().state == "healthy"
+        frozen.server.resume()
+        for session_id in away:
+            store.append_to_thread(session_id, X)
+
+
+def test_listeners_leave_a_node_that_died() -> None:
+    with (
+        ClusterServers(2, replicas=False, node_timeout=3600) as cluster,
+        Store(RedisConfig(url=cluster.url)) as store,
+        ThreadPoolExecutor() as pool,
+    ):
+        store.subscribe(["news"])
+        heard = pool.submit(next, store.get_messages(LIMIT))
+        (asked,) = [n for n in cluster.masters if n.client.pubsub_channels()]
+        other = elsewhere(cluster, asked)
+        asked.server.kill()
+        until(lambda: other.client.pubsub_channels())
+        other.run("PUBLISH", "news", "1")
+        assert heard.result(LIMIT)["data"] == 1
 
 
 # --- users' own clients -------------------------------------------------------------------------

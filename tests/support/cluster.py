@@ -122,9 +122,12 @@ class ClusterServers:
 
     def is_whole(self) -> bool:
         """Whether each node sees all slots served, and each replica has its master's data."""
-        up = (replica.client.info("replication") for replica in self.replicas)
-        return all(node.info()["cluster_state"] == "ok" for node in self.nodes) and all(
-            found.get("master_link_status") == "up" for found in up
+        told = [node.client.info("replication") for node in self.nodes]
+        followers = [each for each in told if each["role"] == "slave"]
+        return (
+            len(followers) == len(self.replicas)
+            and all(each["master_link_status"] == "up" for each in followers)
+            and all(node.info()["cluster_state"] == "ok" for node in self.nodes)
         )
 
     def owner(self, key: str | int) -> Node:

@@ -1,0 +1,188 @@
+"""Slots move and masters die while eight writers talk: nothing is lost, doubled or torn.
+
+A master that dies has its replica in step, as it takes no more writes a moment before: what a
+server that had not replicated yet loses is in docs/guarantees.md.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from miniagent_redis import (
+    OutcomeUnknown,
+    RedisConfig,
+    RedisSessionManager,
+    StoreUnavailable,
+    TurnUncertain,
+)
+from tests.support.cluster import ClusterServers, Node
+from tests.support.fault_report import FaultRun
+from tests.support.waiting import LIMIT, until
+from tests.support.words import call, result, said
+
+WRITERS, SESSIONS = 8, [f"s{number}" for number in range(40)]
+DEADLINE = 30.0
+"""Seconds that a turn may take, with all that is tried again: a failover is long over."""
+_TOGETHER = 50  # slots
+_REST = 0.04
+"""Seconds at most between a writer's turns: who moves the slots is in the same process."""
+UNSURE = (StoreUnavailable, OutcomeUnknown, TurnUncertain)
+
+
+@pytest.fixture
+def cluster() -> Iterator[ClusterServers]:
+    with ClusterServers() as servers:
+        yield servers
+
+
+class Writer:
+    """Makes turns, each with a tool, on any of the sessions, until it is told to end."""
+
+    def __init__(self, name: str, url: str, dice: random.Random, end: threading.Event) -> None:
+        self.name, self.dice, self.end = name, dice, end
+        self.config = RedisConfig(url=url, commit_timeout=DEADLINE)
+        self.acknowledged: dict[str, str] = {}
+        self.figures: Counter[str] = Counter()
+        self.stall = 0.0
+
+    def work(self) -> None:
+        with RedisSessionManager(self.config) as store:
+            while not self.end.is_set():
+                began = time.monotonic()
+                self._turn(
+                    store, self.dice.choice(SESSIONS), f"{self.name}-{len(self.acknowledged)}"
+                )
+                self.stall = max(self.stall, time.monotonic() - began)
+                self.end.wait(self.dice.uniform(0, _REST))
+            self.figures["repeated"] += store.stats().retries
+
+    def _turn(self, store: RedisSessionManager, session_id: str, text: str) -> None:
+        limit = time.monotonic() + DEADLINE
+        while True:
+            try:
+                turn = store.begin_turn(session_id, text, turn_id=text)
+                break
+            except UNSURE:
+                self.figures["begun_again"] += 1
+                if time.monotonic() > limit:
+                    self.figures["errors"] += 1
+                    return
+                self.end.wait(_REST)
+        try:
+            turn = store.stage_step(turn, [call("c"), result("c", text)])
+            store.commit_turn(turn, [said(f"{text} done")])
+        except UNSURE:
+            self.figures["errors"] += 1
+        else:
+            self.acknowledged[text] = session_id
+
+
+class Moving:
+    """Moves slots from master to master, those of the sessions first, and kills masters."""
+
+    def __init__(self, cluster: ClusterServers, dice: random.Random) -> None:
+        self.cluster, self.dice = cluster, dice
+        self.figures: Counter[str] = Counter()
+        self._busy = {int(key_slot(f"{{{one}}}".encode())) for one in SESSIONS}
+
+    def move(self, count: int) -> None:
+        source, target = self.dice.sample(list(self.cluster.serving()), 2)
+        slots = sorted(
+            source.slots(), key=lambda slot: (slot not in self._busy, self.dice.random())
+        )
+        some = slots[:count]
+        for slot in some:
+            self.cluster.begin_move(slot, source, target)
+            self.figures["keys"] += self.cluster.move_keys(slot, source, target)
+            self.cluster.assign([slot], source, target)
+        self.cluster.agree(some, target)
+        self.figures["slots"] += len(some)
+
+    def kill(self) -> None:
+        """Kill a master once its replica has everything; it comes back when that is master."""
+        masters = {node.id: node for node in self.cluster.serving()}
+        replica = self.dice.choice([n for n in self.cluster.nodes if n.id not in masters])
+        master = next(node for node in masters.values() if _follows(replica, node))
+        master.client.client_pause(int(LIMIT * 1000), all=False)
+        until(lambda: _offset(replica, "slave") == _offset(master, "master"))
+        master.server.kill()
+        until(lambda: replica.client.info("replication")["role"] == "master")
+        running = [node for node in self.cluster.nodes if node is not master]
+        until(lambda: all(node.info()["cluster_state"] == "ok" for node in running))
+        master.server.start()
+        until(self.cluster.is_whole)
+        self.figures["kills"] += 1
+
+
+def _offset(node: Node, role: str) -> int:
+    info: Any = node.client.info("replication")
+    return int(info[f"{role}_repl_offset"])
+
+
+def _follows(replica: Node, master: Node) -> bool:
+    return bool(replica.client.info("replication")["master_port"] == master.server.port)
+
+
+def test_turns_survive_slots_that_move_and_masters_that_die(
+    faults: FaultRun, cluster: ClusterServers
+) -> None:
+    count, kills = faults.times(200, 5000), faults.times(1, 3)
+    with RedisSessionManager(RedisConfig(url=cluster.url)) as store:
+        for session_id in SESSIONS:
+            store.create_session(session_id)
+    end = threading.Event()
+    writers = [
+        Writer(f"w{number}", cluster.url, random.Random(faults.random.random()), end)
+        for number in range(WRITERS)
+    ]
+    moving = Moving(cluster, faults.random)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        working = [pool.submit(writer.work) for writer in writers]
+        try:
+            for number in range(rounds := count // _TOGETHER):
+                if number % (rounds // kills) == rounds // kills // 2:
+                    moving.kill()
+                moving.move(_TOGETHER)
+        finally:
+            end.set()
+        for one in working:
+            one.result(2 * DEADLINE)
+    acknowledged = {text: sid for writer in writers for text, sid in writer.acknowledged.items()}
+    found = _judge(cluster.url, acknowledged)
+    figures = sum((writer.figures for writer in writers), moving.figures + found)
+    faults.report(
+        **{name: figures[name] for name in ("slots", "keys", "kills")},
+        turns=len(acknowledged),
+        **{name: figures[name] for name in ("repeated", "begun_again", "lost", "doubled", "torn")},
+        errors=figures["errors"],
+        longest_stall=max(writer.stall for writer in writers),
+    )
+    assert (figures["slots"], figures["kills"]) == (count, kills)
+    assert all(writer.acknowledged for writer in writers)
+    for wrong in ("lost", "doubled", "torn", "errors"):
+        assert not figures[wrong], wrong
+
+
+def _judge(url: str, acknowledged: dict[str, str]) -> Counter[str]:
+    figures: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    with RedisSessionManager(RedisConfig(url=url)) as store:
+        for session_id in SESSIONS:
+            texts = [each.text for each in store.load_thread(session_id).messages]
+            for start in range(0, len(texts), 4):
+                text = texts[start]
+                seen[text] += 1
+                figures["torn"] += texts[start : start + 4] != [text, "", text, f"{text} done"]
+                figures["lost"] += acknowledged.get(text, session_id) != session_id
+    figures["lost"] += len(acknowledged.keys() - seen.keys())
+    figures["doubled"] += sum(count - 1 for count in seen.values())
+    return figures
