@@ -287,7 +287,7 @@ def test_a_frozen_node_holds_up_its_own_sessions_only() -> None:
             if session_id not in away:
                 store.append_to_thread(session_id, X)
             elif number < _FEW:
-                soon(StoreUnavailable, partial(store.append_to_thread, session_id, X))
+                soon(StoreUnavailable, partial(store.session_state, session_id))
         assert store.health().state == "healthy"
         frozen.server.resume()
         for session_id in away:
