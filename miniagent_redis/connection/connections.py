@@ -211,11 +211,11 @@ class Connections:
 
     def call_at(self, node: Node, *command: Any) -> Any:
         """Send one command to a certain server, as ``call``."""
+        return self.persist(lambda: self.exchange_at(node, command), operation=command[0])
 
-        def attempt() -> Any:
-            return checked(self._send(None, node, [command]), self._faults)
-
-        return self.persist(attempt, operation=command[0])[0]
+    def exchange_at(self, node: Node, command: Command) -> Any:
+        """Send one command once, to a certain server; return its reply."""
+        return checked(self._send(None, node, [command]), self._faults)[0]
 
     @property
     def everywhere(self) -> Sequence[Node]:
@@ -225,9 +225,10 @@ class Connections:
         return topology.everywhere() if isinstance(topology, Cluster) else [topology.anywhere()]
 
     def _exchange_all(self, commands: Sequence[Command]) -> list[Any]:
-        return in_groups(commands, self._node, self.exchange)
+        return in_groups(commands, self.node, self.exchange)
 
-    def _node(self, command: Command) -> Node:
+    def node(self, command: Command) -> Node:
+        """Return which server serves a command now."""
         if not self._is_open:
             self.open()  # before that the nodes are not known
         return self._topology.node(command)
@@ -240,7 +241,7 @@ class Connections:
         a Ctrl-C included, is disconnected before it goes back to the pool: an unread reply would be
         handed to the next caller.
         """
-        node = self._node(commands[0])
+        node = self.node(commands[0])
         if isinstance(self._topology, Cluster):
             replies = follow(self._topology, node, commands, partial(self._send, nonce))
         else:

@@ -245,7 +245,7 @@ class OnSession:
 
     def goes_on(self) -> None:
         """Have what is called from now on belong to the operation that was tried already."""
-        self.core.scripts.go_on(self._tries)
+        self.core.scripts.go_on(self.core.keys.session(self.session_id), self._tries)
 
     def _uncertain(self, name: str, cause: str) -> MiniAgentError:
         if self.operation is None or self.core.scripts.only_reads(name):

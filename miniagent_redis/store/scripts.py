@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
 from ..connection.connections import Connections
 from ..connection.faults import NoScript, ReplyLost
+from ..connection.topology import Node
 from ..errors import StoreMisconfigured
 from ..runtime.forking import reset_after_fork
 from .tries import ServerTime, Tries
@@ -48,7 +49,7 @@ class Scripts:
         # Names this process and store: with a counter behind it no two calls share a nonce.
         self._prefix = os.urandom(6).hex()
         self._calls = itertools.count()
-        self._time = ServerTime()
+        self._times: dict[Node, ServerTime] = {}  # servers need not have the same
 
     def run(
         self,
@@ -77,7 +78,8 @@ class Scripts:
                 raise
 
         def send() -> list[Any]:
-            told = tries.begin(self._time, self._connections.clock, self._ask_time)
+            time, ask = self._time_at(keys[0]), partial(self._ask_time, keys[0])
+            told = tries.begin(time, self._connections.clock, ask)
             nonce = b"%s%x%s" % (self._prefix.encode(), next(self._calls), told)
             tail = (len(keys), *keys, nonce, *args)
             try:
@@ -92,7 +94,8 @@ class Scripts:
             reply = self._connections.persist(attempt, insist, operation=name, writes=writes)[0]
             status = reply[1].decode()
             if time := reply[0].partition(b" ")[2]:
-                self._time.hear(int(time), at=self._connections.clock.monotonic())
+                now = self._connections.clock.monotonic()
+                self._time_at(keys[0]).hear(int(time), at=now)
             if status != "late":
                 break
             tries.late += 1  # nothing was done, and no try of it is under way any more
@@ -100,20 +103,26 @@ class Scripts:
             raise _wrong_type(reply[2].decode(), reply[3].decode())
         return [status, *reply[2:]]
 
-    def go_on(self, tries: Tries) -> None:
+    def go_on(self, key: str, tries: Tries) -> None:
         """Have the next try be a later one of an operation whose last was answered just now."""
-        tries.go_on(self._time, self._connections.clock)
+        tries.go_on(self._time_at(key), self._connections.clock)
 
     @staticmethod
     def only_reads(name: str) -> bool:
         """Whether an operation writes nothing, so that it is known what a lost reply means."""
         return "no-writes" in source(name).partition("\n")[0]
 
-    def _ask_time(self) -> int:
+    def _time_at(self, key: str) -> ServerTime:
+        """Return what is known of the time of the server that has a key."""
+        node = self._connections.node(("GET", key))
+        return self._times.get(node) or self._times.setdefault(node, ServerTime())
+
+    def _ask_time(self, key: str) -> int:
         now = self._connections.clock.server_now_ms()
         if now is not None:
             return now
-        seconds, micros = self._connections.exchange([("TIME",)])[0]
+        node = self._connections.node(("GET", key))
+        seconds, micros = self._connections.exchange_at(node, ("TIME",))
         return int(seconds) * 1000 + int(micros) // 1000
 
     def read_each(

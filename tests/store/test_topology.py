@@ -10,6 +10,7 @@ import pytest
 from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.connection.connections import Connections
 from miniagent_redis.connection.topology import Command, Endpoint, Node
+from miniagent_redis.store.scripts import Scripts
 from tests.support.servers import RedisServer
 
 
@@ -55,6 +56,16 @@ def test_each_command_goes_to_the_server_of_its_key(
     assert sorted(servers[0].client().keys()) == [b"a1", b"a2", b"a3"]
     assert sorted(servers[1].client().keys()) == [b"b1", b"b2"]
     assert connections.figures().commands.made == 2
+    connections.close()
+
+
+def test_the_time_is_that_of_the_server_that_has_the_key(
+    servers: tuple[RedisServer, RedisServer],
+) -> None:
+    connections = Connections(RedisConfig(), topology=ByLetter(*servers))
+    assert Scripts(connections)._ask_time("a") > 0
+    asked = ["cmdstat_time" in server.client().info("commandstats") for server in servers]
+    assert asked == [True, False]
     connections.close()
 
 
