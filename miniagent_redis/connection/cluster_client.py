@@ -48,4 +48,6 @@ def _of_a_node(config: RedisConfig, options: dict[str, Any]) -> dict[str, Any]:
     """Return what each connection to a node is made with."""
     limits = {"socket_timeout": config.socket_timeout, "max_connections": config.max_connections}
     given = {name: value for name, value in options.items() if name != "db"}  # there is only one
+    if config.address.is_tls:
+        given["ssl"] = True
     return {**given, **limits, "require_full_coverage": False}

@@ -138,7 +138,7 @@ class Cluster:
         host, port = place_of(node)
         limit = self._config.socket_connect_timeout
         options = connection_options(self._config) | {"protocol": 2, "socket_timeout": limit}
-        kind: Any = redis.Connection
+        kind: Any = redis.SSLConnection if self._config.address.is_tls else redis.Connection
         link = kind(host, port, retry=Retry(NoBackoff(), 0), **options)
         try:
             link.send_command("CLUSTER", "SLOTS")
