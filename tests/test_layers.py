@@ -31,7 +31,7 @@ ROWS = (
     ("agent", "maintenance"),
     ("store",),
     ("llm", "tools"),
-    ("connection",),
+    ("connection", "crypto"),
     ("embedded", "records", "config", "telemetry"),
     ("models",),
     ("runtime",),

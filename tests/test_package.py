@@ -65,6 +65,7 @@ def test_importing_leaves_slow_and_optional_packages_alone() -> None:
     unwanted = [
         "anthropic",
         "click",
+        "cryptography",
         "fakeredis",
         "flask",
         "google",

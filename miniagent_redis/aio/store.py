@@ -10,6 +10,7 @@ from typing import Any, Self
 import redis.asyncio
 
 from ..config.redis import RedisConfig
+from ..crypto.format import format_of
 from ..records.format import RecordFormat, choose_format
 from ..runtime.cancellation import Caller
 from ..runtime.clock import Clock
@@ -44,7 +45,8 @@ class RedisSessionManager:
         parts: Parts | None = None,
     ) -> None:
         if parts is None:
-            format = choose_format(self, RedisSessionManager, format)
+            config = RedisConfig.given(config)
+            format = choose_format(self, RedisSessionManager, format_of(config, format))
         sync = _Store(
             config, clock=clock, format=format, instrumentation=instrumentation, parts=parts
         )

@@ -148,13 +148,14 @@ def is_interactive() -> bool:
     return sys.stdin.isatty() and (sys.stdout.isatty() or sys.stderr.isatty())
 
 
-def open_reader() -> Reader:
-    """Return the best reader for what stdin is."""
+def open_reader(*, remembers: bool = True) -> Reader:
+    """Return the best reader for what stdin is, which may keep the lines in a file, readable."""
     if not is_interactive():
         return PipeReader()
     import platformdirs
 
-    memory = LineMemory(platformdirs.user_data_path("miniagent-redis"))
+    folder = platformdirs.user_data_path("miniagent-redis") if remembers else None
+    memory = LineMemory(folder)
     if importlib.util.find_spec("prompt_toolkit"):
         return PromptReader(memory)
     return PlainReader(memory)

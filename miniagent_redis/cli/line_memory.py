@@ -11,15 +11,17 @@ _LONGEST = 10_000  # characters: a pasted book is not wanted back
 
 
 class LineMemory:
-    """The lines of earlier chats. Where the file cannot be had, nothing is remembered."""
+    """The lines of earlier chats. Without a folder, or if the file cannot be had, none."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "chat_history"
+    def __init__(self, folder: Path | None) -> None:
+        self._path = None if folder is None else folder / "chat_history"
         self._latest: str | None = None
 
     def load(self) -> list[str]:
         """Return the latest lines, oldest first."""
-        lines = []
+        lines: list[str] = []
+        if self._path is None:
+            return lines
         try:
             for record in self._path.read_bytes().splitlines()[-_MOST:]:
                 line = json.loads(record)
@@ -31,7 +33,7 @@ class LineMemory:
 
     def add(self, line: str) -> None:
         """Keep a line, unless it is empty, very long, or the same as the one before."""
-        if not line.strip() or len(line) > _LONGEST or line == self._latest:
+        if self._path is None or not line.strip() or len(line) > _LONGEST or line == self._latest:
             return
         self._latest = line
         try:

@@ -52,7 +52,8 @@ def open_chat(
         terminal.note(f"{where}, model {model}. Type help for commands.")
         if chat.is_interactive:
             terminal.plain("")
-        chat.run(open_reader())
+        # Who encrypts what is said does not want it in a file beside.
+        chat.run(open_reader(remembers=config.encryption_keys is None))
     return chat.is_interactive or not chat.has_failed
 
 

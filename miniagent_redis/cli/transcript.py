@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import SchemaTooNew, SessionNotFound
+from ..records.sealed import EncryptionKeyMissing
 from ..session import SessionManager
 from .terminal import Terminal
 from .text import ago, number, one_line, short_id
@@ -96,6 +97,8 @@ def _title(manager: SessionManager, user: str, session_id: str) -> str:
         return "(ended)"
     except SchemaTooNew:
         return "(written by a newer version)"
+    except EncryptionKeyMissing:
+        return "(encrypted with a key that is not at hand)"
     said = (content_text(each["content"]) for each in messages if each["role"] == "user")
     return one_line(next(said, ""), _LONGEST_TITLE)
 

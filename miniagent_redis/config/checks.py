@@ -60,3 +60,11 @@ def provider(_: object, attribute: Attribute[Any], value: object) -> None:
             f"{attribute.name} must be a redis.CredentialProvider, or a function that returns a "
             "password or a user and a password"
         )
+
+
+def key_source(_: object, attribute: Attribute[Any], value: object) -> None:
+    """Take a text, or a function, or None. What is given is not shown: it may be a key."""
+    if value is not None and not (callable(value) or (isinstance(value, str) and value.strip())):
+        raise InvalidInput(
+            f"{attribute.name} is a text (ID:BASE64,… or file:/path) or a function that returns them"
+        )

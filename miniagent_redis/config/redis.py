@@ -24,6 +24,7 @@ from .checks import (
     a_yes_or_no,
     folder,
     host_name,
+    key_source,
     none_is_a_name,
     one_of,
     optional_text,
@@ -209,6 +210,12 @@ class RedisConfig:
         validator=folder,
     )  # fmt: skip
     """They are saved from there when Redis is back; None for no spool."""
+    encryption_keys: str | Callable[[], Any] | None = field(
+        default=None, repr=False, validator=key_source, metadata=_about(
+            "MINIAGENT_ENCRYPTION_KEYS", "encrypt what is stored: ID:BASE64,… or file:/path"
+        ),
+    )  # fmt: skip
+    """Or a function that returns a KeyRing of ``miniagent_redis.crypto``, which tells more."""
     health_check_interval: float = field(
         default=30.0, converter=seconds, validator=some_time,
         metadata=_about("MINIAGENT_HEALTH_CHECK_INTERVAL", "time between background health checks"),

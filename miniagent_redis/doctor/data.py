@@ -9,7 +9,10 @@ from .fsck import Finding, Kind
 
 _LINES: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("expiry", ("expiry",)),
-    ("records", ("unreadable", "newer_schema", "wrong_type", "leftover", "dangling_call")),
+    (
+        "records",
+        ("unreadable", "newer_schema", "no_key", "wrong_type", "leftover", "dangling_call"),
+    ),
     ("indexes", ("not_indexed", "orphan_entry")),
     ("counters", ("counter",)),
     ("open turns", ("stuck_turn",)),

@@ -17,6 +17,7 @@ from typing import TypeVar
 from ..errors import InvalidInput, SchemaTooNew
 from ..models import new_id
 from ..records.frame import Unreadable
+from ..records.sealed import EncryptionKeyMissing
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 T = TypeVar("T")
@@ -120,7 +121,7 @@ class SpoolFolder:
         except Unreadable as exc:
             self.set_aside(name, f"it cannot be read: {exc}")
             return None
-        except (OSError, SchemaTooNew) as exc:
+        except (OSError, SchemaTooNew, EncryptionKeyMissing) as exc:
             self._tell(name, exc)
             return None
         self.faults.pop(name, None)

@@ -11,6 +11,7 @@ from ..errors import InvalidInput, MiniAgentError
 from ..runtime.checks import with_methods
 from .frame import Unreadable, decode, decode_many, encode, stamped, upcast
 from .json import Json, check_members
+from .sealed import EncryptionKeyMissing, key_id_of
 
 _NAMES = {
     "session": "session {!r}",
@@ -68,19 +69,30 @@ class JsonFormat:
         return encode(data)
 
     def decode(self, raw: bytes, where: Where) -> Json:
-        """Return the data, in today's schema. Raises Unreadable, or SchemaTooNew."""
-        return upcast(decode(raw), where.kind, where)
+        """Return the data. Raises Unreadable, SchemaTooNew, or EncryptionKeyMissing."""
+        try:
+            return upcast(decode(raw), where.kind, where)
+        except Unreadable:
+            _refuse_sealed(raw, where)
+            raise
 
     def decode_many(self, records: Sequence[bytes], where: Where) -> list[Json | Unreadable]:
-        """Decode records at one go. Raises SchemaTooNew."""
+        """Decode records at one go. Raises SchemaTooNew, or EncryptionKeyMissing."""
         found = decode_many(records)
         for index, data in enumerate(found):
             try:
-                if not isinstance(data, Unreadable):
+                if isinstance(data, Unreadable):
+                    _refuse_sealed(records[index], where)
+                else:
                     found[index] = upcast(data, where.kind, where)
             except Unreadable as exc:
                 found[index] = exc
         return found
+
+
+def _refuse_sealed(raw: bytes, where: Where) -> None:
+    if (key_id := key_id_of(raw, where)) is not None:
+        raise EncryptionKeyMissing(str(where), key_id)
 
 
 class OwnFormat:

@@ -14,6 +14,7 @@ from attrs import frozen
 from ..errors import SchemaTooNew
 from ..records.frame import Unreadable
 from ..records.json import Json
+from ..records.sealed import EncryptionKeyMissing
 from ..runtime.durations import Duration
 from ..runtime.forking import reset_after_fork
 from .checks import milliseconds
@@ -95,7 +96,7 @@ class Cache:
             data = self._core.format.decode(raw, self._core.where("cache", key))
             if "value" not in data:
                 raise Unreadable("it has no value")
-        except (Unreadable, SchemaTooNew) as exc:
+        except (Unreadable, SchemaTooNew, EncryptionKeyMissing) as exc:
             self._core.tally.unreadable_records += 1
             log.warning("the cache entry %r cannot be read and is ignored: %s", key, exc)
             return None

@@ -23,6 +23,7 @@ from ..models.event import (
 from ..records.frame import Unreadable
 from ..records.json import Json
 from ..records.messages import message_from_data
+from ..records.sealed import EncryptionKeyMissing
 from .core import StoreCore, log
 
 _STEP = "turn_step"
@@ -65,7 +66,7 @@ class EventRecords:
             told = self._said(
                 session_id, turn, _Stored(kind, record, version, points and not message)
             )
-        except (Unreadable, SchemaTooNew) as exc:
+        except (Unreadable, SchemaTooNew, EncryptionKeyMissing) as exc:
             self._core.tally.unreadable_records += 1
             log.warning("the record in event %s of session %s cannot be read: %s",
                         event_id, session_id, exc)  # fmt: skip

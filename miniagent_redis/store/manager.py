@@ -12,6 +12,7 @@ from attrs import astuple
 from ..config import RedisConfig
 from ..connection.availability import Health
 from ..connection.faults import ReplyLost
+from ..crypto.format import format_of
 from ..errors import MiniAgentError
 from ..records.format import RecordFormat, choose_format
 from ..records.frame import decode, encode
@@ -70,8 +71,8 @@ class RedisSessionManager:
         parts: Parts | None = None,
     ) -> None:
         if parts is None:
-            format = choose_format(self, RedisSessionManager, format)
             config = RedisConfig.given(config)
+            format = choose_format(self, RedisSessionManager, format_of(config, format))
             telemetry = Telemetry.of(instrumentation)
             parts = Parts(StoreCore.of(config, format, check_clock(clock), telemetry))
         self.__parts = of_kind(parts, Parts, "parts")

@@ -12,6 +12,7 @@ Kind = Literal[
     "dangling_call",
     "unreadable",
     "newer_schema",
+    "no_key",
     "wrong_type",
     "leftover",
     "expiry",

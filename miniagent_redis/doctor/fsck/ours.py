@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from ...errors import SchemaTooNew
 from ...records.frame import Unreadable
+from ...records.sealed import EncryptionKeyMissing
 from ...store.core import StoreCore
 from .session import Snapshot
 
@@ -45,7 +46,7 @@ def is_our_session(core: StoreCore, session_id: str, seen: Snapshot) -> bool:
 def _is_record(core: StoreCore, raw: bytes, kind: str, key: str) -> bool:
     try:
         core.format.decode(raw, core.where(kind, key))
-    except SchemaTooNew:
+    except (SchemaTooNew, EncryptionKeyMissing):
         return True
     except Unreadable:
         return False

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from ...errors import SchemaTooNew, SessionNotFound
 from ...models import new_id
 from ...records.frame import SCHEMA, Unreadable
+from ...records.sealed import EncryptionKeyMissing
 from ...store.core import StoreCore
 from ...store.keys import NEVER_MS, to_text
 from ...store.operations.repair import inspect_session, repair_counters, repair_expiry
@@ -200,6 +201,8 @@ def _document_faults(
     except SchemaTooNew as exc:
         hint = "upgrade miniagent-redis here"
         yield Finding("newer_schema", session_id, key, exc.problem, hint=hint)
+    except EncryptionKeyMissing as exc:
+        yield Finding("no_key", session_id, key, exc.problem, hint=exc.hint)
     except Unreadable as exc:
         hint = "restore it from a backup, or end the session"
         yield Finding("unreadable", session_id, key, f"it cannot be read: {exc}", hint=hint)

@@ -10,13 +10,17 @@ from ...errors import SchemaTooNew
 from ...models import Message
 from ...records.frame import Unreadable
 from ...records.messages import message_from_data
+from ...records.sealed import EncryptionKeyMissing
 from ...store.core import StoreCore
 from .finding import Finding, Kind
 
 _PAGE = 1000  # a larger LRANGE holds up everybody else on the server
 _CLEAR = "nothing is lost by leaving it; clear the session's history to be rid of it"
 _RESTORE = "it was kept as it is; restore it from a backup, or clear the session's history"
-_UPGRADE = "upgrade miniagent-redis here"
+_HINTS: dict[Kind, str] = {
+    "newer_schema": "upgrade miniagent-redis here",
+    "no_key": "run this with the keys: MINIAGENT_ENCRYPTION_KEYS, old ones too",
+}
 
 
 @define
@@ -38,6 +42,8 @@ class Records:
                 self._follow(message_from_data(core.format.decode(raw, where)))
             except SchemaTooNew as exc:
                 self.bad.setdefault("newer_schema", []).append(f"{self.count}: {exc.problem}")
+            except EncryptionKeyMissing as exc:
+                self.bad.setdefault("no_key", []).append(f"{self.count}: {exc.problem}")
             except Unreadable as exc:
                 self.bad.setdefault("unreadable", []).append(f"{self.count}: {exc}")
             self.count += 1
@@ -59,7 +65,7 @@ class Records:
     def findings(self, session_id: str, key: str, *, is_closed: bool) -> Iterator[Finding]:
         """Yield what is wrong; only in a closed list must each call have its result."""
         for kind, those in self.bad.items():
-            hint = _UPGRADE if kind == "newer_schema" else _RESTORE
+            hint = _HINTS.get(kind, _RESTORE)
             what = f"{len(those)} of {self.count} records cannot be read, the first at {those[0]}"
             yield Finding(kind, session_id, key, what, hint=hint)
         if is_closed:
