@@ -65,6 +65,4 @@ def provider(_: object, attribute: Attribute[Any], value: object) -> None:
 def key_source(_: object, attribute: Attribute[Any], value: object) -> None:
     """Take a text, or a function, or None. What is given is not shown: it may be a key."""
     if value is not None and not (callable(value) or (isinstance(value, str) and value.strip())):
-        raise InvalidInput(
-            f"{attribute.name} is a text (ID:BASE64,… or file:/path) or a function that returns them"
-        )
+        raise InvalidInput(f"{attribute.name} is a text, ID:BASE64,… or file:/path, or a function")
