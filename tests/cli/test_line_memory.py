@@ -36,3 +36,9 @@ def test_a_damaged_file_or_none_at_all_is_no_error(tmp_path: Path) -> None:
     in_the_way = LineMemory(tmp_path / "chat_history")
     in_the_way.add("b")
     assert in_the_way.load() == []
+
+
+def test_without_a_folder_nothing_is_remembered() -> None:
+    memory = LineMemory(None)
+    memory.add("a")
+    assert memory.load() == []
