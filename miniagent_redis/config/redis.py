@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import Attribute, define, evolve, field, fields, setters
 
@@ -32,21 +32,11 @@ from .checks import (
     some_time,
     some_time_or_none,
 )
+from .credentials import CredentialProvider, Credentials
 from .given import from_mapping, is_of_kubernetes
 from .options import TLS
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
-
-Credentials = str | tuple[str, str]
-"""A password, or a user and a password."""
-
-
-class CredentialProvider(Protocol):
-    """What redis-py's class of that name is, and need not be one of its subclasses."""
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """Return a password, or user and password, as a tuple."""
-        ...
 
 
 def _about(env: str, help: str) -> dict[str, str]:

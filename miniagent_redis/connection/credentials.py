@@ -12,7 +12,7 @@ from typing import cast
 
 import redis
 
-from ..config.redis import CredentialProvider, Credentials
+from ..config.credentials import CredentialProvider, Credentials
 from ..errors import StoreMisconfigured, StoreUnavailable
 
 
