@@ -13,6 +13,7 @@ from miniagent_redis import Message, RedisSessionManager, SessionExists, Session
 from miniagent_redis.fsck import check
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.keys import GRACE_MS, Keys, decode_id, encode_id
+from tests.support.cluster import one_node
 from tests.support.words import said
 
 Store = RedisSessionManager
@@ -79,6 +80,7 @@ def test_all_of_them_are_different_sessions(store: Store, clock: ManualClock) ->
     assert check(store) == []
 
 
+@one_node
 @pytest.mark.parametrize("session_id", ["a/b", "x" * 300, "\ud83d"], ids=ascii)
 def test_the_check_of_the_data_names_a_session_by_its_id(store: Store, session_id: str) -> None:
     chatted(store, session_id)
