@@ -135,7 +135,7 @@ def _follows(replica: Node, master: Node) -> bool:
 def test_turns_survive_slots_that_move_and_masters_that_die(
     faults: FaultRun, cluster: ClusterServers
 ) -> None:
-    count, kills = faults.times(200, 5000), faults.times(1, 3)
+    count, kills = faults.times(100, 5000), faults.times(1, 3)
     with RedisSessionManager(RedisConfig(url=cluster.url)) as store:
         for session_id in SESSIONS:
             store.create_session(session_id)
