@@ -14,6 +14,7 @@ from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
+from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
 from ..config.redis import RedisConfig
@@ -30,7 +31,7 @@ def cluster_client(config: RedisConfig, options: dict[str, Any]) -> redis.Redis:
         client: Any = redis.RedisCluster(
             startup_nodes=nodes, retry=Retry(NoBackoff(), 0), **_of_a_node(config, options)
         )
-    except redis.RedisClusterException as exc:
+    except RedisClusterException as exc:
         raise redis.ConnectionError(str(exc)) from exc
     return cast(redis.Redis, client)
 
