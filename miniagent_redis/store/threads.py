@@ -207,9 +207,10 @@ class Threads:
         now = self._core.clock.time()
         several = [m if m.created_at else evolve(m, created_at=now) for m in several]
         operation = id_or_new(operation_id, "an operation id")
+        on = self._core.on(session_id, user_id, operation=operation)
         records = self._records.encode(session_id, several)
         written = append_messages(
-            self._core.on(session_id, user_id, operation=operation),
+            on,
             operation=operation if operation_id is None else f"={operation}",
             max_bytes=self._core.config.max_session_size,
             count=None,

@@ -88,6 +88,7 @@ def test_who_has_no_key_or_another_is_told_and_nothing_is_set_aside(
             lambda store=other: store.load_thread("s"),
             lambda store=other: store.get_session("s"),
             lambda store=other: store.export_thread("s"),
+            lambda store=other: store.begin_turn("s", "two"),
         ):
             with pytest.raises(EncryptionKeyMissing, match="'old'"):
                 attempt()
@@ -96,7 +97,18 @@ def test_who_has_no_key_or_another_is_told_and_nothing_is_set_aside(
         assert "MINIAGENT_ENCRYPTION_KEYS" in found[0].hint
         assert other.stats().unreadable_records == 0
     assert kinds(store) == set()
+    assert store.session_state("s").open_turn is None
     assert len(lines(store)) == 4
+
+
+def test_what_is_no_session_id_is_refused_before_anything_is_encrypted(
+    store: RedisSessionManager,
+) -> None:
+    nothing: Any = None
+    with pytest.raises(InvalidInput, match="session id"):
+        store.append_to_thread(nothing, Message("user", "x"))
+    with pytest.raises(InvalidInput):
+        store.cache_set(nothing, 1)
 
 
 def test_what_was_stored_before_there_were_keys_is_read_when_that_is_asked_for(
