@@ -42,6 +42,9 @@ URLS: list[tuple[str, Address]] = [
         "redis+sentinel", (("s1", 26379),), 2, service="main", password="pw")),
     ("redis+sentinel://[::1]:1,[::2]/m", Address(
         "redis+sentinel", (("::1", 1), ("::2", 26379)), service="m")),
+    ("redis+sentinel://u:pw@s1/m?sentinel_username=w&sentinel_password=a%2Fb%20c&db=1", Address(
+        "redis+sentinel", (("s1", 26379),), 1, service="m", username="u", password="pw",
+        sentinel_username="w", sentinel_password="a/b c")),
     ("redis+cluster://n1:7000,n2:7001", Address("redis+cluster", (("n1", 7000), ("n2", 7001)))),
     ("rediss+sentinel://a/m", Address(
         "redis+sentinel", (("a", 26379),), service="m", is_tls=True)),
@@ -62,7 +65,8 @@ BAD_URLS = [
     "rediss://h1,h2", "redis://[::1",
     "redis://h#fragment", "unix://", "unix://relative/path", "unix:///", "redis+sentinel://h",
     "redis+sentinel://h/m/x", "redis+cluster://h/1", "redis+cluster://h?db=1", "memcached://h",
-    "redis://h1,,h2", "redis+cluster://h1,,h2",
+    "redis://h1,,h2", "redis+cluster://h1,,h2", "redis://h?sentinel_password=x",
+    "redis+sentinel://h/m?sentinel=x",
 ]  # fmt: skip
 
 

@@ -5,7 +5,9 @@
 | redis://[user:password@]host[:port][/db]                   | one server; valkey:// is the same   |
 | rediss://…                                                 | the same over TLS; or valkeys://    |
 | unix://[user:password@]/path/to/socket[?db=N]              | one server, by its socket           |
-| redis+sentinel://[user:password@]h1:p1,h2:p2/service[/db]  | the master that the Sentinels name  |
+| redis+sentinel://[user:password@]h1:p1,h2:p2/service[/db]  | the master that the Sentinels name; |
+|   […?sentinel_username=…&sentinel_password=…]              |   user and password of its servers, |
+|                                                            |   and, as options, of the Sentinels |
 | redis+cluster://[user:password@]h1:p1,h2:p2                | a Redis Cluster                     |
 | embedded://[/data/folder]                                  | our own server, one per folder      |
 | memory://[name]                                            | fakeredis in this process           |
@@ -39,6 +41,7 @@ _SCHEMES: dict[str, Kind] = {
     "memory": "memory",
 }
 _DEFAULT_PORT = {"redis+sentinel": 26379}
+_OF_SENTINELS = ("sentinel_username", "sentinel_password")
 _HARMLESS = re.compile(r"[a-z+]{1,20}://[a-z0-9.-]{1,100}", re.IGNORECASE)
 _BARE = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:\d{1,5})?(/\d{1,3})?", re.IGNORECASE)
 """A host without a scheme in front. A single word is none: it may be anything, a password too."""
@@ -63,6 +66,8 @@ class Address:
     """Whether TLS is spoken to all of the nodes."""
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """What stands behind a url: a name and a value each, not looked at yet."""
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Name the address for people: never with the password."""
@@ -136,6 +141,7 @@ def _parse(kind: Kind, rest: str, *, is_tls: bool) -> Address:
         if db_text and _db(db_text, kind) != _db(query["db"][0], kind):
             raise ValueError("it says two database numbers")
         db_text = query.pop("db")[0]
+    of_sentinels = _OF_SENTINELS if kind == "redis+sentinel" else ()
     return Address(
         kind,
         nodes=nodes,
@@ -145,6 +151,7 @@ def _parse(kind: Kind, rest: str, *, is_tls: bool) -> Address:
         username=user or None,
         password=secret or None,
         is_tls=is_tls,
+        **{name: query.pop(name)[0] for name in of_sentinels if name in query},
         options=tuple((name, values[0]) for name, values in query.items()),
     )
 

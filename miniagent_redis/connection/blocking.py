@@ -11,6 +11,10 @@ from functools import cache
 from math import inf
 from typing import Any
 
+import redis
+
+from .refusals import is_of_another
+
 _SECONDS_LAST = {"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BZPOPMIN", "BZPOPMAX"}
 _SECONDS_FIRST = {"BLMPOP", "BZMPOP"}
 _MS_AT = {"WAIT": 2, "WAITAOF": 3}
@@ -40,8 +44,12 @@ def _plain(word: Any) -> Any:
 
 
 class _Patient:
-    """What is added to redis-py's connections for asyncio: they wait as long as the server may."""
+    """What is added to redis-py's connections for asyncio: they wait as long as the server may.
 
+    And they note when a new one may lead to another server.
+    """
+
+    is_outdated: bool = False
     socket_timeout: float | None  # redis-py sets it
     _usual: float | None = None  # of these, while it is longer
 
@@ -55,6 +63,9 @@ class _Patient:
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
             return await super().read_response(*args, **options)  # type: ignore[misc]
+        except redis.ResponseError as exc:
+            self.is_outdated = is_of_another(exc)
+            raise
         finally:
             if self._usual is not None:
                 self.socket_timeout, self._usual = self._usual, None

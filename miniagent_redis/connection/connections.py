@@ -169,7 +169,7 @@ class Connections:
         try:
             connected(link.connect, self._faults)
         except Refused as exc:
-            self._heal(exc)  # the next one may be another server's
+            self._heal(exc.moves)  # the next one may be another server's
             raise exc.error from exc.__cause__
         return link
 
@@ -286,9 +286,9 @@ class Connections:
         with self._telemetry.around(told):
             return self._repeating.persist(counted, insist, writes=writes)
 
-    def _heal(self, refused: Refused) -> None:
+    def _heal(self, moves: bool) -> None:
         """Look again for the servers; the client leaves those that may have changed their role."""
-        if refused.moves and (pool := own_pool(self._client)) is not None:
+        if moves and (pool := own_pool(self._client)) is not None:
             pool.renew()
         for node in self._pools.copy():
             with suppress(MiniAgentError):  # it is tried again, like the operation

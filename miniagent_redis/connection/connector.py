@@ -6,28 +6,28 @@ repeated is repeated in repeating.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import redis
 import redis.asyncio
-from redis._parsers import Encoder
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.connection import PythonRespSerializer
 from redis.retry import Retry
 
 from ..config.redis import RedisConfig
+from .async_pool import AsyncPool, to_master
 from .blocking import patient
 from .client import ClientPool
 from .cluster_client import async_cluster_client, cluster_client
 from .link import Link, TcpLink, TlsLink, UnixLink
+from .master import Place, Watch
 from .memory import memory_link
 from .options import connection_options
+from .resp import packer
+from .to_master import MasterTcpLink, MasterTlsLink
 from .topology import Endpoint, Node, Topology
-
-_PACK_AT_ONCE = 6000  # bytes, as in redis-py
-_encoder = Encoder("utf-8", "strict", False)  # type: ignore[no-untyped-call]
 
 
 class Connector:
@@ -40,6 +40,8 @@ class Connector:
         self._config = config
         self._topology = topology
         self._is_tls = config.address.is_tls
+        self._follows_master = config.address.kind == "redis+sentinel"
+        self._watch = Watch(self._link_to)
         self.options: dict[str, Any] = connection_options(config)
 
     def link(self, node: Node, reply_timeout: float) -> Link:
@@ -70,18 +72,23 @@ class Connector:
         """Return a new asyncio client with a pool of its own; for a cluster a RedisCluster."""
         if self._config.address.kind == "redis+cluster":
             return async_cluster_client(self._config, self.options)
-        endpoint = self._topology.endpoint(self._topology.anywhere())
-        if endpoint.memory is not None:
-            import fakeredis
+        node = self._topology.anywhere()
+        kind: Any = redis.asyncio.SSLConnection if self._is_tls else redis.asyncio.Connection
+        where: dict[str, Any] = {"socket_keepalive": True}
+        if self._follows_master:
+            where |= {"locate": partial(self._topology.endpoint, node), "watch": self._watch}
+        else:
+            endpoint = self._topology.endpoint(node)
+            if endpoint.memory is not None:
+                import fakeredis
 
-            return fakeredis.FakeAsyncRedis(server=endpoint.memory)
-        where: dict[str, Any] = {"path": endpoint.path}
-        kind: Any = redis.asyncio.UnixDomainSocketConnection
-        if endpoint.host:
-            where = {"host": endpoint.host, "port": endpoint.port, "socket_keepalive": True}
-            kind = redis.asyncio.SSLConnection if self._is_tls else redis.asyncio.Connection
-        pool: Any = redis.asyncio.BlockingConnectionPool(
-            connection_class=patient(kind),
+                return fakeredis.FakeAsyncRedis(server=endpoint.memory)
+            if endpoint.host:
+                where |= {"host": endpoint.host, "port": endpoint.port}
+            else:
+                where, kind = {"path": endpoint.path}, redis.asyncio.UnixDomainSocketConnection
+        pool: Any = AsyncPool(
+            connection_class=to_master(kind) if self._follows_master else patient(kind),
             timeout=self._config.pool_timeout,
             max_connections=self._config.max_connections,
             socket_timeout=self._config.socket_timeout,
@@ -94,18 +101,34 @@ class Connector:
     def _speak_older_protocol(self) -> None:
         self.options["protocol"] = 2
 
+    def _link_to(self, place: Place) -> Link:
+        """Return a new connection to a server that may be none of the topology's now."""
+        kind = TlsLink if self._is_tls else TcpLink
+        timeout = self._config.socket_timeout
+        return kind(**self._to_host(lambda: Endpoint(*place)), socket_timeout=timeout)
+
+    def _to_host(self, locate: Callable[[], Endpoint]) -> dict[str, Any]:
+        return self._to_socket(locate) | {"socket_keepalive": True}
+
+    def _to_socket(self, locate: Callable[[], Endpoint]) -> dict[str, Any]:
+        return {
+            "locate": locate,
+            "command_packer": packer,
+            "retry": Retry(NoBackoff(), 0),
+            "on_older_protocol": self._speak_older_protocol,
+            **self.options,
+        }
+
     def _kind(self, node: Node) -> tuple[type[Link], dict[str, Any]]:
         """Return the class for connections to a server, and what to make them with."""
-        endpoint: Endpoint = self._topology.endpoint(node)
         locate = partial(self._topology.endpoint, node)
+        if self._follows_master:  # to ask where it is costs something, so only a connect does
+            kind: type[Link] = MasterTlsLink if self._is_tls else MasterTcpLink
+            return kind, self._to_host(locate) | {"watch": self._watch}
+        endpoint = locate()
         if endpoint.memory is not None:
             kind, options = memory_link(endpoint.memory)
             return kind, {"locate": locate, **options}
-        # The packer of hiredis 3.5 ends the process with a segmentation fault when a Ctrl-C comes
-        # while it writes a number, as each new connection does.
-        packer = PythonRespSerializer(_PACK_AT_ONCE, _encoder.encode)
-        options = {"locate": locate, "command_packer": packer, "retry": Retry(NoBackoff(), 0)}
-        options |= {"on_older_protocol": self._speak_older_protocol, **self.options}
         if not endpoint.host:
-            return UnixLink, options
-        return TlsLink if self._is_tls else TcpLink, options | {"socket_keepalive": True}
+            return UnixLink, self._to_socket(locate)
+        return TlsLink if self._is_tls else TcpLink, self._to_host(locate)

@@ -61,9 +61,13 @@ def _ask(
         # These are answers, though redis-py counts them among a connection's faults.
         raise faults.refusal(exc) from exc
     except Forgotten as exc:
-        raise ReplyLost(reason(exc), is_outage=False) from exc
+        raise ReplyLost(reason(exc), is_outage=False, moves=_moves(link)) from exc
     except LOST as exc:
-        raise ReplyLost(reason(exc)) from exc
+        raise ReplyLost(reason(exc), moves=_moves(link)) from exc
+
+
+def _moves(link: Link) -> bool:
+    return link.follows_master and link.is_outdated
 
 
 def are_answers(commands: Sequence[Command], replies: Sequence[Any], nonce: bytes) -> bool:

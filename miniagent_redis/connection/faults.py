@@ -16,6 +16,7 @@ from ..config.redis import RedisConfig
 from ..errors import MiniAgentError, PoolExhausted, StoreMisconfigured, StoreUnavailable
 from .refusals import NOT_LET_IN, REDIRECTED, Refusal, find_refusal
 from .tls_faults import source, tls_misconfigured
+from .topology import NotThere
 
 _NOT_WANTED = ("without any password configured", "no password is set")
 _WEB = ('got "H" as', 'got "<" as', "HTTP/", "<!DOCTYPE", "<html")
@@ -27,12 +28,13 @@ _CLOSED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 class ReplyLost(Exception):
     """The command was sent and no reply came: it may have been executed or not.
 
-    It is no outage if only this one connection was silent.
+    It is no outage if only this one connection was silent. ``moves`` is what it is of Refused.
     """
 
-    def __init__(self, cause: str, *, is_outage: bool = True) -> None:
+    def __init__(self, cause: str, *, is_outage: bool = True, moves: bool = False) -> None:
         super().__init__(cause)
         self.is_outage = is_outage
+        self.moves = moves
 
 
 class NoScript(Exception):
@@ -83,6 +85,8 @@ class Faults:
 
     def before_sending(self, exc: Exception) -> Exception:
         """Return what to raise for a failure to get a connection: nothing was sent."""
+        if isinstance(exc, NotThere):
+            return Refused(exc.error, moves=True)
         text = reason(exc)
         ours = exc.__cause__ if isinstance(exc.__cause__, PoolExhausted) else exc
         if isinstance(ours, StoreUnavailable):  # no free connection, or no credentials
@@ -98,7 +102,7 @@ class Faults:
             misconfigured = tls_misconfigured(exc, self._address)
             if misconfigured is not None:
                 return misconfigured
-        return Refused(self._silent(exc, text))
+        return Refused(self._silent(exc, text), moves=self._address.kind == "redis+sentinel")
 
     def _not_redis(self, text: str) -> StoreMisconfigured:
         problem = f"what answers at {self._address} is not a Redis"
@@ -169,6 +173,9 @@ class Faults:
         hint += "for a server of your own"
         if self._address.kind == "embedded":
             hint = "see the server's log in its data folder"
+        elif self._address.kind == "redis+sentinel":
+            hint = f"SENTINEL MASTER {self._address.service} tells which one they watch; after a "
+            hint += "failover this passes by itself"
         return StoreUnavailable(f"no Redis answers at {self._address}", cause=cause, hint=hint)
 
 

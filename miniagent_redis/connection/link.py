@@ -56,6 +56,7 @@ class Link(AbstractConnection):
     path: str
     generation: int = 0  # of its pool, when it was made
     is_outdated: bool = False  # by what the server replied, a new one may lead to another server
+    follows_master: bool = False  # once it is outdated, its server may be no master any more
     uses_wire: bool = wire.IS_AVAILABLE
     _wire: wire.Wire | None = None
     _used = 0.0  # when it was in order last, as of time.monotonic()

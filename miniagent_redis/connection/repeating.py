@@ -24,15 +24,16 @@ _PAUSES = (0.01, 0.25)  # seconds, from the first to the longest
 class Repeating:
     """The loop around each operation of one store. Counts its ``retries`` and ``lost_replies``.
 
-    ``heal`` is told of each refusal. ``on_settled`` is called when what was refused by a server
-    that may have changed its role is done again: by now connections lead to the right one.
+    ``heal`` is called at each refusal, with whether the server that is wanted may be another.
+    ``on_settled`` is called when what was refused by a server that may have changed its role is
+    done again: by now connections lead to the right one.
     """
 
     def __init__(
         self,
         availability: Availability,
         unavailable: Callable[[str], StoreUnavailable],
-        heal: Callable[[Refused], None],
+        heal: Callable[[bool], None],
         config: RedisConfig,
     ) -> None:
         self.retries: int = 0
@@ -43,6 +44,9 @@ class Repeating:
         self._heal = heal
         self._moved: Literal["", "for all", "for writes"] = ""
         self._config = config
+        self._patience = CALL_TIMEOUT
+        if config.address.service:  # a failover is no outage yet, and takes some seconds
+            self._patience = max(CALL_TIMEOUT, config.commit_timeout)
 
     def persist(
         self, attempt: Callable[[], T], insist: float | None = None, *, writes: bool = False
@@ -51,15 +55,16 @@ class Repeating:
 
         The attempt must be one that does no harm when it is executed twice. Once a reply was
         lost the outcome stays uncertain until a reply arrives, so ReplyLost is what is raised
-        then, whatever the later tries met. The time is CALL_TIMEOUT, and while Redis is known to
-        be down there is one try at the most; or ``insist`` seconds in any case. ``writes`` is
+        then, whatever the later tries met. The time is CALL_TIMEOUT, or where Sentinels replace a
+        master that of a commit; while Redis is known to be down there is one try at the most. Or it
+        is ``insist`` seconds in any case. ``writes`` is
         whether the attempt is one that a server without memory, or a replica, refuses.
         """
         availability = self._availability
         is_hopeless = insist is None and availability.is_down
         if is_hopeless:
             availability.check_in()
-        deadline = time.monotonic() + (CALL_TIMEOUT if insist is None else insist)
+        deadline = time.monotonic() + (self._patience if insist is None else insist)
         pause, longest = _PAUSES
         lost: ReplyLost | None = None
         goes_on = False
@@ -75,13 +80,16 @@ class Repeating:
                 # Once more in any case, over a new connection as all others are let go of.
                 goes_on = not (is_outage or is_last or goes_on)
                 refuses_writes = False
+                if exc.moves:
+                    self._moved = "for all"
+                    self._heal(True)
             except Refused as exc:
                 last = exc.error
                 is_outage, is_last, goes_on = exc.is_outage, False, False
                 refuses_writes = exc.refuses_writes
                 if exc.moves:
                     self._moved = "for writes" if refuses_writes else "for all"
-                self._heal(exc)
+                self._heal(exc.moves)
             except MiniAgentError:
                 if lost:  # this try was refused for good; an earlier one may have been executed
                     raise lost from None

@@ -3,6 +3,16 @@
 from .choose import choose
 from .cluster import Cluster
 from .one import OneServer
-from .topology import ASKING, Command, Endpoint, Node, Topology
+from .topology import ASKING, Command, Endpoint, Node, NotThere, Topology
 
-__all__ = ["ASKING", "Cluster", "Command", "Endpoint", "Node", "OneServer", "Topology", "choose"]
+__all__ = [
+    "ASKING",
+    "Cluster",
+    "Command",
+    "Endpoint",
+    "Node",
+    "NotThere",
+    "OneServer",
+    "Topology",
+    "choose",
+]

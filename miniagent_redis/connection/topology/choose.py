@@ -5,11 +5,14 @@ from __future__ import annotations
 from ...config.redis import RedisConfig
 from .cluster import Cluster
 from .one import OneServer
+from .sentinel import SentinelMaster
 from .topology import Topology
 
 
 def choose(config: RedisConfig) -> Topology:
     """Return the topology of the configured address; it is not open yet."""
+    if config.address.kind == "redis+sentinel":
+        return SentinelMaster(config)
     if config.address.kind == "redis+cluster":
         return Cluster(config)
     return OneServer(config.address)

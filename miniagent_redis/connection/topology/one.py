@@ -33,12 +33,6 @@ class OneServer:
 
     def open(self) -> None:
         address = self._address
-        if address.kind == "redis+sentinel":
-            raise StoreMisconfigured(
-                f"{address} cannot be used with this version",
-                cause="it connects to one server: redis, rediss, unix, embedded or memory",
-                hint="name the master itself with redis://",
-            )
         if address.kind == "memory":
             self._endpoint = Endpoint(memory=_memory(address.path))
         elif address.kind == "embedded":

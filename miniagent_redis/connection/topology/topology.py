@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import redis
 from attrs import frozen
+
+from ...errors import StoreUnavailable
 
 Node = str
 """Names one server of a topology; connections are pooled by it."""
@@ -24,8 +27,22 @@ class Endpoint:
     memory: Any = None
 
 
+class NotThere(redis.ConnectionError):
+    """The server that is wanted cannot be named now; carries the ``error`` to raise in the end.
+
+    Users of redis-py's clients meet it as one of redis-py's.
+    """
+
+    def __init__(self, error: StoreUnavailable) -> None:
+        super().__init__(str(error))
+        self.error: StoreUnavailable = error
+
+
 class Topology(Protocol):
-    """Knows the servers of a store. Called by any thread; only ``open`` and ``heal`` may block."""
+    """Knows the servers of a store. Called by any thread.
+
+    ``open``, ``heal`` and ``endpoint`` may block: as long as one connection and its replies may.
+    """
 
     def open(self) -> None:
         """Get ready, and start what has to be started.
@@ -47,7 +64,10 @@ class Topology(Protocol):
         ...
 
     def endpoint(self, node: Node) -> Endpoint:
-        """Return where that server is. Asked at each connect, so that one that moved is found."""
+        """Return where that server is. Asked at each connect, so that one that moved is found.
+
+        Raises NotThere if nobody knows now, StoreMisconfigured if nobody ever will.
+        """
         ...
 
     def heal(self, node: Node) -> None:
