@@ -15,7 +15,7 @@ from ..embedded.attach import default_dir
 from ..errors import MiniAgentError, StoreUnavailable
 from ..maintenance.spool import Spool
 from ..store.manager import RedisSessionManager
-from . import cluster, data, server
+from . import cluster, data, sentinels, server
 from .answers import ABOUT, about, clock, protocol, reachable, round_trip
 from .asking import asking, is_answered, is_cluster
 from .check import Check, not_checked
@@ -110,6 +110,9 @@ def _steps(
         ]
     if is_cluster(store):
         steps.insert(2, Step(cluster.NAMES, lambda: cluster.cluster(store)))
+    if store.config.address.kind == "redis+sentinel":
+        steps.append(Step(("sentinels",), lambda: [sentinels.sentinels(store)]))
+        steps.append(Step(("replicas",), lambda: [sentinels.replicas(store)]))
     if with_turn:
         steps.append(Step(("turn",), lambda: [turn(store)]))
     else:

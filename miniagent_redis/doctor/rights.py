@@ -24,6 +24,8 @@ RIGHTS = (
 """The last line is for the doctor alone."""
 IN_CLUSTER = ("+cluster|slots", "+asking", "+cluster|info")
 """What a cluster takes beside; the last one is for the doctor, too."""
+_ON_SENTINEL: tuple[str, Command] = "+role", ("ROLE",)
+"""What is needed besides where Sentinels name the server: it is asked whether it is the master."""
 
 
 def commands(keys: Keys) -> list[Command]:
@@ -79,7 +81,9 @@ def advice(store: RedisSessionManager, user: str = "") -> str:
     """Return the line that gives our user all rights that we and this doctor need."""
     config, ns = store.config, store.parts.core.keys.ns
     user = user or config.address.username or config.username or "default"
-    also = IN_CLUSTER if is_cluster(store) else ()
+    also: tuple[str, ...] = IN_CLUSTER if is_cluster(store) else ()
+    if config.address.service:
+        also = _ON_SENTINEL[:1]
     rule = ("ACL", "SETUSER", user, f"~{ns}*", f"&{ns}*", *RIGHTS, *also)
     return redis_cli(config, *rule, as_admin=True)
 
@@ -89,6 +93,8 @@ def _ask(store: RedisSessionManager) -> tuple[str, list[str]]:
     refused: list[str] = []
     several: list[Node | None] = [None]
     asked = commands(store.parts.core.keys)
+    if store.config.address.service:
+        asked += _ON_SENTINEL[1:]
     if is_cluster(store):  # each node has users of its own
         several = list(store.parts.core.connections.everywhere)
         asked += [("CLUSTER", "SLOTS"), ("ASKING",)]

@@ -67,6 +67,14 @@ def _replicas(info: Info) -> Iterator[Mapping[str, Any]]:
             yield told
 
 
+def in_step(info: Info) -> int:
+    """Return how many replicas have all that there is, or will in a moment."""
+    return sum(
+        each.get("state") == "online" and int(each.get("lag", 0)) <= _FAR
+        for each in _replicas(info)
+    )
+
+
 def settings(info: Info, checks: Sequence[Check]) -> Check:
     """Tell whether what ``checks`` want to be set lasts."""
     if file := info.get("config_file"):

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..config.redis import RedisConfig
+from ..connection.topology import NotThere
+from ..connection.topology.sentinel import SentinelMaster
 from ..embedded.attach import default_dir
 from ..embedded.home import prepare_home
+from ..errors import MiniAgentError
 
 
 def redis_cli(
@@ -38,7 +41,7 @@ def _where(config: RedisConfig, at: tuple[str, int] | None) -> Iterator[str]:
     elif address.kind == "unix":
         yield from ("-s", address.path)
     else:
-        host, port = at or address.nodes[0]
+        host, port = at or (_master(config) if address.service else address.nodes[0])
         yield from ("-h", host, "-p", str(port))
     if address.is_tls:
         yield "--tls"
@@ -53,6 +56,15 @@ def _where(config: RedisConfig, at: tuple[str, int] | None) -> Iterator[str]:
         for option, path in files.items():
             if path:
                 yield from (option, path)
+
+
+def _master(config: RedisConfig) -> tuple[str, int]:
+    """Return where the master is that the Sentinels name now."""
+    try:
+        endpoint = SentinelMaster(config).endpoint("")
+    except (NotThere, MiniAgentError):
+        return "MASTER", 6379
+    return endpoint.host, endpoint.port
 
 
 def setting(
