@@ -24,11 +24,12 @@ def connection_options(config: RedisConfig) -> dict[str, Any]:
     else:
         options |= {"username": address.username, "password": address.password}
     if address.is_tls:
-        options |= _tls(config)
+        options |= tls_options(config)
     return options
 
 
-def _tls(config: RedisConfig) -> dict[str, Any]:
+def tls_options(config: RedisConfig) -> dict[str, Any]:
+    """Return those for a server to which TLS is spoken."""
     # The asyncio half of older redis-py does not know all of them.
     options = {name: getattr(config, name) for name in TLS if getattr(config, name) is not None}
     if config.ssl_certfile is not None:

@@ -14,7 +14,8 @@ from redis.retry import Retry
 
 from ...config.redis import RedisConfig
 from ...errors import StoreMisconfigured, StoreUnavailable
-from ..link import LOST, NotSent, TcpLink
+from ..link import LOST, Link, NotSent, TcpLink, TlsLink
+from ..options import tls_options
 from ..resp import packer
 from .topology import Command, Endpoint, NotThere
 
@@ -53,6 +54,7 @@ class Sentinels:
 
     def __init__(self, config: RedisConfig) -> None:
         self._address = address = config.address
+        self._tls = tls_options(config) if address.is_tls else {}
         self._order: tuple[Place, ...] = address.nodes
         self._silent_until: dict[Place, float] = {}
         self._timeout = min(_PATIENCE, config.socket_connect_timeout, config.socket_timeout)
@@ -128,9 +130,10 @@ class Sentinels:
                 return self._refused(place, replies)
         return replies
 
-    def _link(self, place: Place) -> TcpLink:
+    def _link(self, place: Place) -> Link:
         address = self._address
-        return TcpLink(
+        kind = TlsLink if address.is_tls else TcpLink
+        return kind(
             locate=lambda: Endpoint(*place),
             protocol=2,
             username=address.sentinel_username,
@@ -139,6 +142,7 @@ class Sentinels:
             socket_connect_timeout=self._timeout,
             retry=Retry(NoBackoff(), 0),
             command_packer=packer,
+            **self._tls,
         )
 
     # --- what is told when there is no answer ------------------------------------------------
