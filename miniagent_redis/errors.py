@@ -134,7 +134,7 @@ class SessionTooLarge(MiniAgentError):
         super().__init__(
             f"session {session_id!r} would grow to {size:,} bytes, over the limit of {limit:,}",
             cause="max_session_size bounds the stored thread; nothing was written",
-            hint="clear_history(), start a new session, or raise RedisConfig.max_session_size",
+            hint="clear_history(), start anew, or change RedisConfig.max_session_size or .on_full",
         )
         self.session_id = session_id
         self.size = size

@@ -15,7 +15,7 @@ FILES = sorted(FOLDER.glob("*.lua"))
 OPERATIONS = [path for path in FILES if not path.name.startswith("_")]
 SHARED = [path for path in FILES if path.name.startswith("_")]
 # Those that free memory must work when there is none left.
-FREEING = {"abort_turn", "clear_thread", "delete_session", "truncate_thread"}
+FREEING = {"abort_turn", "clear_thread", "delete_session", "trim_thread", "truncate_thread"}
 FLAGS = {"#!lua", "#!lua flags=no-writes", "#!lua flags=allow-oom"}
 WRITES = re.compile(
     r"redis\.p?call\('(SET|DEL|UNLINK|[HLRXZ](SET|DEL|REM|ADD|PUSH|POP|TRIM)|HINCRBY|P?EXPIRE(AT)?"
@@ -45,9 +45,9 @@ def header(path: Path) -> str:
 def test_there_is_one_file_for_each_operation() -> None:
     assert len(OPERATIONS) >= 14
     assert [path.stem for path in SHARED] == [
-        "_checked", "_doubt", "_ended", "_epoch", "_events", "_forget", "_hashes", "_lease",
-        "_mark", "_messages", "_open", "_ops", "_queue", "_records", "_room", "_session", "_slide",
-        "_sound", "_spend", "_turns",
+        "_checked", "_doubt", "_ended", "_epoch", "_events", "_forget", "_hashes", "_head",
+        "_lease", "_mark", "_messages", "_open", "_ops", "_queue", "_records", "_room", "_session",
+        "_slide", "_sound", "_spend", "_turns",
     ]  # fmt: skip
 
 

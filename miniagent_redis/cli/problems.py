@@ -20,7 +20,8 @@ from .terminal import Terminal
 _FIXES: dict[type[BaseException], str] = {
     SessionBusy: "try again in a moment, or type new to start another session",
     SessionNotFound: "type list to see what is there, or new to start another session",
-    SessionTooLarge: "send less, type clear or new, or set MINIAGENT_MAX_SESSION_SIZE (in bytes)",
+    SessionTooLarge: "send less, type clear or new, or set MINIAGENT_MAX_SESSION_SIZE (in bytes), "
+    "or MINIAGENT_ON_FULL=trim to keep the newest",
     TurnNotSaved: "send the message again once Redis is back",
     TurnSuperseded: "send the message again if it is still wanted",
     TurnUncertain: "once Redis answers again, type history to see whether it was saved",

@@ -20,12 +20,15 @@ optional_text: Validator = checked(text, optional=True)
 a_yes_or_no: Validator = checked(yes_or_no)
 
 
-def one_of(value: object, name: str, *choices: object) -> Any:
-    """Return one of so many values, or raise InvalidInput."""
-    if value not in choices or isinstance(value, (bool, float)):
-        known = ", ".join(map(repr, choices))
-        raise InvalidInput(f"{name}={value!r:.100} is none of {known}")
-    return value
+def one_of(*known: object) -> Validator:
+    """Take one of these."""
+
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if value not in known or isinstance(value, (bool, float)):
+            names = ", ".join(map(repr, known))
+            raise InvalidInput(f"{attribute.name} is one of {names}, not {value!r:.100}")
+
+    return check
 
 
 def none_is_a_name(value: Any) -> str:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from attrs import Attribute, define, evolve, field, fields, setters
 
@@ -111,7 +111,7 @@ class RedisConfig:
     """Without it anybody with a certificate of a trusted CA can pose as the server."""
     ssl_cert_reqs: str = field(
         default="required", converter=none_is_a_name,
-        validator=checked(one_of, "required", "optional", "none"),
+        validator=one_of("required", "optional", "none"),
         metadata=_about("REDIS_SSL_CERT_REQS", "required, optional or none: of the certificate"),
     )  # fmt: skip
     """``none``, or None: any certificate is taken, also that of an impostor; for servers that have
@@ -130,7 +130,7 @@ class RedisConfig:
     )  # fmt: skip
     """With which ``ssl_keyfile`` is encrypted."""
     protocol: int = field(
-        default=2, validator=checked(one_of, 2, 3),
+        default=2, validator=one_of(2, 3),
         metadata=_about("REDIS_PROTOCOL", "2 or 3: which RESP is spoken"),
     )  # fmt: skip
     """All that the library does is done in either; 3 is for your own commands on ``client``."""
@@ -183,7 +183,12 @@ class RedisConfig:
         1024 * 1024, "MINIAGENT_MAX_SESSION_SIZE", "largest stored thread",
         validator=checked(whole_number, 1),
     )  # fmt: skip
-    """In bytes; a write that would exceed it is SessionTooLarge."""
+    """In bytes; a write that would exceed it is SessionTooLarge, or see ``on_full``."""
+    on_full: Literal["refuse", "trim"] = _setting(
+        "refuse", "MINIAGENT_ON_FULL", "what a full session does: `refuse` or `trim`",
+        validator=one_of("refuse", "trim"),
+    )  # fmt: skip
+    """Refuse what is too much, or let go of the oldest exchanges to make room for it."""
     lease_ttl: float = field(
         default=30.0, converter=seconds, validator=some_time,
         metadata=_about("MINIAGENT_LEASE_TTL", "a silent turn may be taken over after this"),

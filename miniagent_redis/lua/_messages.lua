@@ -37,7 +37,9 @@ local function places_of_turns(events)
 end
 
 -- Returns the record of the message that an event tells of; '' if it has none, or that is gone.
-local function message_of(fields, firsts)
+-- `trimmed` is the position of the thread's first record. Of a thread that lost its end what is left
+-- is told, so places count from there, not from the end as in _head.lua.
+local function message_of(fields, firsts, trimmed)
   local first, index, ending = place_of(fields)
   if not first then
     return ''
@@ -46,7 +48,8 @@ local function message_of(fields, firsts)
   if first == '' and fields[4] == open_turn then
     record = redis.call('LINDEX', KEYS[3], index)
   elseif first ~= '' or firsts[fields[4]] then
-    record = redis.call('LINDEX', KEYS[2], (tonumber(first) or firsts[fields[4]]) + index)
+    local at = (tonumber(first) or firsts[fields[4]]) + index - trimmed
+    record = at >= 0 and redis.call('LINDEX', KEYS[2], at)
   end
   return record and string.sub(record, -#ending) == ending and record or ''
 end

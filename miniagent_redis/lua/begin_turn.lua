@@ -1,5 +1,5 @@
 #!lua
--- include: _open _session _sound _events _ops _doubt _slide _mark _lease _queue _turns _room
+-- include: _open _session _sound _events _ops _doubt _slide _mark _head _lease _queue _turns _room
 -- Open a turn with a message; or, without one only this, take over one whose lease has ended.
 -- ARGV  5 turn_id  6 holder  7 lease_ms  8 tickets of who waits for the session in this process, the
 --       caller's first; '' or 'interrupt'  9 max_bytes of the thread  10 epoch known, or ''
@@ -7,14 +7,15 @@
 --       14 searched: up to which version the turn is known not to be in the thread, or '?'; '' for a
 --       turn id that is surely new  15 message, or ''
 -- Returns  nonce 'ok' turn version epoch count start messages staged owner, id of the event or '',
---            takeovers of the turn so far; another turn and its staged steps: an abandoned one
---          nonce 'busy' ms left of the lease or the first ticket, version  |  nonce 'toolarge' bytes
+--            takeovers, position of the first record, or nil for 0; another turn: an abandoned one
+--          nonce 'busy' ms left of the lease or the first ticket, version  |  nonce 'toolarge' bytes needed
 --          nonce 'none', nothing to take over  |  nonce 'superseded', this holder's turn is over
 --          nonce 'done' version of its commit  |  nonce 'unsure' version: look into the thread
 --          nonce 'miscounted' count length of the thread  |  those of _open, _session and _doubt
 local length, ops = redis.pcall('LLEN', KEYS[2]), redis.pcall('HLEN', KEYS[5])
-if length ~= count or type(ops) == 'table' then
-  return refusal(length, ops) or {nonce, 'miscounted', count, length}
+local first, kept = first_of(length)
+if not first or type(ops) == 'table' then
+  return refusal(length, ops) or {nonce, 'miscounted', kept, length}
 end
 local doubtful = holder ~= ARGV[6] and doubt(version)
 if doubtful and doubtful[2] ~= 'unsure' then
@@ -64,7 +65,6 @@ redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', format('%d
   'lease_ms', ARGV[7], 'cancel', cancel or '', 'events', last_event or '0', 'takeovers', takeovers)
 expire(3, deadline)
 step_out(ARGV[8], not new and turn ~= ARGV[5] and ARGV[15] ~= '', lease_end)
-local start = still(tonumber(ARGV[11]), ARGV[10], ARGV[12])
-local messages = start < count and redis.call('LRANGE', KEYS[2], start, start + ARGV[13] - 1) or {}
-return {nonce, 'ok', turn, version, epoch, count, start, messages, staged, owner or '',
-  event, takeovers}
+local start = still(tonumber(ARGV[11]), ARGV[10], ARGV[12], first)
+return {nonce, 'ok', turn, version, epoch, count, start,
+  records_of(start, ARGV[13]), staged, owner or '', event, takeovers, first > 0 and first or nil}

@@ -8,7 +8,8 @@
 -- Returns  nonce 'ok' now  created_at  deadline  number of the last event  1 if there may be more, or 0
 --          events, each an id, its fields and the record that they point to, '' if that is gone
 --          those of _open and _session
-local made, last = unpack(redis.call('HMGET', KEYS[4], 'created_at', 'events'))
+local made, last, head = unpack(redis.call('HMGET', KEYS[4], 'created_at', 'events', 'head'))
+local trimmed = tonumber(head or 0) or 0
 local most, room, events = tonumber(ARGV[6]), tonumber(ARGV[7])
 if ARGV[5] == '' then
   events = redis.call('XREVRANGE', KEYS[6], '+', '-', 'COUNT', 1)
@@ -25,7 +26,7 @@ if made and (ms < tonumber(made) or ms == tonumber(made) and number <= 1)
 end
 local firsts, found, more = places_of_turns(events), {}, #events == most and 1 or 0
 for i, entry in ipairs(events) do
-  local record = message_of(entry[2], firsts)
+  local record = message_of(entry[2], firsts, trimmed)
   room = room - #record - #(entry[2][8] or '')
   if room < 0 and i > 1 then
     more = 1

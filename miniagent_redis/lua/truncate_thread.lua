@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- include: _open _checked _session _sound _events _forget _ops _doubt _slide _lease
+-- include: _open _checked _session _sound _events _forget _ops _doubt _slide _lease _head
 -- Remove the end of the thread. A turn that was left behind is dropped: it began on what is gone.
 -- ARGV  5 operation, '=' in front if a caller gave it  6 epoch and
 --       7 version in which the place to cut was looked at, or '' if it must not be cut
@@ -15,19 +15,23 @@ local doubtful = doubt(version)
 if doubtful then
   return doubtful
 end
-if epoch ~= tonumber(ARGV[6]) or version ~= tonumber(ARGV[7])
-  or redis.call('LLEN', KEYS[2]) ~= count then
+local length, keep = redis.call('LLEN', KEYS[2]), tonumber(ARGV[8])
+local first = first_of(length)
+if epoch ~= tonumber(ARGV[6]) or version ~= tonumber(ARGV[7]) or not first then
   return {nonce, 'changed'}
 end
 local left = open_turn and lease_left()
 if left and left > 0 then
   return {nonce, 'busy', left}
 end
-removed = count - tonumber(ARGV[8])
+removed = math.min(count - keep, length)
 if removed > 0 then
   for _, message in ipairs(redis.call('RPOP', KEYS[2], removed)) do
     bytes = bytes - #message
   end
+end
+if first > keep then -- what was to be kept is gone
+  redis.call('HSET', KEYS[4], 'head', keep)
 end
 forget_events()
 if open_turn then

@@ -26,6 +26,7 @@ from ..errors import (
     TurnUncertain,
 )
 from ..models import Message, OpenTurn, UsageTotals
+from ..store.core import LET_GO
 from ..store.parts import Parts
 from .spool_file import SpooledTurn, SpoolFile, SpoolFiles
 from .spool_folder import SET_ASIDE, WAITING, SpoolFolder
@@ -194,6 +195,8 @@ class Spool:
         except StoreUnavailable:
             raise
         except TurnUncertain as exc:
+            if exc.cause == LET_GO:  # nobody will ever know
+                return exc
             raise self._parts.core.connections.unavailable(str(exc)) from exc
         except (SessionNotFound, TurnSuperseded) as exc:
             return exc if spooled.is_here or self._is_known(turn) else "elsewhere"

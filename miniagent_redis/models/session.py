@@ -68,6 +68,9 @@ class SessionState:
     """Changes when messages are removed; within one, a position never changes its message unless
     the server itself loses messages: see ``ThreadSlice.mark``."""
     open_turn: str | None
+    head: int = 0
+    """So many messages were let go of (``on_full="trim"``): it is the position of the first that is
+    there. ``message_count`` has them all."""
 
 
 @frozen
@@ -104,7 +107,9 @@ class ThreadSlice:
     ``epoch`` changes when messages are removed; within one epoch a position never changes its
     message, unless the server itself loses messages, in a failover for one. ``mark`` tells the
     last record from any other, so that this is noticed; it is empty for an empty thread. ``count``
-    is the number of records in the whole thread. ``indexes[i]`` is the position of
+    is the number of records that the thread has ever had. Those in front of ``head`` were let go of
+    (``on_full="trim"``): a slice that begins there, or at 0, is all that there is, and a later one
+    goes on where the caller's ended. ``indexes[i]`` is the position of
     ``messages[i]``; positions missing from it are in ``unreadable``, or among those that were
     ``skipped``: so many, as the caller needed only the newest messages and those that the thread
     begins with.
@@ -119,6 +124,7 @@ class ThreadSlice:
     unreadable: tuple[UnreadableRecord, ...] = ()
     mark: bytes = field(default=b"", repr=False)
     skipped: int = 0
+    head: int = 0
 
 
 @frozen

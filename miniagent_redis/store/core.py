@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, evolve, frozen
 
@@ -39,8 +39,15 @@ _READING = frozenset((
     "TYPE", "ZRANGE", "ZSCAN", "ZSCORE",
 ))  # fmt: skip
 FORGOTTEN = "so much was done on the session meanwhile that the server has forgotten whether it was"
+LET_GO = "if it was stored, it is among the messages that were let go of to make room"
 MADE_ANEW = "perhaps the session was ended and made anew meanwhile, and that one was left alone"
 """Why it is not known whether an operation was done, though Redis answers."""
+
+
+class MakesRoom(Protocol):
+    """Frees what a session of ``size`` bytes has too much; returns whether that could be done."""
+
+    def __call__(self, on: OnSession, size: int, *, keeps_last: bool) -> bool: ...
 
 
 @define
@@ -64,6 +71,8 @@ class StoreCore:
     clock: Clock
     telemetry: Telemetry | None
     tally: Tally
+    make_room: MakesRoom | None = None
+    """What is done about a full session before it is SessionTooLarge."""
 
     @classmethod
     def of(
@@ -235,7 +244,13 @@ class OnSession:
                 raise self._uncertain(name, FORGOTTEN)
             case ["uncertain", _]:
                 raise self._uncertain(name, MADE_ANEW)
-            case ["toolarge", size]:
+            case ["toolarge", size, *needed]:
+                # What is appended outside a turn may belong to the last exchange.
+                keeps = name == "append_messages"
+                total = needed[0] if needed else size
+                if core.make_room is not None and core.make_room(self, total, keeps_last=keeps):
+                    self.goes_on()
+                    return self(name, *args, looks_up=looks_up)
                 raise SessionTooLarge(self.session_id, size, core.config.max_session_size)
             case ["damaged", key]:
                 raise RecordUnreadable(key.decode(), "a number in it is lost, or is none")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TypeVar, cast
 
+from attrs import evolve
+
 from ..errors import StoreUnavailable
 from .along import Along
 from .cache import Cache
@@ -18,6 +20,7 @@ from .limits import Limits
 from .listing import Listing
 from .locks import Locks
 from .message_records import MessageRecords
+from .room import Room
 from .sessions import Sessions
 from .single_flight import SingleFlight
 from .threads import Threads
@@ -40,11 +43,13 @@ class Parts:
     def __init__(
         self, core: StoreCore, root: Parts | None = None, index: Index | None = None
     ) -> None:
+        records = MessageRecords(core)
+        if core.config.on_full == "trim":
+            core = evolve(core, make_room=Room(core, records).make)
         self.core: StoreCore = core
         self.root: Parts = self if root is None else root
         self._tenants: dict[str, Parts] = {}
         self.index: Index = index or Index(core)
-        records = MessageRecords(core)
         self.sessions: Sessions = Sessions(core, self.index)
         self.threads: Threads = Threads(core, self.index, records)
         self.transfer: Transfer = Transfer(core, self.sessions, self.threads, self.index, records)

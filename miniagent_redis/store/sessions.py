@@ -34,7 +34,7 @@ from .operations.session import (
 
 _FIELDS = (
     "created_at", "last_activity", "deadline", "message_count", "bytes", "turns",
-    "input_tokens", "output_tokens", "tool_calls", "version", "epoch", "turn",
+    "input_tokens", "output_tokens", "tool_calls", "version", "epoch", "turn", "head",
 )  # fmt: skip
 
 _ASKEW_MS = 100
@@ -127,8 +127,8 @@ class Sessions:
     def session_state(self, session_id: str, *, user_id: str | None = None) -> SessionState:
         """Return the session's document and counters. Raises SessionNotFound, RecordUnreadable."""
         document, values = self._read(session_id, user_id)
-        created, used, deadline, *numbers, turn = values
-        if None in values[:-1]:
+        created, used, deadline, *numbers, turn, head = values
+        if None in values[:-2] or not (head or b"0").isdigit():
             raise RecordUnreadable(
                 self._core.keys.metadata(session_id), "one of its fields is lost"
             )
@@ -152,6 +152,7 @@ class Sessions:
             version=version,
             epoch=epoch,
             open_turn=turn.decode() if turn else None,
+            head=int(head or 0),
         )
 
     def _read(self, session_id: str, user_id: str | None) -> tuple[Json, list[Any]]:

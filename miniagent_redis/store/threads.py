@@ -13,7 +13,7 @@ from ..models import Message, ThreadSlice, Version, new_id
 from ..records.mark import mark_of
 from ..runtime.checks import maybe_number, whole_number
 from .checks import check_mark, check_message, is_closed
-from .core import FORGOTTEN, StoreCore
+from .core import FORGOTTEN, LET_GO, StoreCore
 from .index import Index
 from .keys import id_or_new
 from .message_records import MessageRecords
@@ -78,6 +78,8 @@ class Threads:
             found = self._load(session_id, user_id, found.epoch, at, mark=found.mark)
             if found.start != at:
                 pieces.clear()  # cleared in between, or lost: what we have is history
+            elif found.head != pieces[0].head:
+                return self.load_thread(session_id, user_id=user_id)  # trimmed in between
             pieces.append(found)
         if len(pieces) == 1:
             return found
@@ -96,13 +98,13 @@ class Threads:
 
         These are read backward, in pages that grow. Where the two meet it is the whole thread.
         """
-        if found.start:  # the caller's part ends too early to be of use
+        if found.start > found.head:  # the caller's part ends too early to be of use
             found = self._load(session_id, user_id, start=0, most=FIRST)
         at, most, pieces = None, FIRST, list[ThreadSlice]()
         while True:
             piece = self._load(session_id, user_id, end=at, most=most)
-            if piece.epoch != found.epoch or piece.count < found.count:
-                return self.load_thread(session_id, user_id=user_id)  # cleared in between, or lost
+            if (piece.epoch, piece.head) != (found.epoch, found.head) or piece.count < found.count:
+                return self.load_thread(session_id, user_id=user_id)  # there is less by now
             at, most = piece.start, min(2 * most, PAGE)
             pieces.insert(0, piece)
             if at <= _end(found):
@@ -116,16 +118,30 @@ class Threads:
                 both = _joined([found, *pieces])
                 messages = (*opening, *newest)
                 indexes = (*both.indexes[: len(opening)], *both.indexes[-len(newest) :])
-                skipped = both.count - len(messages) - len(both.unreadable)
+                skipped = both.count - both.head - len(messages) - len(both.unreadable)
                 return evolve(both, messages=messages, indexes=indexes, skipped=skipped)
 
-    def find_turn(self, session_id: str, turn_id: str, user_id: str | None) -> tuple[set[str], int]:
-        """Look for a turn in the whole thread.
+    def find_turn(
+        self, session_id: str, turn_id: str, user_id: str | None, since: int | str
+    ) -> tuple[set[str], int]:
+        """Look for a turn in the whole thread, where it was not in version ``since``, if given.
 
-        Returns the ids of its messages, none if it is not there, and the version looked at.
+        Returns the ids of its messages, none if it is not there, and the version looked at. Raises
+        TurnUncertain if it may have been there, and let go of by now.
         """
         thread = self.load_thread(session_id, user_id=user_id)
-        return {m.id for m in thread.messages if m.turn_id == turn_id}, thread.version
+        found = {m.id for m in thread.messages if m.turn_id == turn_id}
+        if not found and self.has_let_go(session_id, thread, since):
+            raise TurnUncertain(session_id, turn_id, LET_GO)
+        return found, thread.version
+
+    def has_let_go(self, session_id: str, found: ThreadSlice, since: int | str) -> bool:
+        """Tell whether what was stored after version ``since`` may be gone from the thread."""
+        if not found.head:
+            return False
+        key = self._core.keys.metadata(session_id)
+        trimmed = self._core.call("HGET", key, "trimmed")
+        return not isinstance(since, int) or int(trimmed or 0) > since
 
     def load_tail(
         self,
@@ -164,14 +180,22 @@ class Threads:
 
     def slice_of(self, session_id: str, piece: Piece, mark: bytes) -> ThreadSlice:
         """Decode what a script gave of the thread behind the record of ``mark``."""
-        version, epoch, count, start, records = piece
+        version, epoch, count, start, records, head = piece
         found = self._records.decode(session_id, records, start)
         if records:
             mark = mark_of(records[-1])
-        elif not start:
+        elif start <= head:
             mark = b""
         return ThreadSlice(
-            epoch, version, count, start, found.messages, found.indexes, found.unreadable, mark
+            epoch=epoch,
+            version=version,
+            count=count,
+            start=start,
+            messages=found.messages,
+            indexes=found.indexes,
+            unreadable=found.unreadable,
+            mark=mark,
+            head=head,
         )
 
     def append_to_thread(

@@ -63,18 +63,21 @@ class Transfer:
         while True:
             state = self._sessions.session_state(session_id, user_id=user_id)
             found = self._threads.load_thread(session_id, user_id=user_id)
-            if found.epoch == state.epoch:  # else messages were removed in between
-                break
+            if (found.epoch, found.head) == (state.epoch, state.head):
+                break  # else messages were removed in between
         messages = self._whole(session_id, found, state.message_count)
         header = {"kind": _HEADER, **asdict(state, recurse=False)}
         return [stamped(header), *(stamped(message_to_data(message)) for message in messages)]
 
     def _whole(self, session_id: str, found: ThreadSlice, count: int) -> Sequence[Message]:
-        """Return the first messages of a thread; raises RecordUnreadable if not all are there."""
+        """Return a thread's messages up to position ``count``, those that were not let go of.
+
+        Raises RecordUnreadable if not all are there.
+        """
         for record in found.unreadable:
             if record.index < count:
                 raise self._lost(session_id, record)
-        return found.messages[:count]
+        return [m for i, m in zip(found.indexes, found.messages, strict=True) if i < count]
 
     def _lost(self, session_id: str, record: UnreadableRecord) -> RecordUnreadable:
         key = self._core.keys.of_session(session_id)[1]
@@ -134,7 +137,7 @@ class Transfer:
         for message in _each(messages):
             if isinstance(message, Mapping):
                 if message.get("kind") == _HEADER:
-                    promised = message.get("message_count")
+                    promised = _promised(message)
                     continue
                 message = _from_data(message, count)
             check_message(message)
@@ -151,7 +154,7 @@ class Transfer:
         """Return how many of the messages are there; raises SessionExists if others are."""
         found = self._threads.load_thread(session_id, user_id=user_id)
         here = found.messages[: len(given)]
-        if found.unreadable or not all(map(_is_same, here, given)):
+        if found.head or found.unreadable or not all(map(_is_same, here, given)):
             raise SessionExists(session_id, "there are other messages than those to be imported")
         return len(here)
 
@@ -227,7 +230,7 @@ class Transfer:
         ``found`` is the message at that position, if there is one. Results directly follow their
         calls, so it is enough that this is none.
         """
-        if found.count <= keep:
+        if (not found.messages and not found.unreadable) or found.count <= keep:
             return True
         if found.unreadable:
             raise self._lost(session_id, found.unreadable[0])
@@ -238,6 +241,12 @@ def _each(messages: object) -> Iterator[Message | Mapping[str, Any]]:
     if isinstance(messages, (str, bytes, Mapping, Message)) or not isinstance(messages, Iterable):
         raise InvalidInput(f"messages are given one after the other, not {type(messages).__name__}")
     yield from cast(Iterable[Message | Mapping[str, Any]], messages)
+
+
+def _promised(header: Mapping[str, Any]) -> object:
+    """Return how many messages are to follow a header; None if it does not say so."""
+    count, head = header.get("message_count"), header.get("head", 0)
+    return count - head if isinstance(count, int) and isinstance(head, int) else count
 
 
 def _from_data(data: Mapping[str, Any], index: int) -> Message:

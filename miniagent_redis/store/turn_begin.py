@@ -8,12 +8,7 @@ from typing import get_args
 
 from attrs import define, evolve
 
-from ..errors import (
-    InvalidInput,
-    MiniAgentError,
-    TurnSuperseded,
-    TurnUncertain,
-)
+from ..errors import InvalidInput, MiniAgentError, TurnSuperseded, TurnUncertain
 from ..models import Message, OnBusy, OpenTurn, new_id
 from ..runtime.checks import maybe_number, whole_number
 from ..runtime.clock import Clock
@@ -226,7 +221,8 @@ class TurnBegin:
             if isinstance(reply, Unsure):
                 session_id, owner = opening.on.session_id, to_text(opening.on.user) or None
                 find = self._threads.find_turn
-                stored, opening.searched = find(session_id, opening.turn_id, owner)
+                seen = opening.searched
+                stored, opening.searched = find(session_id, opening.turn_id, owner, seen)
                 if stored:
                     return Done(reply.version)
                 continue
@@ -255,7 +251,9 @@ class TurnBegin:
     def _opened(self, opening: _Opening, begun: Begun) -> OpenTurn:
         """Return the turn that is open now, with what the caller does not have of the thread."""
         session_id, message = opening.on.session_id, opening.message
-        piece = Piece(begun.version, begun.epoch, begun.total, begun.start, begun.records)
+        piece = Piece(
+            begun.version, begun.epoch, begun.total, begun.start, begun.records, begun.head
+        )
         owner = to_text(begun.owner) or None
         try:
             found = self._threads.slice_of(session_id, piece, opening.mark)

@@ -184,9 +184,10 @@ class Turns:
         found = self._threads.load_thread(turn.session_id, user_id=turn.user_id)
         if messages[-1].id in {message.id for message in found.messages}:
             return Version.of_write(found.version, found.epoch, None, None)
-        if found.epoch == turn.thread.epoch:
+        began, may_lack = turn.thread, self._threads.has_let_go
+        if found.epoch == began.epoch and not may_lack(turn.session_id, found, began.version):
             raise TurnSuperseded(turn.session_id, turn.turn_id)
-        # The history was cleared since: with it, or before it could get there.
+        # The history was cleared or trimmed since: with it, or before it could get there.
         raise TurnUncertain(turn.session_id, turn.turn_id, FORGOTTEN, _text(messages))
 
     def replay_turn(
@@ -206,7 +207,6 @@ class Turns:
         counts = TurnCounts.of(check_spent(spent))
         records = self._records.encode(turn.session_id, messages)
         searched = turn.thread.version
-        maybe_number(staged, "staged")
         while True:
             reply = replay_turn(
                 self._on(turn),
@@ -218,7 +218,7 @@ class Turns:
                 tool_calls=counts.tool_calls,
                 epoch=turn.thread.epoch,
                 searched=searched,
-                staged=staged,
+                staged=maybe_number(staged, "staged"),
                 counts=counts.further,
                 messages=records,
             )
@@ -233,7 +233,7 @@ class Turns:
                     raise TurnSuperseded(turn.session_id, turn.turn_id)
                 case Unsure():
                     stored, searched = self._threads.find_turn(
-                        turn.session_id, turn.turn_id, turn.user_id
+                        turn.session_id, turn.turn_id, turn.user_id, searched
                     )
                     if messages[-1].id in stored:
                         return searched

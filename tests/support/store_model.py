@@ -8,7 +8,7 @@ from attrs import define, field
 from hypothesis.stateful import RuleBasedStateMachine
 
 from miniagent_redis.config.redis import RedisConfig
-from miniagent_redis.models import OpenTurn
+from miniagent_redis.models import OpenTurn, ThreadSlice
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
 
@@ -35,6 +35,7 @@ class ModelSession:
     used_ms: int
     data: dict[str, Any] = field(factory=dict)
     messages: list[str] = field(factory=list)
+    head: int = 0  # so many of them were let go of
     version: int = 1
     turns: int = 0
     tokens: int = 0
@@ -45,11 +46,15 @@ class Model(RuleBasedStateMachine):
     """The sessions as they should be, beside the store, which moves by the same clock."""
 
     url = ""
+    on_full: Any = "refuse"
+    largest = LARGEST
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
-        config = RedisConfig(url=self.url, session_ttl=600, max_session_size=LARGEST)
+        config = RedisConfig(
+            url=self.url, session_ttl=600, max_session_size=self.largest, on_full=self.on_full
+        )
         self.store = RedisSessionManager(config, clock=self.clock)
         self.store.client.flushdb()
         self.sessions: dict[str, ModelSession] = {}
@@ -78,6 +83,18 @@ class Model(RuleBasedStateMachine):
         if session.turn is not None:
             self.zombies.append(session.turn.holders[-1])
             session.turn = None
+
+    def follow(self, session: ModelSession, known: list[str], found: ThreadSlice) -> list[str]:
+        """Return what a reader has that knew the end of the thread, and was given a slice of it."""
+        assert session.head <= found.head <= (found.count if self.on_full == "trim" else 0)
+        session.head = found.head
+        if found.start <= found.head:
+            known = []
+            assert found.start == found.head
+        known = known + [message.text for message in found.messages]
+        assert known == session.messages[len(session.messages) - len(known) :]
+        assert len(known) >= len(session.messages) - found.head
+        return known
 
     def open_turns(self) -> list[tuple[ModelSession, ModelTurn]]:
         found = [self.alive(session_id) for session_id in IDS]

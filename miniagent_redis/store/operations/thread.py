@@ -10,13 +10,17 @@ from .replies import Changed, Unsure
 
 
 class Piece(NamedTuple):
-    """Records of the thread from position ``start`` on, as of ``version``."""
+    """Records of the thread from position ``start`` on, as of ``version``.
+
+    ``head`` is the position of the first one that is kept.
+    """
 
     version: int
     epoch: int
     total: int
     start: int
     records: list[bytes]
+    head: int = 0
 
 
 class Appended(NamedTuple):
@@ -55,10 +59,18 @@ def load_thread(
     """Read up to ``most`` records: from ``start`` on, or without it those in front of ``end``.
 
     If ``epoch`` is not the thread's any more, or the record in front of ``start`` is another one
-    than that of ``mark`` (unless that is empty), reading begins at 0.
+    than that of ``mark`` (unless that is empty), reading begins at the first that is kept.
     """
     found = on("load_thread", _or_none(epoch), _or_none(start), _or_none(end), most, mark)
     return Piece(*found[1:])
+
+
+def trim_thread(on: OnSession, *, epoch: int, head: int, stay: int, going: int) -> bool:
+    """Keep the first ``stay`` records and let go of so many behind them.
+
+    Returns False, with nothing done, if the thread does not begin at ``head`` any more.
+    """
+    return bool(on("trim_thread", epoch, head, stay, going)[0] == "ok")
 
 
 def append_messages(

@@ -18,7 +18,7 @@ class Begun(NamedTuple):
     """The turn is open and ours: the one asked for, or an abandoned one with its staged steps.
 
     ``event`` is the id of the event that tells so, empty if an earlier try did. ``takeovers`` is
-    how often the turn was taken over by now.
+    how often the turn was taken over by now, ``head`` the position of the first record there is.
     """
 
     turn_id: bytes
@@ -31,6 +31,7 @@ class Begun(NamedTuple):
     owner: bytes
     event: bytes
     takeovers: int
+    head: int = 0
 
 
 class Busy(NamedTuple):
