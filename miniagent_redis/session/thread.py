@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..agent import History
+from ..agent.view import History, opening
 from ..models import Message, OpenTurn, Role, ThreadSlice, UnreadableRecord, Version
 from ..records.mark import is_mark_of
 from ..runtime.checks import of_kind
@@ -37,6 +37,7 @@ class SessionThread:
         self._lock = threading.RLock()  # over what follows, held while it is loaded
         self._epoch: int | None = None
         self._version = 0
+        self._head = 0
         self._count = 0
         self._mark = b""
         self._messages = History()
@@ -134,14 +135,16 @@ class SessionThread:
     def absorb(self, found: ThreadSlice) -> None:
         """Take over a slice that begins where this thread ends, or a whole new one."""
         with self._lock:
-            if anew := found.start == 0:
+            if anew := found.start <= found.head:
                 # New lists: readers may hold the old ones.
                 self._messages, self._unreadable = History(), []
-                self._is_whole = not found.skipped
+                self._is_whole, self._head = not found.skipped, found.head
             elif found.epoch != self._epoch or found.start > self._count:
                 return self.forget()  # what it continues is here no longer
             elif found.start < self._count:
                 return None  # another thread of this process was faster with the same news
+            elif found.head > self._head and not self._let_go(found.head):
+                return self.forget()
             count = found.count
             self._messages += found.messages
             self._unreadable += found.unreadable
@@ -149,6 +152,19 @@ class SessionThread:
             self._mark = found.mark
             if found.messages or anew:
                 self._has_changed(found.messages, anew=anew)
+
+    def _let_go(self, head: int) -> bool:
+        """Drop what the thread has let go of by now; return whether it is known what that is.
+
+        The system messages that it begins with are still there, in front of the others.
+        """
+        if self._unreadable or not self._is_whole:
+            return False
+        stay = opening(self._messages)
+        self._messages = History([*stay, *self._messages[len(stay) + head - self._head :]])
+        self._head = head
+        self._has_changed(self._messages, anew=True)
+        return True
 
     def committed(self, turn: OpenTurn, messages: Sequence[Message], version: int) -> None:
         """Add the messages of a turn that was just committed as ``version``."""
