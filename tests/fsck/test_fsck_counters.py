@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import redis
 
-from miniagent_redis import Message, RedisSessionManager
+from miniagent_redis import Message, RedisConfig, RedisSessionManager
 from miniagent_redis.doctor.fsck import check
+from miniagent_redis.errors import RecordUnreadable
+from miniagent_redis.runtime.clock import ManualClock
 from tests.support.findings import METADATA, only, thread
 
 
@@ -53,3 +56,65 @@ def test_counters_that_are_right_again_are_left_alone(
     arguments = ("", 3_600_000, "", "0" * 32, *read, 2, 10)
     assert store.parts.core.scripts.run("repair_counters", keys, arguments) == ["ok", 0]
     assert check(store) == []
+
+
+def trimmed(store_url: str, clock: ManualClock) -> RedisSessionManager:
+    """Return a store whose session has let go of its oldest exchanges."""
+    config = RedisConfig(url=store_url, max_session_size=5_000, on_full="trim")
+    store = RedisSessionManager(config, clock=clock)
+    for n in range(40):
+        clock.advance(0.01)
+        store.append_to_thread("s", Message("user", f"{n} " + "x" * 200))
+    store.parts.index.flush()
+    return store
+
+
+def test_a_trimmed_session_is_in_order(
+    store: RedisSessionManager, store_url: str, clock: ManualClock
+) -> None:
+    with trimmed(store_url, clock) as full:
+        assert full.session_state("s").head > 0
+        assert check(full) == []
+
+
+@pytest.mark.parametrize("head", ["1", "no number", None])
+def test_a_wrong_head_is_found_and_set_right(
+    store: RedisSessionManager,
+    store_url: str,
+    clock: ManualClock,
+    client: redis.Redis,
+    head: str | None,
+) -> None:
+    with trimmed(store_url, clock) as full:
+        before = thread(full)
+        if head is None:
+            client.hdel(METADATA, "head")
+        else:
+            client.hset(METADATA, "head", head)
+        with pytest.raises(RecordUnreadable):
+            full.load_thread("s")
+        assert only(check(full)).kind == "counter"
+        assert only(check(full, repair=True)).repaired
+        assert check(full) == []
+        assert thread(full) == before
+        assert full.session_state("s").head == 0
+
+
+def test_a_head_where_nothing_was_let_go_of_is_taken_out(
+    store: RedisSessionManager, client: redis.Redis
+) -> None:
+    client.hset(METADATA, "head", 1)
+    assert only(check(store)).kind == "counter"
+    assert only(check(store, repair=True)).repaired
+    assert (check(store), client.hexists(METADATA, "head")) == ([], False)
+
+
+def test_a_wrong_size_of_a_trimmed_session_is_set_right_where_it_is(
+    store: RedisSessionManager, store_url: str, clock: ManualClock, client: redis.Redis
+) -> None:
+    with trimmed(store_url, clock) as full:
+        before = full.session_state("s")
+        client.hset(METADATA, "bytes", 1)
+        assert only(check(full, repair=True)).repaired
+        after = full.session_state("s")
+        assert (after.head, after.bytes, after.epoch) == (before.head, before.bytes, before.epoch)

@@ -44,6 +44,13 @@ class Snapshot:
             return None
 
     @property
+    def kept(self) -> int | None:
+        """How many messages its thread has to have: all but those that were let go of."""
+        count = self.number("message_count")
+        head = self.number("head") if b"head" in self.metadata else 0
+        return None if count is None or head is None else count - head
+
+    @property
     def user(self) -> str:
         return to_text(self.metadata.get(b"user", b""))
 
@@ -162,7 +169,7 @@ def _faults(
         return
     yield from _document_faults(core, session_id, seen, keys[0])
     yield from records.findings(session_id, keys[1], is_closed=True)
-    told = seen.number("message_count"), seen.number("bytes")
+    told = seen.kept, seen.number("bytes")
     if told != (records.count, records.size):
         problem = (
             f"it counts {told[0]} messages of {told[1]} bytes, and the thread has "
