@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from attrs import evolve
 
 from miniagent_redis import Message, RedisConfig, RedisSessionManager, SessionManager
 from miniagent_redis.errors import SessionTooLarge, TurnUncertain
+from miniagent_redis.maintenance.spool import Spool
+from miniagent_redis.models import UsageTotals
 from miniagent_redis.runtime.clock import ManualClock
 
 Open = Callable[..., SessionManager]
@@ -151,3 +154,26 @@ def test_a_turn_that_may_have_been_let_go_of_is_not_done_twice(store_url: str) -
         late = evolve(turn, staged=(*turn.staged, Message("assistant", "yes")))
         with pytest.raises(TurnUncertain, match="let go of"):
             store.replay_turn(late)
+
+
+def test_a_spooled_turn_that_may_have_been_let_go_of_is_set_aside(
+    store_url: str, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    config = RedisConfig(url=store_url, max_session_size=LIMIT, on_full="trim")
+    with RedisSessionManager(config, clock=clock) as store:
+        store.create_session("s", {})
+        store.create_session("t", {})
+        ends: list[Any] = []
+        spool = Spool(tmp_path, store.parts, lambda turn, end: ends.append(end))
+        late, fresh = store.begin_turn("s", "Hi"), store.begin_turn("t", "Hi")
+        spool.keep(late, [Message("assistant", "yes")], UsageTotals())
+        store.abort_turn(late)
+        for n in range(70):
+            clock.advance(0.01)
+            store.append_to_thread("s", Message("user", f"{n} {TEXT}"))
+        spool.keep(fresh, [Message("assistant", "yes")], UsageTotals())
+        assert spool.replay() == 1
+        assert isinstance(ends[0], TurnUncertain)
+        assert (spool.waiting, len(spool.backlog().set_aside)) == (0, 1)
+        assert len(store.load_thread("t").messages) == 2
