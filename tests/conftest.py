@@ -20,6 +20,7 @@ import redis
 from tests.support.cluster import ON_CLUSTER, ClusterServers
 from tests.support.fault_report import faults, show_figures
 from tests.support.servers import RedisServer, find_server
+from tests.support.topologies import url_of_topology
 
 __all__ = ["faults"]
 
@@ -64,7 +65,7 @@ def redis_url(redis_server: RedisServer) -> str:
     """Return the URL of the shared real server, emptied."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushdb()
-    return redis_server.url
+    return url_of_topology(redis_server)
 
 
 @pytest.fixture(scope="session")

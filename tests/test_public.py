@@ -43,6 +43,7 @@ PUBLIC = {
     "miniagent_redis.llm.gemini": {"GeminiModel"},
     "miniagent_redis.llm.openai": {"OpenAIModel"},
     "miniagent_redis.crypto": {"EncryptedFormat", "EncryptionKeyMissing", "KeyRing"},
+    "miniagent_redis.acl": {"acl_rule"},
     "miniagent_redis.fsck": {"Finding", "Kind", "check"},
     "miniagent_redis.telemetry": {
         *("End", "Exchange", "Instrumentation", "ModelCall", "ToolRun", "TurnRun", "Work"),

@@ -9,6 +9,7 @@ from ..connection.refusals import refusal_behind
 from ..connection.topology import Node
 from ..errors import StoreMisconfigured
 from ..models import new_id
+from ..store.acl import acl_rule, topology
 from ..store.keys import Keys
 from ..store.manager import RedisSessionManager
 from ..store.operations.repair import inspect_session
@@ -17,15 +18,8 @@ from .check import Check
 from .shell import redis_cli
 
 Command = tuple[str | int, ...]
-RIGHTS = (
-    "+@read", "+@write", "+@pubsub", "+@scripting", "+ping", "+select", "+time",
-    "+info", "+acl|whoami", "+acl|dryrun",
-)  # fmt: skip
-"""The last line is for the doctor alone."""
-IN_CLUSTER = ("+cluster|slots", "+asking", "+cluster|info")
-"""What a cluster takes beside; the last one is for the doctor, too."""
-_ON_SENTINEL: tuple[str, Command] = "+role", ("ROLE",)
-"""What is needed besides where Sentinels name the server: it is asked whether it is the master."""
+_ON_SENTINEL: Command = ("ROLE",)
+_IN_CLUSTER: tuple[Command, ...] = ("CLUSTER", "SLOTS"), ("ASKING",)
 
 
 def commands(keys: Keys) -> list[Command]:
@@ -79,13 +73,10 @@ def rights(store: RedisSessionManager) -> Check:
 
 def advice(store: RedisSessionManager, user: str = "") -> str:
     """Return the line that gives our user all rights that we and this doctor need."""
-    config, ns = store.config, store.parts.core.keys.ns
+    config = store.config
     user = user or config.address.username or config.username or "default"
-    also: tuple[str, ...] = IN_CLUSTER if is_cluster(store) else ()
-    if config.address.service:
-        also = _ON_SENTINEL[:1]
-    rule = ("ACL", "SETUSER", user, f"~{ns}*", f"&{ns}*", *RIGHTS, *also)
-    return redis_cli(config, *rule, as_admin=True)
+    rule = acl_rule(config.namespace, topology=topology(config.address))
+    return redis_cli(config, "ACL", "SETUSER", user, *rule, as_admin=True)
 
 
 def _ask(store: RedisSessionManager) -> tuple[str, list[str]]:
@@ -94,10 +85,10 @@ def _ask(store: RedisSessionManager) -> tuple[str, list[str]]:
     several: list[Node | None] = [None]
     asked = commands(store.parts.core.keys)
     if store.config.address.service:
-        asked += _ON_SENTINEL[1:]
+        asked.append(_ON_SENTINEL)
     if is_cluster(store):  # each node has users of its own
         several = list(store.parts.core.connections.everywhere)
-        asked += [("CLUSTER", "SLOTS"), ("ASKING",)]
+        asked += _IN_CLUSTER
     user = ""
     for node in several:
         with asking(store, node) as client:

@@ -15,7 +15,14 @@ from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.proxy import Proxy
 from tests.support.scripts import load_scripts
 from tests.support.servers import RedisServer
+from tests.support.topologies import look_behind
 from tests.support.words import OpenStore
+
+
+@pytest.fixture(autouse=True)
+def all_rights_behind_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what tests do behind the store have all rights, when the store itself has few."""
+    look_behind(monkeypatch)
 
 
 @pytest.fixture

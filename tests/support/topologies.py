@@ -1,0 +1,49 @@
+"""In which way the shared server is reached: MINIAGENT_TEST_TOPOLOGY says it, plainly without.
+
+``acl``: as a user who has the least rights that the library says it needs. What tests do behind a
+store, by ``store.client``, is done as the server's default user then.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import redis
+
+from miniagent_redis.store.acl import acl_rule
+from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.servers import RedisServer
+
+USER = "least"
+_TOPOLOGY = os.environ.get("MINIAGENT_TEST_TOPOLOGY", "")
+_LOGIN = f"unix://{USER}:pw@"
+
+
+def url_of_topology(server: RedisServer) -> str:
+    """Return the url of the shared server in the way that is asked for."""
+    return least_rights(server, USER) if _TOPOLOGY == "acl" else server.url
+
+
+def least_rights(server: RedisServer, user: str, namespace: str = "") -> str:
+    """Return the url of a server for a user who has exactly the rule of a namespace."""
+    words = ("reset", "on", ">pw", *acl_rule(namespace))
+    server.client().execute_command("ACL", "SETUSER", user, *words)
+    return server.url.replace("unix://", f"unix://{user}:pw@")
+
+
+def look_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make ``store.client`` that of a user who may do everything, for stores of USER."""
+    if _TOPOLOGY != "acl":
+        return
+    own = RedisSessionManager.client.fget
+    assert own is not None
+
+    def client(store: RedisSessionManager) -> redis.Redis:
+        url = store.config.url
+        if not url.startswith(_LOGIN):
+            return own(store)
+        known: dict[str, redis.Redis] = store.__dict__.setdefault("_all_rights", {})
+        return known.setdefault(url, redis.Redis.from_url(url.replace(_LOGIN, "unix://")))
+
+    monkeypatch.setattr(RedisSessionManager, "client", property(client))
