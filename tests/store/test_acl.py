@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -60,10 +61,10 @@ def test_whoever_has_the_rule_of_a_namespace_can_do_what_the_library_does(acme_u
 
 @pytest.mark.usefixtures("acme_url")
 def test_every_command_outside_the_rule_is_refused(redis_server: RedisServer) -> None:
-    admin = redis_server.client()
+    admin: Any = redis_server.client()
     told = admin.execute_command("ACL", "GETUSER", USER)
     fields = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
-    rule = fields.get("commands", fields.get(b"commands"))
+    rule: Any = fields.get("commands", fields.get(b"commands"))
     given = {word[1:] for word in (rule.decode() if isinstance(rule, bytes) else rule).split()}
     assert given == {"@all", *COMMANDS, *DOCTORS}  # it is "-@all", and then each of them
     dangerous = {one.decode() for one in admin.execute_command("ACL", "CAT", "dangerous")}

@@ -7,6 +7,7 @@ store, by ``store.client``, is done as the server's default user then.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -36,11 +37,10 @@ def look_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make ``store.client`` that of a user who may do everything, for stores of USER."""
     if _TOPOLOGY != "acl":
         return
-    own = RedisSessionManager.client.fget
-    assert own is not None
+    own: Callable[[RedisSessionManager], redis.Redis] = vars(RedisSessionManager)["client"].fget
 
     def client(store: RedisSessionManager) -> redis.Redis:
-        url = store.config.url
+        url = store.config.url or ""
         if not url.startswith(_LOGIN):
             return own(store)
         known: dict[str, redis.Redis] = store.__dict__.setdefault("_all_rights", {})
