@@ -37,6 +37,10 @@ _SCHEMES: dict[str, Kind] = {
     "redis+cluster": "redis+cluster",
     "rediss+sentinel": "redis+sentinel",
     "rediss+cluster": "redis+cluster",
+    "valkey+sentinel": "redis+sentinel",
+    "valkey+cluster": "redis+cluster",
+    "valkeys+sentinel": "redis+sentinel",
+    "valkeys+cluster": "redis+cluster",
     "embedded": "embedded",
     "memory": "memory",
 }
@@ -94,7 +98,7 @@ def parse_url(url: str) -> Address:
     if kind in ("embedded", "memory"):
         return Address(kind, path=unquote(rest))
     try:
-        return _parse(kind, rest, is_tls=scheme in ("valkeys", "rediss") or "rediss+" in scheme)
+        return _parse(kind, rest, is_tls=scheme.partition("+")[0] in ("rediss", "valkeys"))
     except ValueError as exc:
         raise _bad(url, str(exc)) from None
 

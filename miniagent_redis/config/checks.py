@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from ssl import VerifyMode
 from typing import Any
 
 from attrs import Attribute
@@ -31,9 +32,11 @@ def one_of(*known: object) -> Validator:
     return check
 
 
-def none_is_a_name(value: Any) -> str:
-    """Return ``"none"`` for None, as redis-py takes both."""
-    return "none" if value is None else value
+def requirement(value: Any) -> Any:
+    """Return ``"none"`` for None, ``"CERT_NONE"`` and ``ssl.CERT_NONE``, and so for the others."""
+    if value is None or isinstance(value, VerifyMode):
+        value = "none" if value is None else value.name
+    return value.lower().removeprefix("cert_") if isinstance(value, str) else value
 
 
 def folder(_: object, attribute: Attribute[Any], value: object) -> None:

@@ -25,10 +25,10 @@ from .checks import (
     folder,
     host_name,
     key_source,
-    none_is_a_name,
     one_of,
     optional_text,
     provider,
+    requirement,
     some_time,
     some_time_or_none,
 )
@@ -110,7 +110,7 @@ class RedisConfig:
     )  # fmt: skip
     """Without it anybody with a certificate of a trusted CA can pose as the server."""
     ssl_cert_reqs: str = field(
-        default="required", converter=none_is_a_name,
+        default="required", converter=requirement,
         validator=one_of("required", "optional", "none"),
         metadata=_about("REDIS_SSL_CERT_REQS", "required, optional or none: of the certificate"),
     )  # fmt: skip

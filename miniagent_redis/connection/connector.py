@@ -21,7 +21,8 @@ from .async_pool import AsyncPool, to_master
 from .blocking import patient
 from .client import ClientPool
 from .cluster_client import async_cluster_client, cluster_client
-from .link import Link, TcpLink, TlsLink, UnixLink
+from .link import Link
+from .link_kinds import TcpLink, TlsLink, UnixLink
 from .master import Place, Watch
 from .memory import memory_link
 from .options import connection_options

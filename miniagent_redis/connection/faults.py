@@ -16,11 +16,12 @@ from ..config.redis import RedisConfig
 from ..errors import MiniAgentError, PoolExhausted, StoreMisconfigured, StoreUnavailable
 from .refusals import NOT_LET_IN, REDIRECTED, Refusal, find_refusal
 from .tls_faults import source, tls_misconfigured
+from .tls_probe import TLS_WANTED
 from .topology import NotThere
 
 _NOT_WANTED = ("without any password configured", "no password is set")
 _WEB = ('got "H" as', 'got "<" as', "HTTP/", "<!DOCTYPE", "<html")
-_TLS = ('got "\x15" as', 'got "\\x15" as', "\\x15\\x03")  # how an alert begins
+_TLS = ('got "\x15" as', 'got "\\x15" as', "\\x15\\x03", TLS_WANTED)  # an alert, and ours
 _NO_LOGIN = "HELLO must be called with the client already authenticated"
 _CLOSED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
@@ -68,6 +69,7 @@ class Faults:
     """Turns redis-py's exceptions into ours, for one configured address."""
 
     def __init__(self, config: RedisConfig) -> None:
+        self._config = config
         self._address = address = config.address
         self._has_password = bool(address.password or config.credential_provider)
 
@@ -98,8 +100,8 @@ class Faults:
             return self.refusal(exc)
         if isinstance(exc, rx.InvalidResponse):
             return self._not_redis(text)
-        if self._address.kind == "rediss":
-            misconfigured = tls_misconfigured(exc, self._address)
+        if self._address.is_tls:
+            misconfigured = tls_misconfigured(exc, self._config)
             if misconfigured is not None:
                 return misconfigured
         return Refused(self._silent(exc, text), moves=self._address.kind == "redis+sentinel")
@@ -122,14 +124,14 @@ class Faults:
     def _silent(self, exc: Exception, text: str) -> StoreUnavailable:
         """Build the error for a server that gave no answer, with what may be behind that."""
         error = self.unavailable(text)
-        is_tls = self._address.kind == "rediss"
+        is_tls = self._address.is_tls
         is_closed = isinstance(source(exc), _CLOSED) or "closed by server" in text
         context = exc.__cause__ or exc.__context__
         if is_tls and is_closed:
             hint = "it may want a certificate of ours: set ssl_certfile and ssl_keyfile; or "
         elif is_tls and isinstance(exc, rx.TimeoutError) and "handshake" in str(context):
             hint = "a port without TLS is silent like that: write redis:// for one; or "
-        elif is_closed and self._address.kind == "redis":
+        elif is_closed and self._address.nodes:
             hint = "a port for TLS closes connections like that: write rediss:// for one; or "
         else:
             return error

@@ -260,15 +260,3 @@ def _packed(raw: bytes, count: int) -> _Packed:
     packed = _Packed([raw])
     packed.commands = count
     return packed
-
-
-class TcpLink(Link, redis.Connection):
-    """To a host."""
-
-
-class TlsLink(Link, redis.SSLConnection):
-    """To a host, over TLS."""
-
-
-class UnixLink(Link, redis.UnixDomainSocketConnection):
-    """To a socket of this machine."""

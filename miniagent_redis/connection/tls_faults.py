@@ -5,7 +5,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 
+from ..config.redis import RedisConfig
 from ..errors import StoreMisconfigured
+from .tls_files import wrong_file
 
 _CA = "set ssl_ca_certs to the file of the CA that signed it"
 _ITSELF = _CA + ": it signed itself. If it often changes there, ssl_cert_reqs='none' takes any"
@@ -23,6 +25,7 @@ _CERTIFICATE = {
     64: _NAME,
 }
 _WANTED = ("CERTIFICATE_REQUIRED", "ALERT_HANDSHAKE_FAILURE")
+_OLD = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE")
 _OURS = (
     "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED",
     "ALERT_CERTIFICATE_REVOKED", "ALERT_CERTIFICATE_UNKNOWN", "ALERT_UNSUPPORTED_CERTIFICATE",
@@ -42,9 +45,9 @@ def source(exc: BaseException) -> BaseException:
     return inner if inner is not None and is_about else exc
 
 
-def tls_misconfigured(exc: BaseException, address: object) -> StoreMisconfigured | None:
+def tls_misconfigured(exc: BaseException, config: RedisConfig) -> StoreMisconfigured | None:
     """Return the error to raise when TLS was refused for good; None if that is not what it is."""
-    fault = source(exc)
+    fault, address = source(exc), config.address
     if isinstance(fault, ssl.SSLCertVerificationError):
         return StoreMisconfigured(
             f"the certificate of Redis at {address} is not accepted",
@@ -56,9 +59,9 @@ def tls_misconfigured(exc: BaseException, address: object) -> StoreMisconfigured
             if any(reason in str(fault) for reason in reasons):
                 return StoreMisconfigured(problem, cause=str(fault), hint=hint)
         if "ALERT" not in str(fault):
-            return _files(fault)
+            return wrong_file(config, fault)
     if isinstance(fault, _NO_FILE):
-        return _files(fault)
+        return wrong_file(config, fault)
     return None
 
 
@@ -69,6 +72,11 @@ def _explanations(address: object) -> Iterator[tuple[tuple[str, ...], str, str]]
         "write redis:// if that port is without TLS",
     )
     yield (
+        _OLD,
+        f"Redis at {address} and we have no version of TLS in common",
+        "allow more in `tls-protocols` there",
+    )
+    yield (
         _WANTED,
         f"Redis at {address} wants a certificate of ours",
         "set ssl_certfile and ssl_keyfile",
@@ -77,13 +85,4 @@ def _explanations(address: object) -> Iterator[tuple[tuple[str, ...], str, str]]
         _OURS,
         f"Redis at {address} does not accept our certificate",
         "set ssl_certfile to one that is valid and signed by a CA that it trusts",
-    )
-
-
-def _files(fault: BaseException) -> StoreMisconfigured:
-    return StoreMisconfigured(
-        "TLS cannot be set up",
-        cause=str(fault),
-        hint="see whether ssl_ca_certs, ssl_certfile and ssl_keyfile name files in PEM format, "
-        "whether the key belongs to the certificate, and ssl_password to the key",
     )

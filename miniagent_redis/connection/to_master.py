@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-from .link import LOST, Link, NotSent, TcpLink, TlsLink
+from .link import LOST, Link, NotSent
+from .link_kinds import TcpLink, TlsLink
 from .master import FRESH, ROLE, Place, Watch
 from .topology import Command
 from .wire import Forgotten, Probe

@@ -14,7 +14,8 @@ from redis.retry import Retry
 
 from ...config.redis import RedisConfig
 from ...errors import StoreMisconfigured, StoreUnavailable
-from ..link import LOST, Link, NotSent, TcpLink, TlsLink
+from ..link import LOST, Link, NotSent
+from ..link_kinds import TcpLink, TlsLink
 from ..options import tls_options
 from ..resp import packer
 from .topology import Command, Endpoint, NotThere

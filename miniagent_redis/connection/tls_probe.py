@@ -1,0 +1,40 @@
+"""Whether a port speaks TLS: asked when a connection to it was closed or silent from the beginning.
+
+A server says nothing to who speaks the wrong one of the two, so it is asked in the other one.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+TLS_WANTED = "it closes connections without TLS, and it speaks TLS"
+LIMIT = 0.3
+"""Seconds for the question, at most: what does not answer meanwhile may be away, or frozen."""
+
+
+def speaks_tls(host: str, port: int, seconds: float) -> bool:
+    """Whether it answers a greeting of TLS, if only with a refusal."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent there, so it need not be trusted
+    try:
+        with (
+            socket.create_connection((host, port), timeout=seconds) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return True
+    except ssl.SSLError as exc:
+        return "ALERT" in str(exc)
+    except (OSError, ValueError):  # ValueError: no name that TLS can send
+        return False
+
+
+def speaks_plain(host: str, port: int, seconds: float) -> bool:
+    """Whether it answers a PING that is sent without TLS, if only that it lets nobody in."""
+    try:
+        with socket.create_connection((host, port), timeout=seconds) as plain:
+            plain.sendall(b"PING\r\n")
+            return plain.recv(1) in (b"+", b"-")
+    except OSError:
+        return False
