@@ -33,7 +33,9 @@ from .listening import Listening
 from .pool import Pool, PoolFigures
 from .redirecting import follow, in_groups
 from .repeating import Repeating
-from .topology import Cluster, Command, Node, Topology, choose
+from .topology import Command, Node, Topology
+from .topology.choose import choose
+from .topology.cluster import Cluster
 
 T = TypeVar("T")
 

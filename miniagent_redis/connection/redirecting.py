@@ -12,7 +12,8 @@ from typing import Any
 from redis import exceptions as rx
 
 from .faults import Refused, ReplyLost
-from .topology import ASKING, Cluster, Command, Node
+from .topology import ASKING, Command, Node
+from .topology.cluster import Cluster
 from .topology.slots import name_node, place_of
 
 _HOPS = 8
