@@ -65,9 +65,7 @@ BAD_URLS = [
     "rediss://h1,h2", "redis://[::1",
     "redis://h#fragment", "unix://", "unix://relative/path", "unix:///", "redis+sentinel://h",
     "redis+sentinel://h/m/x", "redis+cluster://h/1", "redis+cluster://h?db=1", "memcached://h",
-    "redis://h1,,h2", "redis+cluster://h1,,h2", "redis://h?sentinel_password=x",
-    "redis+sentinel://h/m?sentinel=x",
-]  # fmt: skip
+    "redis://h1,,h2", "redis+cluster://h1,,h2",     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("url", "address"), URLS, ids=[url for url, _ in URLS])
@@ -273,8 +271,12 @@ def test_an_option_and_a_setting_that_say_two_things_are_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("option", ["decode_responses=true", "socket_keepalive=0", "unheard_of=1"])
+@pytest.mark.parametrize(
+    "option", ["decode_responses=true", "socket_keepalive=0", "unheard_of=1", "sentinel=x"]
+)
 def test_an_option_that_is_not_heard_is_refused_with_those_that_are(option: str) -> None:
+    with pytest.raises(InvalidInput, match="option that cannot be given"):
+        RedisConfig(url=f"redis+sentinel://h/m?sentinel_username=a&{option}")
     with pytest.raises(InvalidInput, match="option that cannot be given") as caught:
         RedisConfig(url=f"redis://h?{option}")
     assert ("decode_responses" in str(caught.value)) == option.startswith("decode")

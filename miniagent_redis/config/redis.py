@@ -116,9 +116,8 @@ class RedisConfig:
     )  # fmt: skip
     """``none``, or None: any certificate is taken, also that of an impostor; for servers that have
     signed their own, and change it. Of a server there is no difference between the others."""
-    ssl_ca_path: str | None = _setting(
-        None, "REDIS_SSL_CA_PATH", "folder of trusted CAs", validator=optional_text
-    )
+    ssl_ca_path: str | None = _setting(None, "REDIS_SSL_CA_PATH", "folder of trusted CAs",
+                                       validator=optional_text)  # fmt: skip
     """Path of a folder as ``openssl rehash`` makes it."""
     ssl_ca_data: str | None = _setting(
         None, "REDIS_SSL_CA_DATA", "trusted CAs themselves", repr=False, validator=optional_text
@@ -134,10 +133,8 @@ class RedisConfig:
         metadata=_about("REDIS_PROTOCOL", "2 or 3: which RESP is spoken"),
     )  # fmt: skip
     """All that the library does is done in either; 3 is for your own commands on ``client``."""
-    client_name: str | None = _setting(
-        None, "REDIS_CLIENT_NAME", "name of the connections in CLIENT LIST", validator=optional_text
-    )
-    """Without spaces."""
+    client_name: str | None = _setting(None, "REDIS_CLIENT_NAME", "of the connections, no spaces",
+                                       validator=optional_text)  # fmt: skip
     url: str | None = _setting(None, "REDIS_URL", "one address instead of the above", repr=False)
     """``redis:// rediss:// unix:// redis+sentinel:// embedded:// memory://``; see
     ``config/address.py``."""
