@@ -52,7 +52,7 @@ class Limits:
         whole = type(cost) is int and type(max_requests) is int
         if not whole or not 1 <= cost <= max_requests:
             raise InvalidInput(
-                f"a cost of {cost!r} can never pass a limit of {max_requests!r}",
+                f"a cost of {cost!r:.100} can never pass a limit of {max_requests!r:.100}",
                 cause="both are whole numbers, 1 <= cost <= max_requests",
             )
         window_ms = milliseconds(window, "window")

@@ -189,7 +189,11 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         store.parts.index.enter("is not there", None, 1, 1)
         store.list_sessions()
     clock = ManualClock()
-    with Store(RedisConfig(url=cluster_url, session_ttl=60), clock=clock) as store:
+    config = RedisConfig(url=cluster_url, session_ttl=60, max_session_size=20_000, on_full="trim")
+    with Store(config, clock=clock) as store:
+        store.create_session("full")
+        for _ in range(50):
+            store.append_to_thread("full", Message("user", "x" * 1000))
         store.create_session("ends")
         clock.advance(61)
         assert store.sweep([print])

@@ -112,6 +112,11 @@ def _truncate(store: Store, clock: ManualClock) -> Call:
     return "truncate_thread", [new_id(), str(thread.epoch), thread.version, keep, "note", "12345"]
 
 
+def _trim(store: Store, clock: ManualClock) -> Call:
+    store.commit_turn(store.begin_turn("s", "two"), [said("2")])
+    return "trim_thread", [str(store.load_thread("s").epoch), 0, 1, 1]
+
+
 def _repair_counters(store: Store, clock: ManualClock) -> Call:
     thread = store.load_thread("s")
     return "repair_counters", [new_id(), thread.epoch, thread.version, 2, 10]
@@ -226,6 +231,7 @@ COURSES: dict[str, Course] = {
     "append": lambda store, clock: ("append_messages", [new_id(), LARGEST, "", "a", "b"]),
     "truncate": _truncate,
     "clear": lambda store, clock: ("clear_thread", [new_id()]),
+    "trim": _trim,
     "touch": lambda store, clock: ("touch_session", [9000]),
     "update": lambda store, clock: ("update_session", [new_id(), "{}", "", ""]),
     "delete": lambda store, clock: ("delete_session", [new_id(), "session_updates", "note"]),
