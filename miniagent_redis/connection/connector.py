@@ -25,7 +25,7 @@ from .link import Link
 from .link_kinds import TcpLink, TlsLink, UnixLink
 from .master import Place, Watch
 from .memory import memory_link
-from .options import connection_options
+from .options import connection_options, for_asyncio
 from .resp import packer
 from .to_master import MasterTcpLink, MasterTlsLink
 from .topology import Endpoint, Node, Topology
@@ -72,7 +72,7 @@ class Connector:
     def async_client(self) -> redis.asyncio.Redis:
         """Return a new asyncio client with a pool of its own; for a cluster a RedisCluster."""
         if self._config.address.kind == "redis+cluster":
-            return async_cluster_client(self._config, self.options)
+            return async_cluster_client(self._config, for_asyncio(self.options))
         node = self._topology.anywhere()
         kind: Any = redis.asyncio.SSLConnection if self._is_tls else redis.asyncio.Connection
         where: dict[str, Any] = {"socket_keepalive": True}
@@ -95,7 +95,7 @@ class Connector:
             socket_timeout=self._config.socket_timeout,
             retry=AsyncRetry(NoBackoff(), 0),
             **where,
-            **self.options,
+            **for_asyncio(self.options),
         )
         return redis.asyncio.Redis(connection_pool=pool)
 

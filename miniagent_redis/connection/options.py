@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
+
+import redis
+import redis.asyncio
 
 from ..config.options import TLS
 from ..config.redis import RedisConfig
+from ..errors import StoreMisconfigured
 from .credentials import AskedCredentials
 
 
@@ -30,7 +35,6 @@ def connection_options(config: RedisConfig) -> dict[str, Any]:
 
 def tls_options(config: RedisConfig) -> dict[str, Any]:
     """Return those for a server to which TLS is spoken."""
-    # The asyncio half of older redis-py does not know all of them.
     options = {name: getattr(config, name) for name in TLS if getattr(config, name) is not None}
     if config.ssl_certfile is not None:
         # Not None: OpenSSL would ask for it on the terminal, and wait.
@@ -38,3 +42,20 @@ def tls_options(config: RedisConfig) -> dict[str, Any]:
     if config.ssl_cert_reqs == "none":
         options["ssl_check_hostname"] = False
     return options
+
+
+def for_asyncio(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those that the asyncio half of redis-py knows; an older one lacks some of TLS.
+
+    Raises StoreMisconfigured if one of these is set.
+    """
+    known = signature(redis.asyncio.SSLConnection.__init__).parameters
+    lacking = [name for name in options if name in TLS and name not in known]
+    for name in lacking:
+        if options[name]:
+            raise StoreMisconfigured(
+                f"the asyncio client cannot be given {name}",
+                cause=f"redis-py {redis.__version__} has it for other clients only",
+                hint="install a newer one: pip install -U redis",
+            )
+    return {name: value for name, value in options.items() if name not in lacking}

@@ -318,6 +318,8 @@ def test_listeners_leave_a_node_that_died() -> None:
 # --- users' own clients -------------------------------------------------------------------------
 
 
+# redis-py 6.0 warns of what it does itself.
+@pytest.mark.filterwarnings("ignore:Call to '__init__' function with deprecated usage")
 def test_the_users_client_is_redis_pys_own(store: Store) -> None:
     client: Any = store.client
     assert isinstance(client, redis.RedisCluster)
