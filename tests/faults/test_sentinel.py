@@ -158,7 +158,7 @@ def judge(figures: dict[str, int | float]) -> None:
 
 
 def test_the_death_of_a_master_is_a_stall_of_seconds(faults: FaultRun, watched: Watched) -> None:
-    rounds, is_down = faults.times(1, 10), faults.random.randrange(3)
+    rounds, is_down = faults.times(1, 4), faults.random.randrange(3)
     with Talk(watched, "killed") as talk:
         for number in range(rounds):
             if number:
@@ -185,7 +185,7 @@ def test_a_planned_failover_and_a_second_one_lose_no_turn_that_was_answered(
 ) -> None:
     lost: list[RedisServer] = []
     with Talk(watched, "planned") as talk:
-        for _ in range(faults.times(2, 20)):
+        for _ in range(faults.times(2, 6)):
             talk.go_on()
             old = watched.named
             assert watched.fail_over(by=faults.random.randrange(3)) is not old
