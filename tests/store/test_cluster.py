@@ -280,7 +280,7 @@ def test_a_batch_over_all_nodes_finds_what_moved(cluster: ClusterServers, store:
 def test_a_frozen_node_holds_up_its_own_sessions_only() -> None:
     config = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
     with (
-        ClusterServers(2, replicas=False, node_timeout=3600) as cluster,
+        ClusterServers(2, replicas=False, node_timeout=5) as cluster,
         Store(RedisConfig(url=cluster.url, **config)) as store,  # type: ignore[arg-type]
     ):
         for session_id in SESSIONS:
@@ -301,7 +301,7 @@ def test_a_frozen_node_holds_up_its_own_sessions_only() -> None:
 
 def test_listeners_leave_a_node_that_died() -> None:
     with (
-        ClusterServers(2, replicas=False, node_timeout=3600) as cluster,
+        ClusterServers(2, replicas=False, node_timeout=5) as cluster,
         Store(RedisConfig(url=cluster.url)) as store,
         ThreadPoolExecutor() as pool,
     ):
