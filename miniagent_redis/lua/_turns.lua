@@ -14,6 +14,12 @@ local function must_wait(tickets, resumes)
   return left > 0 and left
 end
 
+-- Returns of the turn that is gone on with: if it is cancelled, how often it was taken over by now.
+local function so_far(again)
+  local cancel, takeovers = unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers'))
+  return cancel or '', (tonumber(takeovers or 0) or 0) + (again and 0 or 1)
+end
+
 -- Takes the caller out of the queue, with those in front of it, whose tickets have ended. With a '+'
 -- in front of its ticket it keeps its place when it works on an abandoned turn first.
 local function step_out(tickets, is_abandoned, lease_end)

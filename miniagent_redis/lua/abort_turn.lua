@@ -6,7 +6,7 @@
 --          id of the event, or ''  version in which this holder has stored it after all, or 0
 --          those of _open and _session
 local is_ours = open_turn == ARGV[5] and holder == ARGV[6]
-local done, by = recall(ARGV[5])
+local done, by = recall('=' .. ARGV[5])
 if done or open_turn == ARGV[5] and not is_ours then
   local is_stored = by == ARGV[6]
   return {nonce, 'ok', 0, is_stored and 1 or 0, '', is_stored and done or 0}

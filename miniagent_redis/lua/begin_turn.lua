@@ -4,8 +4,8 @@
 -- ARGV  5 turn_id  6 holder  7 lease_ms  8 tickets of who waits for the session in this process, the
 --       caller's first; '' or 'interrupt'  9 max_bytes of the thread  10 epoch known, or ''
 --       11 count known  12 mark of the last of these, or ''  13 most messages to return
---       14 searched: up to which version the turn is known not to be in the thread, or '?'; '' for a
---       turn id that is surely new  15 message, or ''
+--       14 '=' if a caller gave the turn id, and up to which version the turn is known not to be in
+--       the thread, if somebody has looked; '' for an id that is surely new  15 message, or ''
 -- Returns  nonce 'ok' turn version epoch count start messages staged owner, id of the event or '',
 --            takeovers, position of the first record, or nil for 0; another turn: an abandoned one
 --          nonce 'busy' ms left of the lease or the first ticket, version  |  nonce 'toolarge' bytes needed
@@ -22,6 +22,7 @@ if doubtful and doubtful[2] ~= 'unsure' then
   return refusal() or doubtful -- what is open here may be another session's
 end
 local turn, staged, new, again = ARGV[5], {}, not open_turn, holder == ARGV[6] -- by an earlier try
+local given, searched = string.match(ARGV[14], '^(=?)(%d*)$')
 local left = not again and ARGV[8] ~= 'interrupt' and must_wait(ARGV[8], ARGV[15] == '')
 if left then
   return {nonce, 'busy', left, version}
@@ -34,11 +35,10 @@ elseif open_turn and not (again and open_turn == turn) then
   end
 end
 if new then
-  local done = (is_late or ARGV[14] ~= '') and recall(turn)
+  local done = (is_late or ARGV[14] ~= '') and recall('=' .. turn)
   if ARGV[15] == '' then
     return refusal() or {nonce, 'none'}
-  elseif done or doubtful and not tonumber(ARGV[14])
-    or version - (tonumber(ARGV[14]) or version) >= 64 then
+  elseif done or doubtful and searched == '' or version - (tonumber(searched) or version) >= 64 then
     return refusal() or {nonce, done and 'done' or 'unsure', done or version}
   elseif again and not open_turn or was_begun(turn) then -- by an earlier try; it has ended since
     return refusal() or {nonce, 'superseded'}
@@ -58,11 +58,11 @@ if deadline < lease_end then
 end
 local cancel, takeovers = '', 0
 if not new then
-  cancel, takeovers = unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers'))
-  takeovers = (tonumber(takeovers or 0) or 0) + (again and 0 or 1)
+  cancel, takeovers = so_far(again)
 end
 redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', format('%d', lease_end),
-  'lease_ms', ARGV[7], 'cancel', cancel or '', 'events', last_event or '0', 'takeovers', takeovers)
+  'lease_ms', ARGV[7], 'cancel', cancel, 'events', last_event or '0', 'takeovers', takeovers,
+  'named', new and given or named)
 expire(3, deadline)
 step_out(ARGV[8], not new and turn ~= ARGV[5] and ARGV[15] ~= '', lease_end)
 local start = still(tonumber(ARGV[11]), ARGV[10], ARGV[12], first)

@@ -12,7 +12,7 @@ if open_turn ~= ARGV[5] or holder ~= ARGV[6] then
   if refused then
     return refused
   end
-  local done, by = recall(ARGV[5])
+  local done, by = recall('=' .. ARGV[5])
   if done and by == ARGV[6] then
     return {nonce, 'ok', done, count, deadline, now, owner, ''}
   end
@@ -39,7 +39,7 @@ end
 count = count + #messages
 redis.call('DEL', KEYS[3])
 open_turn = nil
-remember(ARGV[5], new_version, ARGV[6])
+remember(named .. ARGV[5], new_version, ARGV[6])
 slide('version', new_version, 'message_count', format('%d', count),
   'bytes', format('%d', bytes), 'turns', format('%d', turns + 1), spent(8, ARGV[12]))
 return {nonce, 'ok', version + 1, count, deadline, now, owner, event}

@@ -12,7 +12,7 @@
 --          nonce 'busy' ms left of the lease: another holder works on it
 --          nonce 'unsure' version: operations since then are forgotten, so look into the thread
 --          nonce 'toolarge' bytes  |  those of _open, _session and _sound
-local done, by = recall(ARGV[5])
+local done, by = recall('=' .. ARGV[5])
 if done then
   if by ~= ARGV[6] then
     return {nonce, 'superseded'}
@@ -46,7 +46,7 @@ elseif open_turn == ARGV[5] then
   open_turn = nil
 end
 count = count + #ARGV - 14
-remember(ARGV[5], new_version, ARGV[6])
+remember('=' .. ARGV[5], new_version, ARGV[6])
 slide('version', new_version, 'message_count', format('%d', count),
   'bytes', format('%d', bytes), 'turns', format('%d', turns + 1), spent(8, ARGV[14]))
 return {nonce, 'ok', version + 1, count, deadline, now, owner, event}

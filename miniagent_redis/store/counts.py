@@ -8,6 +8,8 @@ from typing import NamedTuple
 from ..errors import InvalidInput
 from ..models import UsageTotals
 
+NO_TOTALS = UsageTotals()
+
 _SCALES = {"saved_seconds": 1000, "seconds": 1000, "cost": 1_000_000_000}
 _NAMES = {"saved_seconds": "saved_ms", "seconds": "ms", "cost": "nano_usd"}
 _AMOUNTS = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain, dropwhile, takewhile
 from typing import cast
 
@@ -19,6 +20,9 @@ from .keys import id_or_new
 from .message_records import MessageRecords
 from .operations.replies import Unsure
 from .operations.thread import Appended, Piece, append_messages, clear_thread, load_thread
+
+REMEMBERED = 64
+"""So many of the last changes of a session the server knows in any case."""
 
 PAGE = 1000
 """Most records in one reply: a larger LRANGE holds up everybody else on the server."""
@@ -122,7 +126,7 @@ class Threads:
                 return evolve(both, messages=messages, indexes=indexes, skipped=skipped)
 
     def find_turn(
-        self, session_id: str, turn_id: str, user_id: str | None, since: int | str
+        self, session_id: str, turn_id: str, user_id: str | None, since: int | None
     ) -> tuple[set[str], int]:
         """Look for a turn in the whole thread, where it was not in version ``since``, if given.
 
@@ -135,13 +139,21 @@ class Threads:
             raise TurnUncertain(session_id, turn_id, LET_GO)
         return found, thread.version
 
-    def has_let_go(self, session_id: str, found: ThreadSlice, since: int | str) -> bool:
+    def has_turn(self, session_id: str, turn_id: str, user_id: str | None, version: int) -> bool:
+        """Look for a turn in the thread, unless the server knows all changes up to a version."""
+        with suppress(TurnUncertain):  # it may be among the messages that were let go of
+            return version > REMEMBERED and bool(
+                self.find_turn(session_id, turn_id, user_id, None)[0]
+            )
+        return False
+
+    def has_let_go(self, session_id: str, found: ThreadSlice, since: int | None) -> bool:
         """Tell whether what was stored after version ``since`` may be gone from the thread."""
         if not found.head:
             return False
         key = self._core.keys.metadata(session_id)
         trimmed = self._core.call("HGET", key, "trimmed")
-        return not isinstance(since, int) or int(trimmed or 0) > since
+        return since is None or int(trimmed or 0) > since
 
     def load_tail(
         self,

@@ -22,7 +22,7 @@ from .operations.replies import Unsure
 from .operations.thread import Piece
 from .operations.turn import (
     INTERRUPT,
-    UNKNOWN,
+    NAMED,
     BeginReply,
     Begun,
     Busy,
@@ -54,8 +54,9 @@ class _Opening:
     place: str
     """What stands in front of our own: '+' to keep it behind an abandoned turn."""
     enough: Enough | None
-    searched: int | str
-    """Up to which version the turn is known not to be in the thread; '' if its id is new."""
+    named: str  # NAMED if a caller gave the turn's id
+    searched: int | None = None
+    """Up to which version the turn is known not to be in the thread; None if nobody has looked."""
 
 
 class TurnBegin:
@@ -100,7 +101,7 @@ class TurnBegin:
         place in front of those who wait, as long as the lease: the next call with it comes first.
 
         With a ``turn_id`` of your own the call may be repeated later: a turn that is stored, and
-        not 64 changes ago, is not begun again but refused as InvalidInput. Raises SessionNotFound,
+        not 500 changes ago, is not begun again but refused as InvalidInput. Raises SessionNotFound,
         SessionBusy, SessionTooLarge, TurnSuperseded (others have finished the turn while this call
         was cut off), TurnUncertain or StoreUnavailable.
         """
@@ -184,7 +185,7 @@ class TurnBegin:
             tickets=INTERRUPT if interrupt else "",
             place="" if ticket is None else "+",
             enough=enough,
-            searched=UNKNOWN if may_be_done else "",
+            named=NAMED if may_be_done else "",
         )
         ticket = ticket or ("" if message is None else opening.holder)
         if wait > 0 and not interrupt:
@@ -244,6 +245,7 @@ class TurnBegin:
             count=opening.count,
             mark=opening.mark,
             most=PAGE if opening.enough is None else FIRST,
+            named=opening.named,
             searched=opening.searched,
             message=opening.record,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal, cast
 
 from attrs import evolve
 
@@ -23,7 +22,7 @@ from ..records.mark import mark_of
 from ..runtime.checks import maybe_number, some_text, whole_number
 from .checks import check_messages, check_results, check_spent, check_turn, milliseconds
 from .core import FORGOTTEN, OnSession, StoreCore
-from .counts import TurnCounts, all_counts, packed
+from .counts import NO_TOTALS, TurnCounts, all_counts, packed
 from .index import Index
 from .keys import check_id
 from .message_records import MessageRecords
@@ -31,6 +30,7 @@ from .operations.replies import Superseded, Unsure, Written
 from .operations.turn import (
     Busy,
     Dropped,
+    Resolution,
     abort_turn,
     cancel_turn,
     commit_turn,
@@ -42,8 +42,6 @@ from .operations.turn import (
 from .threads import Threads
 from .turn_begin import stamped
 
-Resolution = Literal["committed", "open", "unknown"]
-NO_TOTALS = UsageTotals()
 _PIECE = 8_000  # characters of text in one event: of longer ones the stream could keep too few
 
 
@@ -172,12 +170,9 @@ class Turns:
         turn.heard(written.event)
         self._index.mark(turn.session_id, written)
         thread = turn.thread
-        return Version.of_write(
-            written.version,
-            thread.epoch,
-            thread.mark if written.version == thread.version + 1 else None,
-            mark_of(records[-1]) if records else None,
-        )
+        before = thread.mark if written.version == thread.version + 1 else None
+        after = mark_of(records[-1]) if records else None
+        return Version.of_write(written.version, thread.epoch, before, after)
 
     def _look_up(self, turn: OpenTurn, messages: Sequence[Message]) -> Version:
         """Look into the thread for a turn of which the server has forgotten whether it is there."""
@@ -274,12 +269,16 @@ class Turns:
         """Tell what became of a turn (or an operation id) after TurnUncertain.
 
         "committed": it is stored. "open": it is still running or abandoned. "unknown": it is not
-        stored so far, or so long ago that 64 later changes have pushed it out of memory. A request
-        that is still on its way may change that: abort an open turn, or repeat with the same id.
+        stored so far, or was let go of to make room. Turns are looked for in the thread too; of
+        other operations the last 500 with a caller's id are known. A request that is still on its
+        way may change the answer: abort an open turn, or repeat with the same id.
         """
         check_id(turn_id, "a turn id")
         on = self._core.on(session_id, user_id)
-        return cast(Resolution, resolve_turn(on, operation=turn_id))
+        told, version = resolve_turn(on, operation=turn_id)
+        if told == "unknown" and self._threads.has_turn(session_id, turn_id, user_id, version):
+            return "committed"
+        return told
 
     def _on(self, turn: OpenTurn, *, insist: float | None = None) -> OnSession:
         """Return what runs scripts on the turn's session: for its process only."""
@@ -292,8 +291,9 @@ class Turns:
         return [stamped(each, turn_id, self._core.clock) for each in check_messages(messages)]
 
     def _event_record(self, turn: OpenTurn, data: Json) -> bytes:
-        where = self._core.where("event", check_turn(turn).session_id)
-        return self._core.format.encode(data, where)
+        return self._core.format.encode(
+            data, self._core.where("event", check_turn(turn).session_id)
+        )
 
 
 def _text(messages: Sequence[Message]) -> str:

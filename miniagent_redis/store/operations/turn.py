@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from ..core import OnSession
 from .replies import Superseded, Unsure, Written
 
-UNKNOWN = "?"
-"""In place of a version: nobody knows whether the turn is in the thread."""
+NAMED = "="
+"""In front of a version: the turn's id is a caller's, who may come again with it much later."""
 INTERRUPT = "interrupt"
 """In place of tickets: who works on the session loses it, and nobody comes before us."""
 
@@ -80,6 +80,7 @@ _BEGIN: dict[str, Callable[..., BeginReply]] = {
     "ok": Begun, "busy": Busy, "done": Done, "unsure": Unsure, "none": NothingOpen,
     "superseded": Superseded,
 }  # fmt: skip
+Resolution = Literal["committed", "open", "unknown"]
 ReplayReply = Written | Busy | Unsure | Superseded
 
 
@@ -95,7 +96,8 @@ def begin_turn(
     count: int,
     mark: bytes,
     most: int,
-    searched: int | str,
+    named: str,
+    searched: int | None,
     message: bytes | None,
 ) -> BeginReply:
     """Open a turn with the user's message, or take over an abandoned one.
@@ -103,8 +105,8 @@ def begin_turn(
     Without a message only the latter. ``tickets`` are those of who waits for the session in this
     process, the caller's own first; empty, to be told Busy without a place in the queue; INTERRUPT.
     ``mark`` is that of the last record known, empty if there is none. ``searched`` is up to which
-    version the turn is known not to be in the thread: UNKNOWN, or '' for a turn id that is surely
-    new.
+    version the turn is known not to be in the thread, if somebody has looked; without that and
+    NAMED its id is surely new.
     """
     status, *found = on(
         "begin_turn",
@@ -117,7 +119,7 @@ def begin_turn(
         count,
         mark,
         most,
-        searched,
+        named if searched is None else f"{named}{searched}",
         b"" if message is None else message,
         looks_up=True,
     )
@@ -241,7 +243,10 @@ def abort_turn(on: OnSession, *, turn_id: str, holder: str, why: bytes, counts: 
     return Dropped(*on("abort_turn", turn_id, holder, why, counts)[1:])
 
 
-def resolve_turn(on: OnSession, *, operation: str) -> str:
-    """Tell what became of a turn or another operation: committed, open or unknown."""
-    resolution: str = on("resolve_turn", operation)[1].decode()
-    return resolution
+def resolve_turn(on: OnSession, *, operation: str) -> tuple[Resolution, int]:
+    """Tell what became of a turn or another operation: committed, open or unknown.
+
+    With the version in which it was committed; else that of the session by now.
+    """
+    _, resolution, version = on("resolve_turn", operation)
+    return cast(Resolution, resolution.decode()), version
