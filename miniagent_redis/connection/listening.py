@@ -12,7 +12,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -66,7 +66,7 @@ class Listening:
 
     # --- for those who listen ---------------------------------------------------------------
 
-    def join(self, subscriber: Subscriber, names: Iterable[bytes]) -> None:
+    def join(self, subscriber: Subscriber, names: Collection[bytes]) -> None:
         """Hand the subscriber what is published on these channels, until it leaves or is dropped.
 
         Returns when Redis has confirmed: whatever is published after that will be heard. Raises
@@ -81,6 +81,8 @@ class Listening:
             self._subscribe(wanted)
         try:
             self._await(bell, failures, lambda: all(one.is_answered for one in wanted), kept)
+            if any(channel.is_ended for channel in wanted):
+                return self.join(subscriber, names)
             for channel in wanted:
                 if channel.refused is not None:
                     raise copy(channel.refused)
@@ -89,7 +91,7 @@ class Listening:
                 channel.subscribers.discard(subscriber)
             raise
 
-    def join_if_allowed(self, subscriber: Subscriber, names: Sequence[bytes]) -> None:
+    def join_if_allowed(self, subscriber: Subscriber, names: Collection[bytes]) -> None:
         """Join; if Redis refuses it, say so once. ``line`` stays None then."""
         try:
             self.join(subscriber, names)
@@ -153,7 +155,8 @@ class Listening:
             line, self._line = self._line, None
             if line is not None:
                 line.close()
-        ended.rouse()
+        ended.end()
+        self._ring()
 
     def _await(
         self, bell: Flag, failures: int, is_done: Callable[[], bool], kept: Line | None = None
@@ -178,12 +181,8 @@ class Listening:
         if self._thread is None:
             thread = self._thread = object()
             try:
-                threading.Thread(
-                    target=_listen,
-                    args=(weakref.ref(self), thread),
-                    name="miniagent-redis-listening",
-                    daemon=True,
-                ).start()
+                about, name = (weakref.ref(self), thread), "miniagent-redis-listening"
+                threading.Thread(target=_listen, args=about, name=name, daemon=True).start()
             except BaseException:
                 self._thread = None  # if it has started all the same, it ends
                 raise

@@ -25,7 +25,8 @@ class Subscriber(Protocol):
 class Channel:
     """One channel: ``line`` is the connection on which Redis has confirmed it.
 
-    ``refused`` is why Redis would not. Subscribers are held weakly.
+    ``refused`` is why Redis would not; ``is_ended`` is whether it was closed meanwhile. Subscribers
+    are held weakly.
     """
 
     def __init__(self, name: bytes) -> None:
@@ -33,10 +34,11 @@ class Channel:
         self.subscribers: WeakRegistry[Subscriber] = WeakRegistry()
         self.line: Line | None = None
         self.refused: MiniAgentError | None = None
+        self.is_ended = False
 
     @property
     def is_answered(self) -> bool:
-        return self.refused is not None or self.line is not None
+        return self.is_ended or self.refused is not None or self.line is not None
 
     def rouse(self) -> None:
         for subscriber in self.subscribers:
@@ -70,6 +72,12 @@ class Subscriptions:
     def rouse(self) -> None:
         """Rouse every subscriber."""
         for channel in self:
+            channel.rouse()
+
+    def end(self) -> None:
+        """Rouse every subscriber; whoever waits for Redis to confirm has to join anew."""
+        for channel in self:
+            channel.is_ended = True
             channel.rouse()
 
     def __iter__(self) -> Iterator[Channel]:

@@ -232,3 +232,28 @@ def test_who_has_not_read_all_that_came_does_not_wait_for_more(real_store: Store
     while len(heard) < 1500:
         heard += line.read()
     line.close()
+
+
+def test_who_joins_while_the_store_is_disconnected_is_heard(
+    real_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    subscribe = Line.subscribe
+
+    def slowly(line: Line, channels: Any) -> None:
+        if not go_on.is_set():
+            asked.set()  # and not sent
+        else:
+            subscribe(line, channels)
+
+    monkeypatch.setattr(Line, "subscribe", slowly)
+    real_store.create_session("s")
+    running = real_store.begin_turn("s", "one")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(real_store.begin_turn, "s", "two", busy_timeout=LIMIT)
+        assert asked.wait(LIMIT)
+        go_on.set()
+        real_store.disconnect()
+        until(lambda: real_store.parts.core.connections.listening.line(b"events:{s}") is not None)
+        real_store.commit_turn(running, [said("1")])
+        assert waiting.result(LIMIT).staged[0].text == "two"
