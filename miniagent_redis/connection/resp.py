@@ -13,7 +13,7 @@ from redis.connection import PythonRespSerializer
 
 _PACK_AT_ONCE = 6000  # bytes, as in redis-py
 _encoder = Encoder("utf-8", "strict", False)  # type: ignore[no-untyped-call]
-packer = PythonRespSerializer(_PACK_AT_ONCE, _encoder.encode)
+packer: Any = PythonRespSerializer(_PACK_AT_ONCE, _encoder.encode)
 """For what redis-py itself sends. That of hiredis 3.5 ends the process with a segmentation fault
 when a Ctrl-C comes while it writes a number, as each new connection does."""
 _LENGTHS = [b"$%d" % length for length in range(1024)]

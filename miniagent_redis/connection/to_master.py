@@ -24,6 +24,7 @@ class _ToMaster(Link):
     """What is added: it must be the master that answers; after a fault it may be another one."""
 
     follows_master = True
+    is_outdated: bool = False
     _said_so = 0.0  # when the server was the master last, as of time.monotonic()
 
     def __init__(self, *, watch: Watch, **options: Any) -> None:
