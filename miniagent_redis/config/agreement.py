@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import AttrsInstance, fields
@@ -33,6 +34,13 @@ def names_no_server(config: Any) -> bool:
     return config.host is LOCALHOST and all(
         getattr(config, one.name) == one.default for one in others
     )
+
+
+def take_over(config: AttrsInstance, other: AttrsInstance, names: Sequence[str]) -> None:
+    """Set what another configuration says of some settings, unless this one says something."""
+    for name in names:
+        if getattr(config, name) == getattr(fields(type(config)), name).default:
+            setattr(config, name, getattr(other, name))
 
 
 def hear(config: AttrsInstance, url: str) -> None:

@@ -18,8 +18,8 @@ from attrs import Attribute, define, evolve, field, fields, setters
 from ..errors import InvalidInput
 from ..runtime.checks import checked, of_kind, text, whole_number
 from ..runtime.durations import duration, seconds, seconds_or_none
+from . import agreement
 from .address import Address, parse_url
-from .agreement import LOCALHOST, OF_A_HOST, compare, hear, names_no_server, refuse_what_needs_tls
 from .checks import (
     a_yes_or_no,
     folder,
@@ -50,7 +50,7 @@ def _setting(default: Any, env: str, help: str, **limits: Any) -> Any:
 def _forget_address(config: RedisConfig, attribute: Attribute[Any], value: Any) -> Any:
     """Have the address worked out anew after a setting was changed."""
     if attribute.name == "url" and value is not None:
-        hear(config, value)
+        agreement.hear(config, value)
     with suppress(AttributeError):  # nobody has asked for it yet
         del config.address
     return value
@@ -67,7 +67,7 @@ class RedisConfig:
     ``RedisConfig.from_env()``, which reads the other settings there too.
     """
 
-    host: str = _setting(LOCALHOST, "REDIS_HOST", "Redis server host",
+    host: str = _setting(agreement.LOCALHOST, "REDIS_HOST", "Redis server host",
                          validator=host_name)  # fmt: skip
     """Name or IP address of the server."""
     port: int = _setting(6379, "REDIS_PORT", "Redis server port",
@@ -249,7 +249,7 @@ class RedisConfig:
             _drop(values, "url", "host")
         elif "url" not in values and "host" not in values:
             is_kubernetes = is_of_kubernetes(given.get("REDIS_PORT"))
-            if not is_kubernetes and (unused := sorted(values.keys() & OF_A_HOST)):
+            if not is_kubernetes and (unused := sorted(values.keys() & agreement.OF_A_HOST)):
                 names = ", ".join(f"REDIS_{name.upper()}" for name in unused)
                 log.warning("%s: of no use without REDIS_HOST or REDIS_URL; the embedded server is "
                             "taken", names)  # fmt: skip
@@ -263,15 +263,15 @@ class RedisConfig:
 
         Raises InvalidInput for a bad URL, and for one that other settings contradict.
         """
-        if names_no_server(self):
+        if agreement.names_no_server(self):
             return RedisConfig.from_env().address
         if self.url is None:
             nodes = ((self.host, self.port),)
             address = Address("rediss" if self.ssl else "redis", nodes, self.db)
         else:
             address = parse_url(self.url)
-            compare(self, address)
-        refuse_what_needs_tls(self, address)
+            agreement.compare(self, address)
+        agreement.refuse_what_needs_tls(self, address)
         if self.credential_provider is not None and (
             self.username or self.password or address.username or address.password
         ):
@@ -286,12 +286,10 @@ class RedisConfig:
         )
 
     def __attrs_post_init__(self) -> None:
-        there = RedisConfig.from_env() if names_no_server(self) else self
-        for name in TLS if there is not self else ():
-            if getattr(self, name) == getattr(fields(RedisConfig), name).default:
-                setattr(self, name, getattr(there, name))
+        there = RedisConfig.from_env() if agreement.names_no_server(self) else self
+        agreement.take_over(self, there, TLS)
         if there.url is not None:
-            hear(self, there.url)
+            agreement.hear(self, there.url)
         _ = self.address  # a bad URL is told here, not at the first command
 
 

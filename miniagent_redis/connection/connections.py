@@ -223,8 +223,7 @@ class Connections:
     def everywhere(self) -> Sequence[Node]:
         """The servers that have all keys between them."""
         self.open()
-        topology = self._topology
-        return topology.everywhere() if isinstance(topology, Cluster) else [topology.anywhere()]
+        return self._topology.everywhere()
 
     def _exchange_all(self, commands: Sequence[Command]) -> list[Any]:
         return in_groups(commands, self.node, self.exchange)

@@ -6,7 +6,6 @@ lost (executed or not, nobody knows).
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ from redis import exceptions as rx
 from ..config.redis import RedisConfig
 from ..errors import MiniAgentError, PoolExhausted, StoreMisconfigured, StoreUnavailable
 from .refusals import NOT_LET_IN, REDIRECTED, Refusal, find_refusal
-from .tls_faults import source, tls_misconfigured
+from .tls_faults import CLOSED, source, tls_misconfigured
 from .tls_probe import TLS_WANTED
 from .topology import NotThere
 
@@ -23,7 +22,6 @@ _NOT_WANTED = ("without any password configured", "no password is set")
 _WEB = ('got "H" as', 'got "<" as', "HTTP/", "<!DOCTYPE", "<html")
 _TLS = ('got "\x15" as', 'got "\\x15" as', "\\x15\\x03", TLS_WANTED)  # an alert, and ours
 _NO_LOGIN = "HELLO must be called with the client already authenticated"
-_CLOSED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
 
 class ReplyLost(Exception):
@@ -125,7 +123,7 @@ class Faults:
         """Build the error for a server that gave no answer, with what may be behind that."""
         error = self.unavailable(text)
         is_tls = self._address.is_tls
-        is_closed = isinstance(source(exc), _CLOSED) or "closed by server" in text
+        is_closed = isinstance(source(exc), CLOSED) or "closed by server" in text
         context = exc.__cause__ or exc.__context__
         if is_tls and is_closed:
             hint = "it may want a certificate of ours: set ssl_certfile and ssl_keyfile; or "

@@ -11,9 +11,8 @@ import ssl
 import redis
 
 from .link import Link
+from .tls_faults import CLOSED
 from .tls_probe import LIMIT, TLS_WANTED, speaks_plain, speaks_tls
-
-_CLOSED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
 
 class UnixLink(Link, redis.UnixDomainSocketConnection):
@@ -69,7 +68,7 @@ def _refuse(fault: ssl.SSLError) -> None:
 
 
 def _is_closed(exc: redis.ConnectionError) -> bool:
-    return isinstance(exc.__cause__ or exc.__context__, _CLOSED) or "closed by server" in str(exc)
+    return isinstance(exc.__cause__ or exc.__context__, CLOSED) or "closed by server" in str(exc)
 
 
 def _haste(link: Link) -> float:

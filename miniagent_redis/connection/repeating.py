@@ -57,8 +57,8 @@ class Repeating:
         lost the outcome stays uncertain until a reply arrives, so ReplyLost is what is raised
         then, whatever the later tries met. The time is CALL_TIMEOUT, or where Sentinels replace a
         master that of a commit; while Redis is known to be down there is one try at the most. Or it
-        is ``insist`` seconds in any case. ``writes`` is
-        whether the attempt is one that a server without memory, or a replica, refuses.
+        is ``insist`` seconds in any case. ``writes`` is whether the attempt is one that a server
+        without memory, or a replica, refuses.
         """
         availability = self._availability
         is_hopeless = insist is None and availability.is_down

@@ -35,6 +35,10 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNO
 _NO_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
+CLOSED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+"""How the system says that the other side has closed the connection."""
+
+
 def source(exc: BaseException) -> BaseException:
     """Return the error of the socket that redis-py's is about, or that one itself.
 

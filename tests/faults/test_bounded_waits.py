@@ -39,8 +39,7 @@ WRITES_REFUSED = {"read only", "no memory", "no replicas", "cannot save"}
 PARTLY = {"cut", "some replies lost", "restarted", "scripts forgotten"}
 # Not states of the server that are told: our own calls are too many, or it does not let us in.
 REFUSALS = {"pool exhausted", "no channels", "password wanted", "password wrong", "no rights"}
-# Late replies come a quarter of a second after the wait for them; a busy machine waits as long.
-MAY_RETURN = WRITES_REFUSED | PARTLY | {"pool exhausted", "no channels", "replies late"}
+MAY_RETURN = WRITES_REFUSED | PARTLY | {"pool exhausted", "no channels"}
 
 
 @define

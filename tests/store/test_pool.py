@@ -31,6 +31,24 @@ def start_waiting(store: Store, number: int, work: Any) -> list[threading.Thread
     return threads
 
 
+def served(store: Store, number: int) -> list[int]:
+    """Have threads wait for the only connection; return in which order they got it."""
+    pool = store.parts.core.connections.pool
+    held = pool.take()
+    order: list[int] = []
+
+    def work(number: int) -> None:
+        link = pool.take()
+        order.append(number)
+        pool.give(link, in_order=True)
+
+    threads = start_waiting(store, number, work)
+    pool.give(held, in_order=True)
+    for thread in threads:
+        thread.join()
+    return order
+
+
 def test_exhaustion_has_an_error_of_its_own(redis_url: str) -> None:
     config = RedisConfig(url=redis_url, max_connections=1, pool_timeout=0.05)
     with Store(config) as store:
@@ -71,20 +89,7 @@ def test_how_long_to_wait_is_a_setting(redis_url: str) -> None:
 def test_who_came_first_is_served_first(redis_url: str) -> None:
     config = RedisConfig(url=redis_url, max_connections=1, pool_timeout=30)
     with Store(config) as store:
-        pool = store.parts.core.connections.pool
-        held = pool.take()
-        order: list[int] = []
-
-        def work(number: int) -> None:
-            link = pool.take()
-            order.append(number)
-            pool.give(link, in_order=True)
-
-        threads = start_waiting(store, 20, work)
-        pool.give(held, in_order=True)
-        for thread in threads:
-            thread.join()
-        assert order == list(range(20))
+        assert served(store, 20) == list(range(20))
         assert waiting(store) == 0
 
 
@@ -94,20 +99,7 @@ def test_who_looks_by_itself_does_not_pass_one_that_came_before(
     monkeypatch.setattr("miniagent_redis.connection.pool._Ticket.wake", lambda self: None)
     config = RedisConfig(url=redis_url, max_connections=1, pool_timeout=600)
     with Store(config) as store:
-        pool = store.parts.core.connections.pool
-        held = pool.take()
-        order: list[int] = []
-
-        def work(number: int) -> None:
-            link = pool.take()
-            order.append(number)
-            pool.give(link, in_order=True)
-
-        threads = start_waiting(store, 8, work)
-        pool.give(held, in_order=True)
-        for thread in threads:
-            thread.join()
-        assert order == list(range(8))
+        assert served(store, 8) == list(range(8))
 
 
 def test_a_newcomer_does_not_pass_those_who_wait(redis_url: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +30,9 @@ class ByLetter:
 
     def anywhere(self) -> Node:
         return "b"
+
+    def everywhere(self) -> Sequence[Node]:
+        return ("a", "b")
 
     def endpoint(self, node: Node) -> Endpoint:
         return Endpoint(path=self.places[node])

@@ -5,7 +5,6 @@ It knows nothing of this package. A test may kill a node, and move slots to anot
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -16,11 +15,11 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from tests.support.servers import RedisServer
+from tests.support.servers import TOPOLOGY, RedisServer
 from tests.support.waiting import LIMIT, until
 
 SLOTS = 16384
-ON_CLUSTER = os.environ.get("MINIAGENT_TEST_TOPOLOGY") == "cluster"
+ON_CLUSTER = TOPOLOGY == "cluster"
 """Whether the tests of stores run on one."""
 one_node: pytest.MarkDecorator = pytest.mark.skipif(
     ON_CLUSTER, reason="it looks at what each node of a cluster does by itself"

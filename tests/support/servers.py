@@ -20,6 +20,8 @@ from typing import Any, Self
 
 import redis
 
+TOPOLOGY: str = os.environ.get("MINIAGENT_TEST_TOPOLOGY", "")
+"""On what the tests of stores run: ``cluster``, ``acl`` (see topologies.py), or a plain server."""
 START_LIMIT = 10.0  # seconds
 STOP_LIMIT = 5.0
 POLL = 0.002

@@ -6,7 +6,6 @@ store, by ``store.client``, is done as the server's default user then.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -14,16 +13,15 @@ import redis
 
 from miniagent_redis.store.acl import acl_rule
 from miniagent_redis.store.manager import RedisSessionManager
-from tests.support.servers import RedisServer
+from tests.support.servers import TOPOLOGY, RedisServer
 
 USER = "least"
-_TOPOLOGY = os.environ.get("MINIAGENT_TEST_TOPOLOGY", "")
 _LOGIN = f"unix://{USER}:pw@"
 
 
 def url_of_topology(server: RedisServer) -> str:
     """Return the url of the shared server in the way that is asked for."""
-    return least_rights(server, USER) if _TOPOLOGY == "acl" else server.url
+    return least_rights(server, USER) if TOPOLOGY == "acl" else server.url
 
 
 def least_rights(server: RedisServer, user: str, namespace: str = "") -> str:
@@ -35,7 +33,7 @@ def least_rights(server: RedisServer, user: str, namespace: str = "") -> str:
 
 def look_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make ``store.client`` that of a user who may do everything, for stores of USER."""
-    if _TOPOLOGY != "acl":
+    if TOPOLOGY != "acl":
         return
     own: Callable[[RedisSessionManager], redis.Redis] = vars(RedisSessionManager)["client"].fget
 

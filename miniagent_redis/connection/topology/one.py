@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ class OneServer:
 
     def anywhere(self) -> Node:
         return _ONE
+
+    def everywhere(self) -> Sequence[Node]:
+        return (_ONE,)
 
     def endpoint(self, node: Node) -> Endpoint:
         return self._endpoint

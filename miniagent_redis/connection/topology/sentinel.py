@@ -6,6 +6,7 @@ Leaves out whether that server is one: its own ROLE says so, on each connection 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from ...config.redis import RedisConfig
 from ...errors import StoreUnavailable
@@ -38,6 +39,9 @@ class SentinelMaster:
 
     def anywhere(self) -> Node:
         return _MASTER
+
+    def everywhere(self) -> Sequence[Node]:
+        return (_MASTER,)
 
     def endpoint(self, node: Node) -> Endpoint:
         """Ask the Sentinels. Takes longer when one is silent, which is left alone after that."""

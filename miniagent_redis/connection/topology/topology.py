@@ -63,6 +63,10 @@ class Topology(Protocol):
         """Return a server for what any of them serves, as a listener of channels."""
         ...
 
+    def everywhere(self) -> Sequence[Node]:
+        """Return the servers that have all keys between them."""
+        ...
+
     def endpoint(self, node: Node) -> Endpoint:
         """Return where that server is. Asked at each connect, so that one that moved is found.
 
