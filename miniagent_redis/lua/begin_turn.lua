@@ -4,8 +4,8 @@
 -- ARGV  5 turn_id  6 holder  7 lease_ms  8 tickets of who waits for the session in this process, the
 --       caller's first; '' or 'interrupt'  9 max_bytes of the thread  10 epoch known, or ''
 --       11 count known  12 mark of the last of these, or ''  13 most messages to return
---       14 '=' if a caller gave the turn id, and up to which version the turn is known not to be in
---       the thread, if somebody has looked; '' for an id that is surely new  15 message, or ''
+--       14 searched: up to which version the turn is known not to be in the thread, if that is so,
+--       '=' in front if a caller gave its id; '' for one that is surely new  15 message, or ''
 -- Returns  nonce 'ok' turn version epoch count start messages staged owner, id of the event or '',
 --            takeovers, position of the first record, or nil for 0; another turn: an abandoned one
 --          nonce 'busy' ms left of the lease or the first ticket, version  |  nonce 'toolarge' bytes needed

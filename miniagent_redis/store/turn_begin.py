@@ -245,8 +245,7 @@ class TurnBegin:
             count=opening.count,
             mark=opening.mark,
             most=PAGE if opening.enough is None else FIRST,
-            named=opening.named,
-            searched=opening.searched,
+            searched=opening.named + ("" if opening.searched is None else str(opening.searched)),
             message=opening.record,
         )
 

@@ -96,8 +96,7 @@ def begin_turn(
     count: int,
     mark: bytes,
     most: int,
-    named: str,
-    searched: int | None,
+    searched: str,
     message: bytes | None,
 ) -> BeginReply:
     """Open a turn with the user's message, or take over an abandoned one.
@@ -105,8 +104,8 @@ def begin_turn(
     Without a message only the latter. ``tickets`` are those of who waits for the session in this
     process, the caller's own first; empty, to be told Busy without a place in the queue; INTERRUPT.
     ``mark`` is that of the last record known, empty if there is none. ``searched`` is up to which
-    version the turn is known not to be in the thread, if somebody has looked; without that and
-    NAMED its id is surely new.
+    version the turn is known not to be in the thread, if somebody has looked, with NAMED in front
+    if that is so; the id of one with an empty text is surely new.
     """
     status, *found = on(
         "begin_turn",
@@ -119,7 +118,7 @@ def begin_turn(
         count,
         mark,
         most,
-        named if searched is None else f"{named}{searched}",
+        searched,
         b"" if message is None else message,
         looks_up=True,
     )
