@@ -208,9 +208,9 @@ class Spool:
 
     def _is_known(self, turn: OpenTurn) -> bool:
         """Whether a turn was stored here by another holder; False too if that cannot be told."""
-        turns = self._parts.turns
+        resolve = self._parts.resolving.resolve_turn
         try:
-            found = turns.resolve_turn(turn.session_id, turn.turn_id, user_id=turn.user_id)
+            found = resolve(turn.session_id, turn.turn_id, user_id=turn.user_id)
         except MiniAgentError:
             return False
         return found == "committed"

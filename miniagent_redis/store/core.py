@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from ..config import RedisConfig
 from ..connection.connections import Connections
@@ -29,7 +29,7 @@ from ..runtime.clock import Clock
 from ..telemetry import Telemetry
 from .keys import GRACE_MS, Keys, check_session_id, check_user_id
 from .scripts import Scripts
-from .tries import Tries
+from .tries import Tries, Uncertain, Uncertainties
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -73,6 +73,7 @@ class StoreCore:
     tally: Tally
     make_room: MakesRoom | None = None
     """What is done about a full session before it is SessionTooLarge."""
+    uncertain: Uncertainties = field(factory=Uncertainties)
 
     @classmethod
     def of(
@@ -178,14 +179,16 @@ class StoreCore:
         *,
         operation: str | None = None,
         insist: float | None = None,
+        shows: str | None = None,
     ) -> OnSession:
         """Return what runs scripts on a session; with ``user_id`` only on one of that user.
 
         ``operation`` names a write whose lost reply is to be told as TurnUncertain. ``insist`` is
-        for how many seconds it is repeated while Redis is away, in place of the usual time.
+        for how many seconds it is repeated while Redis is away, in place of the usual time. If it
+        was done, a turn or message with the id ``shows`` is in the thread.
         """
         user = b"" if user_id is None else check_user_id(user_id)
-        return OnSession(self, check_session_id(session_id), user, operation, insist)
+        return OnSession(self, check_session_id(session_id), user, operation, insist, shows)
 
     # --- time -------------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class StoreCore:
 class OnSession:
     """Runs scripts on one session, with the arguments that all of them begin with."""
 
-    __slots__ = ("_tries", "core", "insist", "operation", "session_id", "user")
+    __slots__ = ("_tries", "core", "insist", "operation", "session_id", "shows", "user")
 
     def __init__(
         self,
@@ -212,12 +215,14 @@ class OnSession:
         user: bytes,
         operation: str | None,
         insist: float | None,
+        shows: str | None = None,
     ) -> None:
         self.core: StoreCore = core
         self.session_id: str = session_id
         self.user: bytes = user
         self.operation: str | None = operation
         self.insist: float | None = insist
+        self.shows: str | None = shows
         self._tries = Tries()
 
     def __call__(self, name: str, *args: Argument, looks_up: bool = False) -> list[Any]:
@@ -262,9 +267,14 @@ class OnSession:
         """Have what is called from now on belong to the operation that was tried already."""
         self.core.scripts.go_on(self.core.keys.session(self.session_id), self._tries)
 
+    def belongs_to(self, tries: Tries) -> None:
+        """Have what is called from now on tell when these tries were made."""
+        self._tries = tries
+
     def _uncertain(self, name: str, cause: str) -> MiniAgentError:
         if self.operation is None or self.core.scripts.only_reads(name):
             return self.core.unanswered(name, cause)
+        self.core.uncertain.note(self.operation, Uncertain(self._tries, self.shows))
         return TurnUncertain(self.session_id, self.operation, cause)
 
 

@@ -31,6 +31,7 @@ from .limits import Limits
 from .listing import Listing
 from .locks import Locks
 from .parts import Parts
+from .resolving import Resolving
 from .sessions import Sessions
 from .single_flight import SingleFlight
 from .stats import StoreStats, stats_of
@@ -240,7 +241,7 @@ class RedisSessionManager:
     def replay_turn(self) -> None: ...
     @delegates(Turns.abort_turn, _part(Turns))
     def abort_turn(self) -> None: ...
-    @delegates(Turns.resolve_turn, _part(Turns))
+    @delegates(Resolving.resolve_turn, _part(Resolving))
     def resolve_turn(self) -> None: ...
     @delegates(Events.read_events, _part(Events))
     def read_events(self) -> None: ...

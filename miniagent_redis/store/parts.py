@@ -20,6 +20,7 @@ from .limits import Limits
 from .listing import Listing
 from .locks import Locks
 from .message_records import MessageRecords
+from .resolving import Resolving
 from .room import Room
 from .sessions import Sessions
 from .single_flight import SingleFlight
@@ -56,6 +57,7 @@ class Parts:
         self.waiting: Waiting = Waiting(core)
         self.turn_begin: TurnBegin = TurnBegin(core, self.threads, records, self.waiting)
         self.turns: Turns = Turns(core, self.threads, self.index, records)
+        self.resolving: Resolving = Resolving(core, self.threads)
         self.listing: Listing = Listing(core, self.index)
         self.expiry: Expiry = Expiry(core, self.index, records)
         self.events: Events = Events(core)

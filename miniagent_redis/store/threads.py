@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import chain, dropwhile, takewhile
 from typing import cast
 
@@ -20,9 +19,6 @@ from .keys import id_or_new
 from .message_records import MessageRecords
 from .operations.replies import Unsure
 from .operations.thread import Appended, Piece, append_messages, clear_thread, load_thread
-
-REMEMBERED = 64
-"""So many of the last changes of a session the server knows in any case."""
 
 PAGE = 1000
 """Most records in one reply: a larger LRANGE holds up everybody else on the server."""
@@ -139,13 +135,10 @@ class Threads:
             raise TurnUncertain(session_id, turn_id, LET_GO)
         return found, thread.version
 
-    def has_turn(self, session_id: str, turn_id: str, user_id: str | None, version: int) -> bool:
-        """Look for a turn in the thread, unless the server knows all changes up to a version."""
-        with suppress(TurnUncertain):  # it may be among the messages that were let go of
-            return version > REMEMBERED and bool(
-                self.find_turn(session_id, turn_id, user_id, None)[0]
-            )
-        return False
+    def has_stored(self, session_id: str, some_id: str, user_id: str | None) -> bool:
+        """Look for a turn or a message in the whole thread, or what is left of it."""
+        thread = self.load_thread(session_id, user_id=user_id)
+        return any(some_id in (message.turn_id, message.id) for message in thread.messages)
 
     def has_let_go(self, session_id: str, found: ThreadSlice, since: int | None) -> bool:
         """Tell whether what was stored after version ``since`` may be gone from the thread."""
@@ -243,7 +236,8 @@ class Threads:
         now = self._core.clock.time()
         several = [m if m.created_at else evolve(m, created_at=now) for m in several]
         operation = id_or_new(operation_id, "an operation id")
-        on = self._core.on(session_id, user_id, operation=operation)
+        shows = several[-1].id
+        on = self._core.on(session_id, user_id, operation=operation, shows=shows)
         records = self._records.encode(session_id, several)
         written = append_messages(
             on,

@@ -7,9 +7,10 @@ server's time in each answer, so what is sent later is known to be no older than
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ..runtime.clock import Clock
 
@@ -17,6 +18,8 @@ _FRESH = 60.0
 """Seconds for which two clocks go alike; servers' clocks are corrected."""
 _MOST_LATE = 3
 """After so many late tries it may take as long as it takes: it is a long way."""
+
+_MOST_UNCERTAIN = 1000
 
 
 class ServerTime:
@@ -70,3 +73,26 @@ class Tries:
             now = clock.monotonic()
             self._sent_ms = time_ms - int((now - self._first) * 1000) - 1
         return b":%d:%d" % (self._sent_ms, max(1, int((now - self._first) * 1000)))
+
+
+@frozen
+class Uncertain:
+    """The tries of an operation that ended so, and what shows in the thread that it was done."""
+
+    tries: Tries
+    shows: str | None
+
+
+class Uncertainties:
+    """The last of them that this process has met, by their ids."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Uncertain] = OrderedDict()
+
+    def note(self, operation: str, uncertain: Uncertain) -> None:
+        self._known[operation] = uncertain
+        if len(self._known) > _MOST_UNCERTAIN:
+            self._known.popitem(last=False)
+
+    def get(self, operation: str) -> Uncertain | None:
+        return self._known.get(operation)

@@ -174,7 +174,7 @@ class TurnBegin:
     ) -> OpenTurn | None:
         """Run the script until it opens a turn, or finds none to resume (None)."""
         opening = _Opening(
-            on=self._core.on(session_id, user_id, operation=turn),
+            on=self._core.on(session_id, user_id, operation=turn, shows=turn),
             turn_id=turn,
             holder=new_id(),
             message=message,

@@ -1,4 +1,4 @@
-"""Open turns: stage, commit, abort, and what became of them. See docs/architecture.md."""
+"""Open turns: stage, commit, abort, store late. See docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -24,18 +24,15 @@ from .checks import check_messages, check_results, check_spent, check_turn, mill
 from .core import FORGOTTEN, OnSession, StoreCore
 from .counts import NO_TOTALS, TurnCounts, all_counts, packed
 from .index import Index
-from .keys import check_id
 from .message_records import MessageRecords
 from .operations.replies import Superseded, Unsure, Written
 from .operations.turn import (
     Busy,
     Dropped,
-    Resolution,
     abort_turn,
     cancel_turn,
     commit_turn,
     replay_turn,
-    resolve_turn,
     stage_step,
     tell_text,
 )
@@ -263,28 +260,12 @@ class Turns:
         turn.heard(dropped.event)
         return dropped
 
-    def resolve_turn(
-        self, session_id: str, turn_id: str, *, user_id: str | None = None
-    ) -> Resolution:
-        """Tell what became of a turn (or an operation id) after TurnUncertain.
-
-        "committed": it is stored. "open": it is still running or abandoned. "unknown": it is not
-        stored so far, or was let go of to make room. Turns are looked for in the thread too; of
-        other operations the last 500 with a caller's id are known. A request that is still on its
-        way may change the answer: abort an open turn, or repeat with the same id.
-        """
-        check_id(turn_id, "a turn id")
-        on = self._core.on(session_id, user_id)
-        told, version = resolve_turn(on, operation=turn_id)
-        if told == "unknown" and self._threads.has_turn(session_id, turn_id, user_id, version):
-            return "committed"
-        return told
-
     def _on(self, turn: OpenTurn, *, insist: float | None = None) -> OnSession:
         """Return what runs scripts on the turn's session: for its process only."""
         if turn.process_id != os.getpid():
             raise TurnSuperseded(turn.session_id, turn.turn_id)
-        return self._core.on(turn.session_id, turn.user_id, operation=turn.turn_id, insist=insist)
+        session_id, user_id, name = turn.session_id, turn.user_id, turn.turn_id
+        return self._core.on(session_id, user_id, operation=name, insist=insist, shows=name)
 
     def _of_turn(self, turn: OpenTurn, messages: Sequence[Message]) -> list[Message]:
         turn_id = check_turn(turn).turn_id

@@ -215,6 +215,27 @@ def test_a_write_without_answer_is_uncertain(
     assert told == ("open" if name == "begin" else "committed")
 
 
+def test_what_became_of_a_write_is_told_or_left_open_when_the_server_has_forgotten_it(
+    hasty: Store, proxy: Proxy
+) -> None:
+    hasty.config.retry_on_timeout = False
+    uncertain: dict[str, str] = {}
+    for name in ("clear", "append", "begin"):
+        proxy.lose_replies(FOR_EVER)
+        with pytest.raises(TurnUncertain) as caught:
+            WRITES[name](hasty)
+        uncertain[name] = caught.value.turn_id
+        proxy.lose_replies(0)
+    with Store(RedisConfig(url=f"unix://{proxy.upstream}")) as others:
+        for _ in range(100):
+            others.append_to_thread("s", Message("user", "of others"))
+        assert others.resolve_turn("s", uncertain["append"]) == "unknown"
+    assert hasty.resolve_turn("s", uncertain["begin"]) == "open"
+    assert hasty.resolve_turn("s", uncertain["append"]) == "committed"
+    with pytest.raises(TurnUncertain, match="forgotten"):
+        hasty.resolve_turn("s", uncertain["clear"])
+
+
 UNKNOWN: dict[str, tuple[str, Callable[[Store], object]]] = {
     "delete_session": ("EVALSHA", lambda store: store.delete_session("s")),
     "touch_session": ("EVALSHA", lambda store: store.touch_session("s")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple
 
 from ..core import OnSession
 from .replies import Superseded, Unsure, Written
@@ -80,7 +80,6 @@ _BEGIN: dict[str, Callable[..., BeginReply]] = {
     "ok": Begun, "busy": Busy, "done": Done, "unsure": Unsure, "none": NothingOpen,
     "superseded": Superseded,
 }  # fmt: skip
-Resolution = Literal["committed", "open", "unknown"]
 ReplayReply = Written | Busy | Unsure | Superseded
 
 
@@ -242,10 +241,11 @@ def abort_turn(on: OnSession, *, turn_id: str, holder: str, why: bytes, counts: 
     return Dropped(*on("abort_turn", turn_id, holder, why, counts)[1:])
 
 
-def resolve_turn(on: OnSession, *, operation: str) -> tuple[Resolution, int]:
-    """Tell what became of a turn or another operation: committed, open or unknown.
+def resolve_turn(on: OnSession, *, operation: str) -> tuple[str, int]:
+    """Tell what became of a turn or another operation: committed, open, forgotten or unknown.
 
-    With the version in which it was committed; else that of the session by now.
+    With the version in which it was committed; else that of the session by now. It may be forgotten
+    if it was tried so long ago, as far as that is known.
     """
     _, resolution, version = on("resolve_turn", operation)
-    return cast(Resolution, resolution.decode()), version
+    return resolution.decode(), version

@@ -122,7 +122,7 @@ def resolve(token: str, error: TurnUncertain) -> None:
             found = store.resolve_turn(error.session_id, error.turn_id)
         except StoreUnavailable:
             time.sleep(PAUSE)
-        except SessionNotFound:
+        except (SessionNotFound, TurnUncertain):
             return
         else:
             return log(resolved=token, found=found)
