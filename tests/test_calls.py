@@ -11,7 +11,7 @@ from tests.support.calls import AIO_THREAD, TABLES, public_methods
 
 TAKING = {"session_id", "user_id", "turn"}
 OTHERS = {
-    RedisSessionManager: {"create_session", "list_sessions", "check_rate_limits"},
+    RedisSessionManager: {"create_session", "list_sessions", "check_rate_limits", "forget_user"},
     SessionManager: {"create_or_resume_session", "list_sessions"},
     SessionAgent: {"thread", "forget"},
 }  # fmt: skip

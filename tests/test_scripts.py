@@ -15,11 +15,14 @@ FILES = sorted(FOLDER.glob("*.lua"))
 OPERATIONS = [path for path in FILES if not path.name.startswith("_")]
 SHARED = [path for path in FILES if path.name.startswith("_")]
 # Those that free memory must work when there is none left.
-FREEING = {"abort_turn", "clear_thread", "delete_session", "trim_thread", "truncate_thread"}
+FREEING = {
+    *("abort_turn", "clear_thread", "delete_session", "forget_session", "trim_thread"),
+    "truncate_thread",
+}
 FLAGS = {"#!lua", "#!lua flags=no-writes", "#!lua flags=allow-oom"}
 WRITES = re.compile(
     r"redis\.p?call\('(SET|DEL|UNLINK|[HLRXZ](SET|DEL|REM|ADD|PUSH|POP|TRIM)|HINCRBY|P?EXPIRE(AT)?"
-    r"|PUBLISH)'|\b(slide|expire|emit|emit_record|remember|append)\("
+    r"|PUBLISH)'|\b(slide|expire|emit|emit_record|remember|append|end_session)\("
 )
 STATUS = re.compile(r"\{\s*(?:nonce|ARGV\[1\]), (?:\w+ and )?'(\w+)'(?: or '(\w+)')?")
 # They run in every turn: their own commands meet a foreign type, see store/test_all_or_nothing.py.

@@ -22,7 +22,7 @@ if is_late and (now - sent >= 60000 or tonumber(ended_at or 0) >= sent) then -- 
 end
 redis.call('DEL', unpack(KEYS))
 if tonumber(ended_at or 0) > now - 60000 then
-  redis.call('HSET', KEYS[5], 'ended', ended, 'ended_at', ended_at)
+  redis.call('HSET', KEYS[5], 'ended', ended, 'ended_at', ended_at) -- and not who owned that one
 end
 local max_age = tonumber(ARGV[8])
 local max_end, deadline = 0, now + tonumber(ARGV[7])

@@ -5,6 +5,7 @@ from .limits import Per, Price, RateLimit
 from .message import Message, Role, ToolCall, isoformat, new_id
 from .session import (
     ExpiredSession,
+    Forgotten,
     OpenTurn,
     Page,
     SessionState,
@@ -19,6 +20,7 @@ __all__ = [
     "Event",
     "EventType",
     "ExpiredSession",
+    "Forgotten",
     "Message",
     "OnBusy",
     "OpenTurn",

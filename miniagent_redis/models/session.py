@@ -128,6 +128,27 @@ class ThreadSlice:
 
 
 @frozen
+class Forgotten:
+    """What was removed when a user was forgotten.
+
+    ``messages`` are those of the ``sessions``, ``totals`` whether what the user's turns took was
+    counted (1 or 0), ``limits`` how many counts of rate limits there were, ``spooled`` how many
+    turns that waited on this machine's disk, or were set aside there; a store does not look there.
+    Of what an earlier call has removed nothing is counted again.
+
+    ``left`` are sessions that were perhaps just being created: they were entered in the index less
+    than a minute ago and nothing is there yet. Unless it is 0, call again a minute later.
+    """
+
+    sessions: int = 0
+    messages: int = 0
+    totals: int = 0
+    limits: int = 0
+    spooled: int = 0
+    left: int = 0
+
+
+@frozen
 class OpenTurn:
     """The right to finish one turn: what ``begin_turn`` gives and the other turn calls take.
 

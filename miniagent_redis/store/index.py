@@ -9,7 +9,7 @@ process costs only the order of a listing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -91,27 +91,32 @@ class Index:
 
     def remove(self, session_id: str, user: bytes) -> None:
         """Take out a session that has ended; one that was created anew meanwhile stays in."""
-        with self._marks_lock:
-            self._marks.pop(session_id, None)
-        shard, member = self._core.keys.shard(session_id), to_bytes(session_id)
-        commands: list[tuple[Any, ...]] = [
-            ("ZREM", self._core.keys.sessions(shard), member),
-            ("ZREM", self._core.keys.deadlines(shard), member),
-        ]
-        if user:
-            name = to_text(user)
-            commands.append(("ZREM", self._core.keys.user_sessions(name), member))
-        wanted = ("user", "last_activity", "deadline")
-        commands.append(("HMGET", self._core.keys.metadata(session_id), *wanted))
         try:
-            new_user, used, deadline = self._core.call_many(commands)[-1]
+            self.take_out([session_id], user)
         except MiniAgentError as exc:  # the session has ended; a dead entry does no harm
             log.warning("the session indexes could not be updated: %s", exc)
-            return
-        if deadline is not None:
-            # Its creation saw our entries and may have been done before we took them out. If it
-            # is done only now, it sees that it has to enter the session itself.
-            self.put(session_id, new_user, int(used), int(deadline))
+
+    def take_out(self, session_ids: Sequence[str], user: bytes) -> None:
+        """Do what ``remove`` does for sessions of one user, in one round trip, or raise."""
+        with self._marks_lock:
+            for session_id in session_ids:
+                self._marks.pop(session_id, None)
+        keys = self._core.keys
+        commands: list[tuple[Any, ...]] = []
+        for session_id in session_ids:
+            shard, member = keys.shard(session_id), to_bytes(session_id)
+            commands.append(("ZREM", keys.sessions(shard), member))
+            commands.append(("ZREM", keys.deadlines(shard), member))
+            if user:
+                commands.append(("ZREM", keys.user_sessions(to_text(user)), member))
+            wanted = ("user", "last_activity", "deadline")
+            commands.append(("HMGET", keys.metadata(session_id), *wanted))
+        found = self._core.call_many(commands)[3 if user else 2 :: 4 if user else 3]
+        for session_id, (new_user, used, deadline) in zip(session_ids, found, strict=True):
+            if deadline is not None:
+                # Its creation saw our entries and may have been done before we took them out. If it
+                # is done only now, it sees that it has to enter the session itself.
+                self.put(session_id, new_user, int(used), int(deadline))
 
     def prune(self, key: str, session_id: str, score: str | bytes) -> None:
         """Take an entry out of one index unless it has another score than the one seen."""

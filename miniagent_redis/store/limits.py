@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 from attrs import frozen
 
 from ..errors import InvalidInput, RateLimited
-from ..models import RateLimit, new_id
+from ..models import Per, RateLimit, new_id
 from ..runtime.checks import several
 from ..runtime.durations import Duration
 from .checks import milliseconds
@@ -91,6 +92,23 @@ class Limits:
         }
         if counters:
             rate_limit(self._core, counters, request_id=_new_request())
+
+    def forget(self, limits: Sequence[RateLimit], per: Per, names: Iterable[str]) -> int:
+        """Remove what is counted of users, or of sessions, in the windows of the limits.
+
+        Also what ``rate_limit`` has counted there of those very names. Returns how many counts
+        there were.
+        """
+        keys, counts = self._core.keys, list[str]()
+        windows = {limit.window_ms for limit in several(limits, RateLimit, "limits")}
+        for name, window_ms in product(names, windows):
+            counts.append(keys.rate_limit(name, window_ms))
+            for what in ("requests", "tokens"):
+                counts.append(keys.rate_limit_of(per, name, what, window_ms))
+        are_there = self._core.call_many([("EXISTS", key) for key in counts])
+        there = [key for key, is_there in zip(counts, are_there, strict=True) if is_there]
+        self._core.call_many([("DEL", key) for key in there])
+        return len(there)
 
     def admission(
         self, limits: Sequence[RateLimit], session_id: str, user_id: str | None

@@ -27,6 +27,7 @@ from .checks import check_object
 from .core import StoreCore
 from .events import Events
 from .expiry import Expiry
+from .forgetting import Forgetting
 from .limits import Limits
 from .listing import Listing
 from .locks import Locks
@@ -199,6 +200,8 @@ class RedisSessionManager:
     def patch_session(self) -> None: ...
     @delegates(Sessions.delete_session, _part(Sessions))
     def delete_session(self) -> None: ...
+    @delegates(Forgetting.forget_user, _part(Forgetting))
+    def forget_user(self) -> None: ...
     @delegates(Sessions.touch_session, _part(Sessions))
     def touch_session(self) -> None: ...
     @delegates(Sessions.extend_session_ttl, _part(Sessions))

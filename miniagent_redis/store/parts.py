@@ -14,6 +14,7 @@ from .channels import Channels
 from .core import StoreCore
 from .events import Events
 from .expiry import Expiry
+from .forgetting import Forgetting
 from .index import Index
 from .keys import check_namespace
 from .limits import Limits
@@ -67,6 +68,7 @@ class Parts:
         self.flights: SingleFlight = SingleFlight(core, self.cache, self.locks)
         self.limits: Limits = Limits(core)
         self.usage: UsageCounts = UsageCounts(core)
+        self.forgetting: Forgetting = Forgetting(core, self.index, self.limits, self.usage)
         self.along: Along = Along(core, self.index, self.usage)
         self.channels: Channels = Channels(core)
         self._by_kind = {type(noun): noun for noun in vars(self).values()}

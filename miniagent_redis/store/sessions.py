@@ -249,7 +249,7 @@ class Sessions:
         stays. Raises OutcomeUnknown (no reply came, it may have ended) or StoreUnavailable.
         """
         try:
-            user = delete_session(
+            ended = delete_session(
                 self._core.on(session_id, user_id),
                 operation=new_id(),
                 channel=self._index.channel(),
@@ -257,7 +257,7 @@ class Sessions:
             )
         except SessionNotFound:
             return False
-        self._index.remove(session_id, user)
+        self._index.remove(session_id, ended.user)
         return True
 
     def touch_session(self, session_id: str, *, user_id: str | None = None) -> None:

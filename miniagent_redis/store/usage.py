@@ -121,6 +121,17 @@ class UsageCounts:
         if self._sent is batch:
             self._sent = []
 
+    def forget(self, user_id: str) -> bool:
+        """Remove the totals of a user, what is noted here too; return whether there were any.
+
+        Those of days and of the namespace, which name nobody, stay. Raises StoreUnavailable.
+        """
+        key = self._core.keys.usage("user", user_id)
+        self.write()
+        were_there = bool(self._core.call("EXISTS", key))
+        self._core.call("DEL", key)
+        return were_there
+
     def usage(
         self,
         *,

@@ -108,7 +108,7 @@ def test_delete_leaves_nothing_but_for_a_minute_that_it_was_done(
     store.parts.index.flush()
     assert store.delete_session("s")
     assert 0 < client.pttl("ops:{s}") <= 60_000  # type: ignore[operator]
-    assert set(client.hgetall("ops:{s}")) == {b"ended", b"ended_at"}
+    assert set(client.hgetall("ops:{s}")) == {b"ended", b"ended_at", b"owner"}
     client.delete("ops:{s}")
     assert dump(client) == {}
     assert not store.delete_session("s")

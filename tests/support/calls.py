@@ -149,6 +149,7 @@ STORE = {
         lambda s: s.store.patch_session(s.sid, {"n": 3}, user_id=s.user), finds=bool
     ),
     "delete_session": _owned(lambda s: s.store.delete_session(s.doomed, user_id=s.user)),
+    "forget_user": Call(lambda s: s.store.forget_user("nobody")),
     "touch_session": _owned(lambda s: s.store.touch_session(s.sid, user_id=s.user)),
     "extend_session_ttl": _owned(
         lambda s: s.store.extend_session_ttl(s.sid, 99, user_id=s.user), finds=bool

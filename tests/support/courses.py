@@ -235,6 +235,7 @@ COURSES: dict[str, Course] = {
     "touch": lambda store, clock: ("touch_session", [9000]),
     "update": lambda store, clock: ("update_session", [new_id(), "{}", "", ""]),
     "delete": lambda store, clock: ("delete_session", [new_id(), "session_updates", "note"]),
+    "forget": lambda store, clock: ("forget_session", [new_id(), "session_updates", "note"]),
     "create anew": _create,
     "expire": _expire,
     "repair the counters": _repair_counters,

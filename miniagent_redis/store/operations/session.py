@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..core import OnSession
-from .replies import Renewed
+from .replies import Gone, Renewed
 
 
 class Created(NamedTuple):
@@ -24,6 +24,17 @@ class OtherVersion(NamedTuple):
     """The session has another version than the one expected; nothing was done."""
 
     version: int
+
+
+class Ended(NamedTuple):
+    """Nothing of the session is left. ``user`` is b"" if it had none, or nobody knows any more."""
+
+    user: bytes
+    messages: int
+
+
+class Others(NamedTuple):
+    """The session is another user's; nothing was done."""
 
 
 class Found(NamedTuple):
@@ -83,7 +94,16 @@ def update_session(
     return OtherVersion(*found) if status == "changed" else Renewed(*found)
 
 
-def delete_session(on: OnSession, *, operation: str, channel: str, note: str) -> bytes:
-    """Remove everything of the session, publish the note (if ``channel`` is not ""); its user."""
-    user: bytes = on("delete_session", operation, channel, note)[1]
-    return user
+def delete_session(on: OnSession, *, operation: str, channel: str, note: str) -> Ended:
+    """Remove everything of the session, publish the note (if ``channel`` is not "")."""
+    return Ended(*on("delete_session", operation, channel, note)[1:])
+
+
+def forget_session(
+    on: OnSession, *, operation: str, channel: str, note: str
+) -> Ended | Others | Gone:
+    """Do what ``delete_session`` does with whatever there is of the user's session."""
+    status, *found = on("forget_session", operation, channel, note)
+    if status == "ok":
+        return Ended(*found)
+    return Others() if status == "other" else Gone()
