@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -26,6 +28,7 @@ from ..errors import (
     TurnUncertain,
 )
 from ..models import Message, OpenTurn, UsageTotals
+from ..records.frame import Unreadable
 from ..store.core import LET_GO
 from ..store.parts import Parts
 from .spool_file import SpooledTurn, SpoolFile, SpoolFiles
@@ -236,6 +239,27 @@ class Spool:
     def _forget(self, name: str) -> None:
         self._sessions.pop(name, None)
         self._elsewhere.pop(name, None)
+
+    def forget(self, user_id: str) -> int:
+        """Remove the turns of a user's sessions, those set aside too; return how many.
+
+        Files that cannot be read, or were written under another address, are left alone.
+        """
+        removed = 0
+        for suffix in (WAITING, SET_ASIDE):  # a file may go from the first to the second meanwhile
+            for name in self._files.names(suffix):
+                if self._files.read(name, partial(self._is_of, user_id, name)):
+                    removed += self._files.remove(name)
+                    self._forget(name)
+        self._may_wait(None)  # what was listed last were others
+        return removed
+
+    def _is_of(self, user_id: str, name: str, content: bytes) -> bool:
+        with suppress(Unreadable):
+            file = self._contents.open(name, content)
+            if file is not None and file.is_here:
+                return self._contents.turn(file).turn.user_id == user_id
+        return False
 
     def backlog(self) -> Backlog:
         """Return what waits and what was set aside, without asking Redis."""

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
+from attrs import evolve
+
 from ..errors import SessionExists, SessionNotFound
-from ..models import Event, Message, Page, TurnResult, UsageTotals
+from ..models import Event, Forgotten, Message, Page, TurnResult, UsageTotals
 from ..records.json import Json
 from ..runtime.checks import of_kind
 from ..runtime.durations import Duration
@@ -179,6 +181,20 @@ class SessionManager:
         removed = self.store.clear_thread(session_id, user_id=user_id)
         self.agent.forget(session_id)
         return removed > 0
+
+    def forget_user(self, user_id: str) -> Forgotten:
+        """Remove all that is stored of a user in this namespace; return what that was.
+
+        What ``RedisSessionManager.forget_user`` removes, which says what is guaranteed while others
+        go on: sessions, totals, counts in the windows of ``AgentConfig.rate_limits``. Then the
+        user's turns in this machine's ``spool_dir``, those set aside too; not those of a file that
+        cannot be read, or was written under another address (the doctor names them), nor those in
+        folders of other machines: call it there. And what this process keeps in memory of the
+        sessions. Safe to repeat. Blocks; errors as there.
+        """
+        agent = self.agent
+        found = self.store.parts.forgetting.forget(user_id, agent.config.rate_limits, agent.forget)
+        return evolve(found, spooled=agent.spool.forget(user_id)) if agent.spool else found
 
     def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove the session with all that belongs to it; return whether it was there."""

@@ -244,6 +244,7 @@ MANAGER = {
     "get_history": _owned(lambda s: s.manager.get_history(s.sid, user_id=s.user), finds=bool),
     "list_sessions": Call(lambda s: s.manager.list_sessions(s.user), finds=bool),
     "clear_history": _owned(lambda s: s.manager.clear_history(s.sid, user_id=s.user)),
+    "forget_user": Call(lambda s: s.manager.forget_user("nobody")),
     "end_session": _owned(lambda s: s.manager.end_session(s.doomed, user_id=s.user)),
 }
 AGENT = {
