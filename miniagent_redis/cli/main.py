@@ -14,7 +14,7 @@ from .chat import chat
 from .doctor import doctor
 from .options import debug_option
 from .problems import show_problem
-from .sessions import end, history, list_sessions
+from .sessions import end, forget, history, list_sessions
 from .settings_file import read_settings_file
 from .signals import orderly_exit
 from .terminal import open_terminal
@@ -54,7 +54,7 @@ def _cli() -> None:
     """
 
 
-for _command in (chat, list_sessions, history, end, doctor):
+for _command in (chat, list_sessions, history, end, forget, doctor):
     _cli.add_command(_command)
 
 

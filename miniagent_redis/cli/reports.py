@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
+
 from ..config.redis import RedisConfig
 from ..session import SessionAgent, SessionManager
+from .line_input import is_interactive
 from .lookup import find_session
 from .terminal import open_terminal
-from .text import short_id
+from .text import number, one_line, short_id
 from .transcript import load_history, show_history, show_sessions
 
 
@@ -57,3 +60,27 @@ def end_session(config: RedisConfig, user: str, wanted: str) -> None:
         found = find_session(manager, user, wanted)
         manager.end_session(found, user_id=user)
         open_terminal().plain(f"Session {short_id(found)} is removed.")
+
+
+def forget_user(config: RedisConfig, user: str, *, is_sure: bool) -> None:
+    """Remove all that is stored of the user, once somebody at the terminal has said yes."""
+    whose = one_line(user, 60)
+    if not is_sure:
+        if not is_interactive():
+            raise click.UsageError("nobody is here who could be asked: add --yes")
+        question = f"Remove all that is stored of {whose}? It cannot be undone"
+        if not click.confirm(question, err=True):
+            raise click.ClickException("Nothing was removed.")
+    terminal = open_terminal()
+    with _open(config) as manager:
+        done = manager.forget_user(user)
+    counts = {"session": done.sessions, "message": done.messages, "spooled turn": done.spooled}
+    told = [number(count, noun) for noun, count in counts.items() if count]
+    told += ["the totals"] if done.totals else []
+    if told:
+        terminal.plain(f"Of {whose} are removed: {', '.join(told)}.")
+    elif not done.left:
+        terminal.plain(f"Nothing is stored of {whose}.")
+    if done.left:
+        left = number(done.left, "session")
+        terminal.plain(f"Perhaps {left} of {whose} just began: do it again in a minute.")

@@ -1,4 +1,4 @@
-"""The commands ``list``, ``history`` and ``end``: their options.
+"""The commands ``list``, ``history``, ``end`` and ``forget``: their options.
 
 What they do is in reports.py, imported when one is run, so that --help does not wait for it.
 """
@@ -54,3 +54,20 @@ def end(session: str, user: str, url: str | None) -> None:
     from .reports import end_session
 
     end_session(redis_config(url), user, session)
+
+
+@click.command(short_help="Remove all that is stored of a user.")
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@url_option
+@debug_option
+def forget(user: str, yes: bool, url: str | None) -> None:
+    """Remove all that is stored of USER: sessions, totals, and turns in this machine's spool.
+
+    What is counted for rate limits ends by itself, and so do values in caches.
+    """
+    from .reports import forget_user
+
+    if not user:
+        raise click.BadParameter("it is empty", param_hint="'USER'")
+    forget_user(redis_config(url), user, is_sure=yes)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from miniagent_redis import RedisConfig, SessionAgent, SessionManager
+from miniagent_redis import Message, RedisConfig, SessionAgent, SessionManager, UsageTotals
 from miniagent_redis.cli import main
 from miniagent_redis.cli.opening import open_chat
 from miniagent_redis.cli.reports import report_sessions
+from miniagent_redis.maintenance.spool import Spool
 from tests.support.command_line import COMMAND, Home
 
 Call = Callable[..., tuple[str, str]]
@@ -121,6 +123,65 @@ def test_end_removes_a_session(call: Call, talks: list[str], manager: SessionMan
     assert sorted(each["session_id"] for each in manager.list_sessions()) == ["older", "other"]
 
 
+def test_forget_removes_all_of_a_user(
+    call: Call, talks: list[str], manager: SessionManager
+) -> None:
+    told = "Of ada are removed: 2 sessions, 8 messages, the totals.\n"
+    assert call("forget", "ada", "--yes") == ("", told)
+    assert [each["user_id"] for each in manager.list_sessions()] == ["bo"]
+    assert call("forget", "ada", "--yes") == ("", "Nothing is stored of ada.\n")
+
+
+def test_forget_removes_what_waits_on_this_machine(
+    call: Call,
+    talks: list[str],
+    manager: SessionManager,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turn = manager.store.begin_turn("newer", "one")
+    Spool(tmp_path, manager.store.parts).keep(turn, [Message("assistant", "x")], UsageTotals())
+    (turn_file,) = tmp_path.glob("*.turn")
+    turn_file.rename(turn_file.with_suffix(".set-aside"))
+    monkeypatch.setenv("MINIAGENT_SPOOL_DIR", str(tmp_path))
+    assert "1 spooled turn," in call("forget", "ada", "--yes")[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("answer", "left", "code"), [("y\n", 1, 0), ("n\n", 3, 1), ("\n", 3, 1)])
+def test_forget_asks_whoever_sits_at_a_terminal(
+    call: Call,
+    talks: list[str],
+    manager: SessionManager,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    left: int,
+    code: int,
+) -> None:
+    monkeypatch.setattr("miniagent_redis.cli.reports.is_interactive", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    _, err = call("forget", "ada", code=code)
+    assert "Remove all that is stored of ada? It cannot be undone [y/N]" in err
+    assert ("Nothing was removed." in err) == bool(code)
+    assert len(manager.list_sessions()) == left
+
+
+def test_forget_does_nothing_where_nobody_can_be_asked(
+    call: Call, talks: list[str], manager: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert "add --yes" in call("forget", "ada", code=2)[1]
+    assert len(manager.list_sessions()) == 3
+
+
+def test_forget_tells_of_what_has_just_begun(
+    call: Call, manager: SessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.store.parts.index.enter("s", "a\x1b[2Jda", round(time.time() * 1000), 2**51)
+    told = "Perhaps 1 session of ada just began: do it again in a minute.\n"
+    assert call("forget", "a\x1b[2Jda", "--yes") == ("", told)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -132,6 +193,8 @@ def test_end_removes_a_session(call: Call, talks: list[str], manager: SessionMan
         (["chat", "--url", "ftp://host"], "'ftp://host' is not a Redis URL"),
         (["chat", "--continue", "last"], "either SESSION or --continue"),
         (["list", "--user", ""], "'--user'"),
+        (["forget", "", "--yes"], "'USER': it is empty"),
+        (["forget"], "Missing argument 'USER'"),
     ],
 )
 def test_wrong_usage_has_an_exit_code_of_its_own(
