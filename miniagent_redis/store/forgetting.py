@@ -64,36 +64,40 @@ class Forgetting:
         whose = check_user_id(user_id)
         limits = several(limits, RateLimit, "limits")
         key = self._core.keys.user_sessions(user_id)
-        found, refused = Forgotten(), list[StoreMisconfigured]()
+        found, refused, stay = Forgotten(), None, 0
         # What stays comes first in the index, as all is looked at in its order.
-        while members := self._page(key, len(refused) + found.left):
+        while members := self._page(key, stay):
             ended, dead, others = dict[str, Ended](), list[bytes](), list[bytes]()
             for member in members:
                 try:
                     end = self._end(member, user_id)
                 except StoreMisconfigured as exc:
                     log.warning("a session of a user who is forgotten stays: %s", exc)
-                    refused.append(exc)
+                    refused, stay = refused or exc.with_traceback(None), stay + 1
                     continue
                 if isinstance(end, Ended):
                     ended[to_text(member)] = end
-                    told(to_text(member))
                 elif end is not None:
                     (dead if isinstance(end, Gone) else others).append(member)
             old = self._old(key, dead)
+            stay += len(dead) - len(old)
             self._core.call_many([("ZREM", key, member) for member in others])
             self._index.take_out([*ended, *map(to_text, old)], whose)
+            # Of what is gone by now an earlier call may have been cut off here.
+            gone = [*ended, *map(to_text, dead)]
+            for session_id in gone:
+                told(session_id)
             found = evolve(
                 found,
                 sessions=found.sessions + len(ended),
                 messages=found.messages + sum(end.messages for end in ended.values()),
-                limits=found.limits + self._limits.forget(limits, "session", ended),
+                limits=found.limits + self._limits.forget(limits, "session", gone),
                 left=found.left + len(dead) - len(old),
             )
         counts = self._limits.forget(limits, "user", [user_id])
         found = evolve(found, limits=found.limits + counts, totals=int(self._usage.forget(user_id)))
-        if refused:
-            raise refused[0]
+        if refused is not None:
+            raise refused
         return found
 
     def _page(self, key: str, start: int) -> list[bytes]:

@@ -96,13 +96,14 @@ class Limits:
     def forget(self, limits: Sequence[RateLimit], per: Per, names: Iterable[str]) -> int:
         """Remove what is counted of users, or of sessions, in the windows of the limits.
 
-        Also what ``rate_limit`` has counted there of those very names. Returns how many counts
+        Of users also what ``rate_limit(user_id)`` has counted in them. Returns how many counts
         there were.
         """
         keys, counts = self._core.keys, list[str]()
         windows = {limit.window_ms for limit in several(limits, RateLimit, "limits")}
         for name, window_ms in product(names, windows):
-            counts.append(keys.rate_limit(name, window_ms))
+            if per == "user":  # a session may be named as some limit is that is everybody's
+                counts.append(keys.rate_limit(name, window_ms))
             for what in ("requests", "tokens"):
                 counts.append(keys.rate_limit_of(per, name, what, window_ms))
         are_there = self._core.call_many([("EXISTS", key) for key in counts])

@@ -188,6 +188,8 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         admission = store.parts.limits.admission(several, "busy", "ada")
         admission.ask()
         admission.take_back()
+        store.create_session("eve's", user_id="eve")
+        store.forget_user("eve")
         store.parts.index.enter("is not there", None, 1, 1)
         store.list_sessions()
     clock = ManualClock()

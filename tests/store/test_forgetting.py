@@ -266,6 +266,35 @@ def test_an_id_that_somebody_else_has_is_left_to_him(store: Store, client: redis
     assert list(check(store)) == []
 
 
+def test_a_limit_that_is_named_as_a_session_is_nobody_elses_to_remove(store: Store) -> None:
+    store.create_session("everybody", user_id=EVE)
+    assert store.rate_limit("everybody", 1, window=3600)
+    assert store.forget_user(EVE, limits=LIMITS).limits == 0
+    assert not store.rate_limit("everybody", 1, window=3600)
+
+
+def test_a_call_that_was_cut_off_is_ended_by_the_next_one(
+    store: Store, client: redis.Redis, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for session_id in ("a", "b"):
+        store.create_session(session_id, user_id=EVE)
+        store.check_rate_limits(LIMITS, session_id=session_id, user_id=EVE)
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.parts.index, "take_out", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            store.forget_user(EVE, limits=LIMITS)
+    # Their entries might be of new ones, for a minute.
+    assert store.forget_user(EVE, limits=LIMITS) == Forgotten(limits=4, left=2)
+    clock.advance(60)
+    assert store.forget_user(EVE, limits=LIMITS) == Forgotten()
+    client.delete("ops:{a}", "ops:{b}")
+    assert traces(dump(client), EVE) == set()
+
+
 def test_what_another_program_has_entered_is_taken_out(store: Store, client: redis.Redis) -> None:
     key = "user:{" + encode_name(EVE, "it") + "}:sessions"
     client.zadd(key, {b"\xff": 1, b"": 2})
