@@ -2,7 +2,8 @@
 
 Without a server binary such tests are skipped, or fail when MINIAGENT_TEST_REQUIRE_SERVERS is set.
 A test that stops, freezes or reconfigures its server starts its own (``support/servers.py``).
-MINIAGENT_TEST_TOPOLOGY=cluster has the tests of stores run on a real cluster instead of a server.
+MINIAGENT_TEST_TOPOLOGY=cluster has the tests of stores run on a real cluster instead of a server;
+``acl`` and ``tls`` have them reach that in another way (``support/topologies.py``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import redis
 from tests.support.cluster import ON_CLUSTER, ClusterServers
 from tests.support.fault_report import faults, show_figures
 from tests.support.servers import RedisServer, find_server
-from tests.support.topologies import url_of_topology
+from tests.support.topologies import shared_server, url_of_topology
 
 __all__ = ["faults"]
 
@@ -56,7 +57,7 @@ def redis_server() -> Iterator[RedisServer]:
         if os.environ.get("MINIAGENT_TEST_REQUIRE_SERVERS"):
             pytest.fail(problem)
         pytest.skip(problem)
-    with RedisServer() as server:
+    with shared_server() as server:
         yield server
 
 

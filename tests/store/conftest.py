@@ -15,7 +15,7 @@ from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.proxy import Proxy
 from tests.support.scripts import load_scripts
 from tests.support.servers import RedisServer
-from tests.support.topologies import look_behind
+from tests.support.topologies import look_behind, proxy_before
 from tests.support.words import OpenStore
 
 
@@ -70,7 +70,7 @@ def real_store(redis_url: str) -> Iterator[RedisSessionManager]:
 @pytest.fixture
 def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[Proxy]:
     """Yield a proxy in front of the shared real server, emptied."""
-    with Proxy(redis_server.socket) as opened:
+    with proxy_before(redis_server) as opened:
         yield opened
 
 

@@ -103,7 +103,7 @@ def quiet_url(redis_server: RedisServer) -> Iterator[str]:
     admin.execute_command(
         "ACL", "SETUSER", "quiet", "on", "nopass", "~*", "+@all", "resetchannels", "&other*"
     )
-    yield redis_server.url.replace("unix://", "unix://quiet:x@")
+    yield redis_server.url_of("quiet", "x")
     admin.acl_deluser("quiet")
 
 
@@ -167,7 +167,7 @@ def test_a_command_that_is_forbidden_is_told_before_anything_is_changed(
         before = everything(store.client)
         rights = ("on", "nopass", "~*", "&*", "+@all", f"-{command}")
         store.client.execute_command("ACL", "SETUSER", "hindered", *rights)
-        url = redis_server.url.replace("unix://", "unix://hindered:x@")
+        url = redis_server.url_of("hindered", "x")
         with (
             redis.Redis.from_url(url) as hindered,
             pytest.raises(ResponseError, match=r"can't run|permission"),

