@@ -67,7 +67,9 @@ class RedisSessionManager:
         Of the asyncio clients only this event loop's is closed. Twice is fine.
         """
         client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
+        if isinstance(client, redis.asyncio.RedisCluster):
+            await client.aclose()
+        elif client is not None:
             await client.aclose(close_connection_pool=True)  # it was given its pool
         await Caller().run(self._threads.pool("waits"), self.sync.disconnect)
         self._threads.close()

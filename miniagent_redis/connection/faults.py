@@ -14,7 +14,7 @@ from redis import exceptions as rx
 from ..config.redis import RedisConfig
 from ..errors import MiniAgentError, PoolExhausted, StoreMisconfigured, StoreUnavailable
 from .refusals import NOT_LET_IN, REDIRECTED, Refusal, find_refusal
-from .tls_faults import CLOSED, source, tls_misconfigured
+from .tls_faults import CLOSED, scheme, source, tls_misconfigured
 from .tls_probe import TLS_WANTED
 from .topology import NotThere
 
@@ -106,13 +106,16 @@ class Faults:
 
     def _not_redis(self, text: str) -> StoreMisconfigured:
         problem = f"what answers at {self._address} is not a Redis"
-        hint = "see whether host and port are right, and write rediss:// if that port is for TLS"
+        by_tls = scheme(self._address, is_tls=True) + "://"
+        hint = f"see whether host and port are right, and write {by_tls} if that port is for TLS"
         if any(part in text for part in _WEB):
             problem += " but a web server: it speaks HTTP"
             hint = "see whether host and port are right: it is the port of something else"
         elif any(part in text for part in _TLS):
             problem += " without TLS: it wants that"
-            hint = "write rediss:// for that port, or REDIS_SSL=true"
+            hint = f"write {by_tls} for that port"
+            if self._address.kind == "redis":
+                hint += ", or REDIS_SSL=true"
         return StoreMisconfigured(problem, cause=text, hint=hint)
 
     def not_sent(self, exc: Exception) -> Refused:
@@ -123,14 +126,15 @@ class Faults:
         """Build the error for a server that gave no answer, with what may be behind that."""
         error = self.unavailable(text)
         is_tls = self._address.is_tls
+        other = scheme(self._address, is_tls=not is_tls) + "://"
         is_closed = isinstance(source(exc), CLOSED) or "closed by server" in text
         context = exc.__cause__ or exc.__context__
         if is_tls and is_closed:
             hint = "it may want a certificate of ours: set ssl_certfile and ssl_keyfile; or "
         elif is_tls and isinstance(exc, rx.TimeoutError) and "handshake" in str(context):
-            hint = "a port without TLS is silent like that: write redis:// for one; or "
+            hint = f"a port without TLS is silent like that: write {other} for one; or "
         elif is_closed and self._address.nodes:
-            hint = "a port for TLS closes connections like that: write rediss:// for one; or "
+            hint = f"a port for TLS closes connections like that: write {other} for one; or "
         else:
             return error
         cause = f"it took the connection and then: {text}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 
+from ..config.address import Address
 from ..config.redis import RedisConfig
 from ..errors import StoreMisconfigured
 from .tls_files import wrong_file
@@ -12,6 +13,14 @@ from .tls_files import wrong_file
 _CA = "set ssl_ca_certs to the file of the CA that signed it"
 _ITSELF = _CA + ": it signed itself. If it often changes there, ssl_cert_reqs='none' takes any"
 _NAME = "connect by a name or an address that is in the certificate"
+_TOLD_NAMES = {
+    "redis+sentinel": "; Sentinels tell the names of servers with `resolve-hostnames` and "
+    "`announce-hostnames` set to yes",
+    "redis+cluster": "; nodes tell theirs with `cluster-announce-hostname`, and "
+    "`cluster-preferred-endpoint-type hostname`",
+}
+"""What names the servers that are not in the url."""
+_OTHER_NAME = (62, 64)
 # By OpenSSL's number of what is wrong with a certificate (x509_vfy.h).
 _CERTIFICATE = {
     9: "it begins to be valid later: set the clocks right, or install one that is valid now",
@@ -49,17 +58,31 @@ def source(exc: BaseException) -> BaseException:
     return inner if inner is not None and is_about else exc
 
 
-def tls_misconfigured(exc: BaseException, config: RedisConfig) -> StoreMisconfigured | None:
-    """Return the error to raise when TLS was refused for good; None if that is not what it is."""
+def scheme(address: Address, *, is_tls: bool) -> str:
+    """Return how a url for such an address begins, with TLS or without."""
+    return address.kind.replace("rediss", "redis").replace("redis", "rediss" if is_tls else "redis")
+
+
+def tls_misconfigured(
+    exc: BaseException, config: RedisConfig, sentinel: str = ""
+) -> StoreMisconfigured | None:
+    """Return the error to raise when TLS was refused for good; None if that is not what it is.
+
+    ``sentinel`` is the place of the Sentinel that was spoken to, if it was one.
+    """
     fault, address = source(exc), config.address
+    whose = f"the Sentinel at {sentinel}" if sentinel else f"Redis at {address}"
     if isinstance(fault, ssl.SSLCertVerificationError):
+        hint = _CERTIFICATE.get(fault.verify_code, "install one there that is in order")
+        if fault.verify_code in _OTHER_NAME:
+            hint += _TOLD_NAMES.get(address.kind, "")
         return StoreMisconfigured(
-            f"the certificate of Redis at {address} is not accepted",
+            f"the certificate of {whose} is not accepted",
             cause=str(fault.verify_message),
-            hint=_CERTIFICATE.get(fault.verify_code, "install one there that is in order"),
+            hint=hint,
         )
     if isinstance(fault, ssl.SSLError) and not isinstance(fault, ssl.SSLEOFError):
-        for reasons, problem, hint in _explanations(address):
+        for reasons, problem, hint in _explanations(whose, address):
             if any(reason in str(fault) for reason in reasons):
                 return StoreMisconfigured(problem, cause=str(fault), hint=hint)
         if "ALERT" not in str(fault):
@@ -69,24 +92,24 @@ def tls_misconfigured(exc: BaseException, config: RedisConfig) -> StoreMisconfig
     return None
 
 
-def _explanations(address: object) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def _explanations(whose: str, address: Address) -> Iterator[tuple[tuple[str, ...], str, str]]:
     yield (
         _NO_TLS,
-        f"what answers at {address} does not speak TLS",
-        "write redis:// if that port is without TLS",
+        f"what answers as {whose} does not speak TLS",
+        f"write {scheme(address, is_tls=False)}:// if that port is without TLS",
     )
     yield (
         _OLD,
-        f"Redis at {address} and we have no version of TLS in common",
+        f"{whose} and we have no version of TLS in common",
         "allow more in `tls-protocols` there",
     )
     yield (
         _WANTED,
-        f"Redis at {address} wants a certificate of ours",
+        f"{whose} wants a certificate of ours",
         "set ssl_certfile and ssl_keyfile",
     )
     yield (
         _OURS,
-        f"Redis at {address} does not accept our certificate",
+        f"{whose} does not accept our certificate",
         "set ssl_certfile to one that is valid and signed by a CA that it trusts",
     )

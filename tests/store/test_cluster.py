@@ -25,6 +25,7 @@ from miniagent_redis import (
     SessionManager,
     StoreMisconfigured,
     StoreUnavailable,
+    aio,
 )
 from miniagent_redis.connection.connections import Connections
 from miniagent_redis.connection.topology.slots import SlotMap, slot_of
@@ -345,6 +346,14 @@ def test_so_is_that_of_asyncio(store: Store) -> None:
     client, got = asyncio.run(use())
     assert isinstance(client, redis.asyncio.RedisCluster)
     assert got == b"1"
+
+
+def test_it_is_closed_with_the_asyncio_store(cluster_url: str) -> None:
+    async def use() -> None:
+        async with aio.RedisSessionManager(RedisConfig(url=cluster_url)) as manager:
+            assert await manager.client.ping()
+
+    asyncio.run(use())
 
 
 # --- addresses ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ It knows nothing of this package. A test may kill a node, and move slots to anot
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
@@ -30,11 +30,13 @@ _SETTINGS = ("--repl-diskless-sync-delay", "0", "--cluster-enabled", "yes")
 class Node:
     """One server of a cluster, and a client that sees only it."""
 
-    def __init__(self, node_timeout: float, *args: str) -> None:
+    def __init__(
+        self, node_timeout: float, *args: str, tls: Mapping[str, str] | None = None
+    ) -> None:
         milliseconds = str(int(node_timeout * 1000))
         bus = ("--cluster-port", str(_free_port()))
         self.server = RedisServer(
-            *_SETTINGS, "--cluster-node-timeout", milliseconds, *bus, *args, tcp=True
+            *_SETTINGS, "--cluster-node-timeout", milliseconds, *bus, *args, tcp=True, tls=tls
         )
         self.name = f"127.0.0.1:{self.server.port}"
         self.client: redis.Redis = self.server.client(socket_timeout=LIMIT)
@@ -73,12 +75,23 @@ class Node:
 
 
 class ClusterServers:
-    """So many masters, with one replica each if ``replicas`` is set, ready on entry."""
+    """So many masters, with one replica each if ``replicas`` is set, ready on entry.
 
-    def __init__(self, masters: int = 3, *args: str, replicas: bool = True,
-                 node_timeout: float = 1.0) -> None:  # fmt: skip
-        self.masters = [Node(node_timeout, *args) for _ in range(masters)]
-        self.replicas = [Node(node_timeout, *args) for _ in range(masters if replicas else 0)]
+    With ``tls`` all of them speak it, to each other too, and nothing else.
+    """
+
+    def __init__(
+        self,
+        masters: int = 3,
+        *args: str,
+        replicas: bool = True,
+        node_timeout: float = 1.0,
+        tls: Mapping[str, str] | None = None,
+    ) -> None:
+        count = masters if replicas else 0
+        self._scheme = "redis" if tls is None else "rediss"
+        self.masters = [Node(node_timeout, *args, tls=tls) for _ in range(masters)]
+        self.replicas = [Node(node_timeout, *args, tls=tls) for _ in range(count)]
 
     @property
     def nodes(self) -> list[Node]:
@@ -86,7 +99,7 @@ class ClusterServers:
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(node.name for node in self.masters)
+        return f"{self._scheme}+cluster://" + ",".join(node.name for node in self.masters)
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()

@@ -5,7 +5,7 @@ All on ports of the loopback address. It knows nothing of this package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,22 +27,31 @@ _GONE = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError)
 class Sentinel(RedisServer):
     """One Sentinel. ``settings`` are further lines of its configuration."""
 
-    def __init__(self, master_port: int, quorum: int, *settings: str, service: str = SERVICE):
+    def __init__(
+        self,
+        master_port: int,
+        quorum: int,
+        *settings: str,
+        service: str = SERVICE,
+        host: str = "127.0.0.1",
+        tls: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = TemporaryDirectory(prefix="sentinel-", dir="/tmp")
         file = Path(self._folder.name) / "sentinel.conf"
         lines = (
-            f"sentinel monitor {service} 127.0.0.1 {master_port} {quorum}",
+            *(line for line in settings if "hostnames" in line),  # they have to come first
+            f"sentinel monitor {service} {host} {master_port} {quorum}",
             f"sentinel down-after-milliseconds {service} {DOWN_AFTER}",
             f"sentinel failover-timeout {service} {_FAILOVER}",
             f"sentinel parallel-syncs {service} 2",
-            *settings,
+            *(line for line in settings if "hostnames" not in line),
         )
         file.write_text("".join(f"{line}\n" for line in lines))
-        super().__init__(tcp=True, config=file)
+        super().__init__(tcp=True, config=file, tls=tls)
 
     def _settings(self) -> Iterator[str]:
         yield "--sentinel"
-        settings = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
+        settings = {**self._on_port, "bind": "127.0.0.1", "dir": str(self.folder)}
         settings |= {"unixsocket": str(self.socket), "logfile": "log"}
         for name, value in settings.items():
             yield from (f"--{name}", value)
@@ -55,7 +64,8 @@ class Sentinel(RedisServer):
 class Watched:
     """A master, ``replicas`` of it, and ``sentinels`` that watch them; all started on entry.
 
-    ``args`` are options of the servers, ``settings`` lines for the Sentinels.
+    ``args`` are options of the servers, ``settings`` lines for the Sentinels. With ``tls`` all of
+    them speak it, to each other too, and nothing else.
     """
 
     def __init__(
@@ -64,16 +74,18 @@ class Watched:
         replicas: int = 2,
         sentinels: int = 3,
         settings: Sequence[str] = (),
+        tls: Mapping[str, str] | None = None,
     ) -> None:
         quick = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
         self._stack = ExitStack()
         self._clients: dict[RedisServer, redis.Redis] = {}
-        self.servers = [RedisServer(*quick, *args, tcp=True) for _ in range(replicas + 1)]
+        self._scheme = "redis" if tls is None else "rediss"
+        self.servers = [RedisServer(*quick, *args, tcp=True, tls=tls) for _ in range(replicas + 1)]
         for server in self.servers[1:]:
             server._command += ["--replicaof", "127.0.0.1", str(self.servers[0].port)]
         quorum = sentinels // 2 + 1
         self.sentinels = [
-            Sentinel(self.servers[0].port, quorum, *settings) for _ in range(sentinels)
+            Sentinel(self.servers[0].port, quorum, *settings, tls=tls) for _ in range(sentinels)
         ]
 
     @property
@@ -82,7 +94,7 @@ class Watched:
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{self.hosts}/{SERVICE}"
+        return f"{self._scheme}+sentinel://{self.hosts}/{SERVICE}"
 
     def __enter__(self) -> Watched:
         with ExitStack() as stack:

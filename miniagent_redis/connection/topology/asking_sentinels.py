@@ -14,10 +14,13 @@ from redis.retry import Retry
 
 from ...config.redis import RedisConfig
 from ...errors import StoreMisconfigured, StoreUnavailable
+from ..faults import reason
 from ..link import LOST, Link, NotSent
 from ..link_kinds import TcpLink, TlsLink
 from ..options import tls_options
 from ..resp import packer
+from ..tls_faults import tls_misconfigured
+from ..tls_probe import TLS_WANTED
 from .topology import Command, Endpoint, NotThere
 
 Place = tuple[str, int]
@@ -54,6 +57,7 @@ class Sentinels:
     """The Sentinels of an address. Safe for threads; it keeps no connection."""
 
     def __init__(self, config: RedisConfig) -> None:
+        self._config = config
         self._address = address = config.address
         self._tls = tls_options(config) if address.is_tls else {}
         self._order: tuple[Place, ...] = address.nodes
@@ -122,7 +126,9 @@ class Sentinels:
         except (*LOST, NotSent) as exc:
             self._silent_until[place] = time.monotonic() + _LEFT_ALONE
             self._order = (*(one for one in self._order if one != place), place)
-            return NoAnswer(_shown(place), str(exc) or type(exc).__name__)
+            where = _shown(place)
+            refused = tls_misconfigured(exc, self._config, where) if self._tls else None
+            return NoAnswer(where, refused.cause if refused else reason(exc), refused)
         finally:
             link.disconnect()
         self._silent_until.pop(place, None)
@@ -158,6 +164,9 @@ class Sentinels:
         elif isinstance(said, NoPermissionError):
             problem = f"the Sentinel at {where} does not let us ask for its master"
             hint = "give its user these rights: +sentinel|master +sentinel|get-master-addr-by-name"
+        elif TLS_WANTED in text:
+            problem = f"the Sentinel at {where} wants TLS"
+            hint = "write rediss+sentinel://, which speaks it to the servers too"
         elif isinstance(said, redis.InvalidResponse) or "unknown command" in text:
             problem = f"what answers at {where} is no Sentinel"
             hint = "name ports of Sentinels, by default 26379; for a server itself write redis://"

@@ -20,7 +20,9 @@ from ...config.redis import RedisConfig
 from ...errors import MiniAgentError, StoreMisconfigured, StoreUnavailable
 from ...runtime.forking import reset_after_fork
 from ..faults import Faults, reason
+from ..link_kinds import TcpLink, TlsLink
 from ..options import connection_options
+from ..resp import packer
 from .slots import SlotMap, name_node, place_of, slot_of
 from .topology import Command, Endpoint, Node
 
@@ -102,18 +104,18 @@ class Cluster:
             if time.monotonic() - self._looked < enough:
                 return
             last: StoreUnavailable | None = None
+            wrong: MiniAgentError | None = None
             for node in self._in_order():
                 try:
                     found = SlotMap(self._ask(node), node)
-                except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:
-                    if isinstance(exc, redis.AuthenticationError):
-                        raise self._error(exc) from exc
+                except (redis.AuthenticationError, redis.ResponseError) as exc:
+                    raise self._error(exc) from exc
+                except (redis.RedisError, OSError) as exc:
                     self._silent[node] = time.monotonic()
                     last = self._faults.unavailable(f"{node}: {reason(exc)}")
                     last.__cause__ = exc
+                    wrong = self._wrong(node, exc) or wrong
                     continue
-                except redis.ResponseError as exc:
-                    raise self._error(exc) from exc
                 finally:
                     self._looked = time.monotonic()
                 if found.masters or not self._map.masters:
@@ -125,7 +127,7 @@ class Cluster:
                 self._is_there = True
                 return
             self._is_there = False
-            raise last or self._faults.unavailable("it has no nodes")
+            raise wrong or last or self._faults.unavailable("it has no nodes")
 
     def _in_order(self) -> list[Node]:
         """Return all known nodes, any first, but last those that did not answer lately."""
@@ -135,16 +137,30 @@ class Cluster:
         return sorted(known, key=lambda node: now - self._silent.get(node, -_AVOIDED) < _AVOIDED)
 
     def _ask(self, node: Node) -> Any:
-        host, port = place_of(node)
         limit = self._config.socket_connect_timeout
         options = connection_options(self._config) | {"protocol": 2, "socket_timeout": limit}
-        kind: Any = redis.SSLConnection if self._config.address.is_tls else redis.Connection
-        link = kind(host, port, retry=Retry(NoBackoff(), 0), **options)
+        kind = TlsLink if self._config.address.is_tls else TcpLink
+        link = kind(
+            locate=lambda: self.endpoint(node),
+            retry=Retry(NoBackoff(), 0),
+            command_packer=packer,
+            **options,
+        )
         try:
+            link.connect()
             link.send_command("CLUSTER", "SLOTS")
             return link.read_response()
         finally:
             link.disconnect()
+
+    def _wrong(self, node: Node, exc: Exception) -> MiniAgentError | None:
+        """Return the error for a node that can never be spoken to like that; else None."""
+        told = self._faults.before_sending(exc)
+        if not isinstance(told, StoreMisconfigured):
+            return None
+        error = StoreMisconfigured(told.problem, cause=f"{node}: {told.cause}", hint=told.hint)
+        error.__cause__ = exc
+        return error
 
     def _error(self, exc: Exception) -> MiniAgentError:
         if _NO_CLUSTER in str(exc):
