@@ -37,7 +37,8 @@ def report_health(
     )
     store = RedisSessionManager(config)
     terminal = open_terminal()
-    width = len("embedded server" if config.address.kind == "embedded" else "persistence")
+    is_wide = config.address.kind == "embedded" or config.ssl_certfile is not None
+    width = len("embedded server" if is_wide else "persistence")
     checks: list[Check] = []
     try:
         tell = Progress(terminal).tell

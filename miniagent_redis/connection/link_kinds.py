@@ -34,6 +34,11 @@ class TcpLink(Link, redis.Connection):
 class TlsLink(Link, redis.SSLConnection):
     """To a host, over TLS."""
 
+    @property
+    def certificate(self) -> bytes | None:
+        """That of the server, in DER, whether it was checked or not; None if not connected."""
+        return None if self._sock is None else self._sock.getpeercert(binary_form=True)
+
     def _connect_once(self) -> None:
         try:
             super()._connect_once()

@@ -64,12 +64,14 @@ def slots(told: Told) -> Check:
     return Check("slots", "ok", f"all {SLOTS:,} are served")
 
 
-def worst(nodes: Sequence[Node], several: Sequence[Sequence[Check]]) -> list[Check]:
+def worst(
+    nodes: Sequence[Node], several: Sequence[Sequence[Check]], *, called: str = "masters"
+) -> list[Check]:
     """Return of each check the worst that one of the nodes has found, with that node's name."""
     found: list[Check] = []
     for row in zip(*several, strict=True):
         number, check = min(enumerate(row), key=lambda each: _ORDER.index(each[1].verdict))
         same = sum(other.verdict == check.verdict for other in row)
-        whose = nodes[number] if same < len(row) or len(row) == 1 else f"all {len(row)} masters"
+        whose = nodes[number] if same < len(row) or len(row) == 1 else f"all {len(row)} {called}"
         found.append(Check(check.name, check.verdict, f"{whose}: {check.detail}", check.fix))
     return found

@@ -15,7 +15,7 @@ from ..embedded.attach import default_dir
 from ..errors import MiniAgentError, StoreUnavailable
 from ..maintenance.spool import Spool
 from ..store.manager import RedisSessionManager
-from . import cluster, data, sentinels, server
+from . import certificates, cluster, data, sentinels, server
 from .answers import ABOUT, about, clock, protocol, reachable, round_trip
 from .asking import asking, is_answered, is_cluster
 from .check import Check, not_checked
@@ -108,6 +108,10 @@ def _steps(
             Step(("rights",), lambda: [rights(store)]),
             Step(("clock",), lambda: [clock(store)]),
         ]
+    if store.config.address.is_tls:
+        steps.append(Step((certificates.NAME,), lambda: [certificates.certificate(store)]))
+        if store.config.ssl_certfile is not None:
+            steps.append(Step((certificates.OURS,), lambda: [certificates.ours(store)]))
     if is_cluster(store):
         steps.insert(2, Step(cluster.NAMES, lambda: cluster.cluster(store)))
     if store.config.address.kind == "redis+sentinel":

@@ -9,7 +9,11 @@ from miniagent_redis.doctor import Check, diagnose
 
 
 def examine(url: str, **options: Any) -> dict[str, Check]:
-    store = RedisSessionManager(RedisConfig(url=url), **options)
+    return examine_with(RedisConfig(url=url), **options)
+
+
+def examine_with(config: RedisConfig, **options: Any) -> dict[str, Check]:
+    store = RedisSessionManager(config, **options)
     try:
         return {check.name: check for check in diagnose(store)}
     finally:

@@ -95,6 +95,19 @@ class Sentinels:
         for place in self._address.nodes:
             yield _shown(place), self._ask(place, commands)
 
+    def certificates(self) -> Iterator[tuple[str, bytes]]:
+        """Yield those of all that answer, in DER, when TLS is spoken to them."""
+        for place in self._address.nodes:
+            link = self._link(place)
+            try:
+                link.connect()
+                if isinstance(link, TlsLink) and link.certificate:
+                    yield _shown(place), link.certificate
+            except LOST:
+                pass  # ``each`` tells
+            finally:
+                link.disconnect()
+
     def _in_order(self) -> list[Place]:
         return sorted(self._order, key=self._is_silent)
 
