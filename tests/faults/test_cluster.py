@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from redis.crc import key_slot
@@ -25,9 +24,8 @@ from miniagent_redis import (
     StoreUnavailable,
     TurnUncertain,
 )
-from tests.support.cluster import ClusterServers, Node
+from tests.support.cluster import ClusterServers
 from tests.support.fault_report import FaultRun
-from tests.support.waiting import LIMIT, until
 from tests.support.words import call, result, said
 
 WRITERS, SESSIONS = 8, [f"s{number}" for number in range(40)]
@@ -110,27 +108,11 @@ class Moving:
 
     def kill(self) -> None:
         """Kill a master once its replica has everything; it comes back when that is master."""
-        masters = {node.id: node for node in self.cluster.serving()}
-        replica = self.dice.choice([n for n in self.cluster.nodes if n.id not in masters])
-        master = next(node for node in masters.values() if _follows(replica, node))
-        master.client.client_pause(int(LIMIT * 1000), all=False)
-        until(lambda: _offset(replica, "slave") == _offset(master, "master"))
-        master.server.kill()
-        until(lambda: replica.client.info("replication")["role"] == "master")
-        running = [node for node in self.cluster.nodes if node is not master]
-        until(lambda: all(node.info()["cluster_state"] == "ok" for node in running))
-        master.server.start()
-        until(self.cluster.is_whole)
+        masters = {node.id for node in self.cluster.serving()}
+        self.cluster.replace_by(
+            self.dice.choice([node for node in self.cluster.nodes if node.id not in masters])
+        )
         self.figures["kills"] += 1
-
-
-def _offset(node: Node, role: str) -> int:
-    info: Any = node.client.info("replication")
-    return int(info[f"{role}_repl_offset"])
-
-
-def _follows(replica: Node, master: Node) -> bool:
-    return bool(replica.client.info("replication")["master_port"] == master.server.port)
 
 
 def test_turns_survive_slots_that_move_and_masters_that_die(

@@ -153,6 +153,19 @@ class ClusterServers:
             if node.server.is_running and node.client.info("replication")["role"] == "master":
                 yield node
 
+    def replace_by(self, replica: Node) -> None:
+        """Kill a replica's master once it has everything; that comes back when it is a replica."""
+        port = replica.client.info("replication")["master_port"]
+        master = next(node for node in self.serving() if node.server.port == port)
+        master.client.client_pause(int(LIMIT * 1000), all=False)
+        until(lambda: _offset(replica, "slave") == _offset(master, "master"))
+        master.server.kill()
+        until(lambda: replica.client.info("replication")["role"] == "master")
+        running = [node for node in self.nodes if node is not master]
+        until(lambda: all(node.info()["cluster_state"] == "ok" for node in running))
+        master.server.start()
+        until(self.is_whole)
+
     def flush(self) -> None:
         for node in self.serving():
             node.client.flushdb()
@@ -192,6 +205,11 @@ class ClusterServers:
         wanted = set(slots)
         running = [node for node in self.nodes if node.server.is_running]
         until(lambda: all(wanted <= set(node.slots(owner)) for node in running))
+
+
+def _offset(node: Node, role: str) -> int:
+    info: Any = node.client.info("replication")
+    return int(info[f"{role}_repl_offset"])
 
 
 def _knows(node: Node, other: Node) -> bool:

@@ -1,11 +1,14 @@
 """A long storm: for an hour, or as many seconds as the argument says, kill servers and clients.
 
+``--topology`` says over what: a server behind a proxy that loses replies (``single``, or ``tls``),
+a master that Sentinels watch (``sentinel``), or a ``cluster``, whose slots move (battered.py).
 Each minute the history of that minute is judged and forgotten, so that it may go on for days.
 Exit status: 0 if every promise held, 1 if not. MINIAGENT_TEST_SEED repeats a run's dice.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import sys
@@ -13,7 +16,9 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
+from tests.support.battered import Kind
 from tests.support.history import PROMISES
 from tests.support.storm import Storm
 
@@ -54,11 +59,18 @@ def soak(storm: Storm, dice: random.Random, seconds: float) -> list[str]:
 
 
 def main() -> int:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else HOUR
+    parser = argparse.ArgumentParser(prog="soak")
+    parser.add_argument("seconds", type=float, nargs="?", default=HOUR)
+    parser.add_argument("--topology", choices=get_args(Kind), default="single")
+    given = parser.parse_args()
+    seconds: float = given.seconds
     seed = int(os.environ.get("MINIAGENT_TEST_SEED") or random.SystemRandom().getrandbits(32))
     print(f"seed {seed}: MINIAGENT_TEST_SEED={seed} repeats it; {seconds:g} s", flush=True)
     dice = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder, Storm(Path(folder), dice) as storm:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Storm(Path(folder), dice, given.topology) as storm,
+    ):
         findings = soak(storm, dice, seconds)
     for finding in findings:
         print(finding)

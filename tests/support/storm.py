@@ -1,6 +1,7 @@
-"""Processes that chat through a proxy that loses replies; they and the server are killed.
+"""Processes that chat with servers that lose replies; they and the servers are killed.
 
-Leaves out when to kill what (test_once.py, soak.py) and what came of it (history.py).
+Leaves out when to kill what (test_once.py, soak.py), how servers are run (battered.py), and what
+came of it (history.py).
 """
 
 from __future__ import annotations
@@ -10,60 +11,54 @@ import os
 import random
 import select
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from miniagent_redis import MiniAgentError, RedisConfig, RedisSessionManager
+from tests.support.battered import Kind, battered
 from tests.support.history import History, Verdict
 from tests.support.program import command, environment
-from tests.support.proxy import Proxy
-from tests.support.servers import RedisServer
 
 CHATTERS = 6
-LOSE = 0.05
 LIMIT = 60.0  # seconds in which the next turns are stored, and in which a chatter ends
-_LONGEST_DOWN = 1.0  # seconds for which a killed server stays away
 
 
 class Storm:
-    """One server that syncs each write, and six chatters. A context manager that ends them all.
+    """Servers of a kind, and six chatters. A context manager that ends them all.
 
     Each chatter has a session of its own, and one that it shares with another.
     """
 
-    def __init__(self, folder: Path, dice: random.Random) -> None:
+    def __init__(self, folder: Path, dice: random.Random, kind: Kind = "single") -> None:
         self.server_kills = 0
         self.client_kills = 0
         self._folder = folder
         self._dice = dice
-        self._server = RedisServer("--appendonly", "yes", "--appendfsync", "always")
-        self._proxy = Proxy(self._server.socket, random.Random(dice.random()))
+        self._kind = kind
+        self._stack = ExitStack()
         self._chatters: list[subprocess.Popen[bytes]] = []
         self._sessions: list[str] = []
         self._round = self._started = 0
         self._dots, self._dot = os.pipe()
 
     def __enter__(self) -> Storm:
-        self._server.start()
-        self._proxy.listen()
-        self._proxy.lose = LOSE
+        self._servers = self._stack.enter_context(battered(self._kind, self._dice))
         return self
 
     def __exit__(self, *_: object) -> None:
         for chatter in self._chatters:
             _end(chatter)
-        self._proxy.__exit__()
-        self._server.close()
+        self._stack.close()
         os.close(self._dots)
         os.close(self._dot)
 
     @property
     def replies_lost(self) -> int:
-        return self._proxy.lost
+        return self._servers.replies_lost
 
     def begin(self) -> None:
         """Begin a history: new sessions, and chatters on them."""
@@ -78,7 +73,7 @@ class Storm:
         return f"{self._round}-{place}", f"{self._round}-shared-{place // 2}"
 
     def _store(self) -> RedisSessionManager:
-        return RedisSessionManager(RedisConfig(url=self._server.url))
+        return RedisSessionManager(RedisConfig(url=self._servers.calm_url))
 
     def _chatter(self, place: int) -> subprocess.Popen[bytes]:
         self._started += 1
@@ -86,7 +81,7 @@ class Storm:
         sessions = ",".join(self._sessions_of(place))
         arguments = (self._folder / f"{name}.log", name, self._dice.getrandbits(32), sessions)
         return subprocess.Popen(
-            command("chatter", self._proxy.url, *arguments),
+            command("chatter", self._servers.url, *arguments),
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=self._dot,
@@ -106,12 +101,10 @@ class Storm:
         return heard
 
     def kill(self, what: str) -> None:
-        """Kill the "server", which comes back after a while, or a "client", which is replaced."""
+        """Kill a "server", which comes back after a while, or a "client", which is replaced."""
         if what == "server":
             self.server_kills += 1
-            self._server.kill()
-            threading.Event().wait(self._dice.uniform(0, _LONGEST_DOWN))
-            self._server.start()
+            self._servers.strike()
         else:
             self.client_kills += 1
             place = self._dice.randrange(CHATTERS)
@@ -128,10 +121,10 @@ class Storm:
         history = History(self._records())
         threads: dict[str, list[dict[str, Any]]] = {}
         unlike = []
-        with self._store() as store, self._server.client() as raw:
+        with self._store() as store:
             for session in self._sessions:
                 key = store.parts.core.keys.of_session(session)[1]
-                records: Any = raw.lrange(key, 0, -1)
+                records: Any = store.client.lrange(key, 0, -1)
                 # What is empty is left out of a record.
                 threads[session] = [{"content": "", **json.loads(r)} for r in records]
                 if not _agrees(store, session, threads[session]):
