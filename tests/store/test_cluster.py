@@ -179,8 +179,6 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         with pytest.raises(SessionBusy):
             store.begin_turn("busy", X, busy_timeout=0.01)
         store.client.hset("metadata:{busy}", "message_count", 7)
-        store.create_session("hers", user_id="bea")
-        assert store.forget_user("bea").sessions == 1
         store.create_session("stays", ttl="never")
         store.append_to_thread("stays", X)
         store.client.expire("thread:{stays}", 1000)
@@ -190,7 +188,7 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         admission.ask()
         admission.take_back()
         store.create_session("eve's", user_id="eve")
-        store.forget_user("eve")
+        assert store.forget_user("eve").sessions == 1
         store.parts.index.enter("is not there", None, 1, 1)
         store.list_sessions()
     clock = ManualClock()
