@@ -155,3 +155,16 @@ def _has_long_number(raw: bytes) -> bool:
     """
     outline = raw.translate(_OUTLINE)
     return _LONG_NUMBER in outline or outline.startswith(_19_DIGITS)
+
+
+def merged(target: object, patch: Any) -> Any:
+    """Return what a JSON Merge Patch makes of a value: https://www.rfc-editor.org/rfc/rfc7396."""
+    if not isinstance(patch, dict):
+        return patch
+    result: Json = dict(target) if isinstance(target, dict) else {}
+    for name, value in cast(Json, patch).items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result

@@ -196,6 +196,28 @@ class SessionManager:
         found = self.store.parts.forgetting.forget(user_id, agent.config.rate_limits, agent.forget)
         return evolve(found, spooled=agent.spool.forget(user_id)) if agent.spool else found
 
+    def renew_session_id(
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        new_id: str | None = None,
+        new_user_id: str | None = None,
+    ) -> str:
+        """Move the session to a new random id, after a login, and return that. The old one is over.
+
+        ``new_user_id`` is who owns it from then on, if that changes. Turns of it that wait in the
+        spool here are stored before. Blocks for some ten round trips. What is atomic, how to
+        repeat it, and the errors: see ``RedisSessionManager.renew_session_id``.
+        """
+        if self.agent.spool is not None:
+            self.agent.spool.replay(session_id)
+        renewed = self.store.renew_session_id(
+            session_id, user_id=user_id, new_id=new_id, new_user_id=new_user_id
+        )
+        self.agent.forget(session_id)
+        return renewed
+
     def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove the session with all that belongs to it; return whether it was there."""
         self.agent.forget(session_id)

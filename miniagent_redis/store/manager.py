@@ -32,6 +32,7 @@ from .limits import Limits
 from .listing import Listing
 from .locks import Locks
 from .parts import Parts
+from .renewal import Renewal
 from .resolving import Resolving
 from .sessions import Sessions
 from .single_flight import SingleFlight
@@ -59,8 +60,7 @@ class RedisSessionManager:
     Records are JSON, unless a ``format`` is handed in (any RecordFormat of
     ``miniagent_redis.records.format``) or a subclass overrides ``serialize`` and ``deserialize``.
     A subclass may use every name that is not public here. ``instrumentation`` is told of each
-    exchange with Redis: see ``miniagent_redis.telemetry``. ``parts`` are those of a store that is
-    there, as ``tenant`` takes them.
+    exchange with Redis: see ``miniagent_redis.telemetry``. ``parts`` are those of a ``tenant``.
     """
 
     def __init__(
@@ -226,6 +226,8 @@ class RedisSessionManager:
     def copy_thread(self) -> None: ...
     @delegates(Transfer.truncate_thread, _part(Transfer))
     def truncate_thread(self) -> None: ...
+    @delegates(Renewal.renew_session_id, _part(Renewal))
+    def renew_session_id(self) -> None: ...
     @delegates(TurnBegin.begin_turn, _part(TurnBegin))
     def begin_turn(self) -> None: ...
     @delegates(TurnBegin.resume_turn, _part(TurnBegin))

@@ -21,6 +21,7 @@ from .limits import Limits
 from .listing import Listing
 from .locks import Locks
 from .message_records import MessageRecords
+from .renewal import Renewal
 from .resolving import Resolving
 from .room import Room
 from .sessions import Sessions
@@ -55,6 +56,7 @@ class Parts:
         self.sessions: Sessions = Sessions(core, self.index)
         self.threads: Threads = Threads(core, self.index, records)
         self.transfer: Transfer = Transfer(core, self.sessions, self.threads, self.index, records)
+        self.renewal: Renewal = Renewal(core, self.sessions, self.threads, self.index, records)
         self.waiting: Waiting = Waiting(core)
         self.turn_begin: TurnBegin = TurnBegin(core, self.threads, records, self.waiting)
         self.turns: Turns = Turns(core, self.threads, self.index, records)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from ..errors import (
     InvalidInput,
@@ -14,7 +14,7 @@ from ..errors import (
 )
 from ..models import SessionState, new_id
 from ..records.frame import Unreadable
-from ..records.json import Json
+from ..records.json import Json, merged
 from ..runtime.checks import whole_number
 from ..runtime.durations import Duration
 from .checks import check_object, lifetime, milliseconds
@@ -22,6 +22,7 @@ from .core import StoreCore
 from .index import FRESH_MS, Index
 from .keys import NEVER_MS, check_session_id, check_user_id, full_id, to_bytes
 from .notes import session_note
+from .operations.replies import Changed
 from .operations.session import (
     Exists,
     OtherVersion,
@@ -205,7 +206,7 @@ class Sessions:
             tries -= 1
             try:
                 document, values = self._read(session_id, user_id)
-                data, version = _merged(document["data"], patch), int(values[_VERSION])
+                data, version = merged(document["data"], patch), int(values[_VERSION])
                 self._replace_data(session_id, user_id, document, data, values, version)
             except SessionNotFound:
                 return False
@@ -249,13 +250,20 @@ class Sessions:
         stays. Raises OutcomeUnknown (no reply came, it may have ended) or StoreUnavailable.
         """
         try:
-            ended = delete_session(
-                self._core.on(session_id, user_id),
-                operation=new_id(),
-                channel=self._index.channel(),
-                note=session_note(session_id, "session_ended"),
-            )
+            return self.end(session_id, user_id)
         except SessionNotFound:
+            return False
+
+    def end(self, session_id: str, user_id: str | None, seal: bytes = b"") -> bool:
+        """Remove the session; return False if it has changed since it was read under a seal."""
+        ended = delete_session(
+            self._core.on(session_id, user_id),
+            operation=new_id(),
+            channel=self._index.channel(),
+            note=session_note(session_id, "session_ended"),
+            expected=seal,
+        )
+        if isinstance(ended, Changed):
             return False
         self._index.remove(session_id, ended.user)
         return True
@@ -281,16 +289,3 @@ class Sessions:
     def _touch(self, session_id: str, user_id: str | None, ttl_ms: int | None) -> None:
         renewed = touch_session(self._core.on(session_id, user_id), ttl_ms=ttl_ms)
         self._index.mark(session_id, renewed)
-
-
-def _merged(target: object, patch: Any) -> Any:
-    """Return what a JSON Merge Patch makes of a value: https://www.rfc-editor.org/rfc/rfc7396."""
-    if not isinstance(patch, dict):
-        return patch
-    merged: Json = dict(target) if isinstance(target, dict) else {}
-    for name, value in cast(Json, patch).items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = _merged(merged.get(name), value)
-    return merged

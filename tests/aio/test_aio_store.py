@@ -47,7 +47,8 @@ def test_threads_are_exported_imported_copied_and_cut(store_url: str) -> None:
             assert await manager.import_thread("t", lines) == 2
             assert await manager.copy_thread("t", "u", upto=1) == 1
             assert await manager.truncate_thread("t", 1) == 1
-            ends = [(await manager.load_thread(name)).messages[-1].text for name in "stu"]
+            assert await manager.renew_session_id("u", new_id="v") == "v"
+            ends = [(await manager.load_thread(name)).messages[-1].text for name in "stv"]
             assert ends == ["b", "a", "a"]
 
     run(main())

@@ -41,6 +41,7 @@ def test_whoever_has_the_rule_of_a_namespace_can_do_what_the_library_does(acme_u
         store.create_session("copy")
         store.copy_thread("s", "copy")
         store.truncate_thread("s", 1)
+        assert store.renew_session_id("copy") != "copy"
         store.clear_thread("s")
         assert [event.type for event in store.read_events("s")]
         store.subscribe(["news"])

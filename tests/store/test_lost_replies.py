@@ -137,6 +137,20 @@ def test_whole_threads_are_stored_and_cut_once(
     assert store.session_state("s").version == known.version + 1
 
 
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("step", ["from the first", '"session_created"', '"session_ended"'])
+def test_a_session_is_moved_once(lossy_store: Store, proxy: Proxy, times: int, step: str) -> None:
+    store = lossy_store
+    store.create_session("s", {"a": 1})
+    store.commit_turn(store.begin_turn("s", "one"), [said("1")])
+    proxy.lose_replies(times, "" if step == "from the first" else step)
+    renewed = store.renew_session_id("s")
+    assert proxy.lost == times
+    assert lines(store, renewed) == ["user:one", "assistant:1"]
+    assert [entry["session_id"] for entry in store.list_sessions()] == [renewed]
+    assert [key for key in dump(store.client) if "{s}" in key] == ["ops:{s}"]  # for a minute
+
+
 @pytest.mark.parametrize("keep", [0, 2])
 def test_an_import_without_answer_is_uncertain_and_a_repetition_ends_it(
     hasty: Store, proxy: Proxy, keep: int

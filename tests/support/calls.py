@@ -167,6 +167,9 @@ STORE = {
     "import_thread": _owned(lambda s: s.store.import_thread(s.sid, [], user_id=s.user)),
     "copy_thread": _owned(lambda s: s.store.copy_thread(s.sid, s.sid, user_id=s.user)),
     "truncate_thread": _owned(lambda s: s.store.truncate_thread(s.sid, 99, user_id=s.user)),
+    "renew_session_id": _owned(
+        lambda s: s.store.renew_session_id(s.doomed, user_id=s.user), finds=bool
+    ),
     "read_events": _owned(lambda s: s.store.read_events(s.sid, user_id=s.user), finds=bool),
     "watch": _owned(lambda s: s.store.watch(s.sid, "", s.wait, user_id=s.user), finds=bool),
     "begin_turn": _owned(
@@ -245,6 +248,9 @@ MANAGER = {
     "list_sessions": Call(lambda s: s.manager.list_sessions(s.user), finds=bool),
     "clear_history": _owned(lambda s: s.manager.clear_history(s.sid, user_id=s.user)),
     "forget_user": Call(lambda s: s.manager.forget_user("nobody")),
+    "renew_session_id": _owned(
+        lambda s: s.manager.renew_session_id(s.doomed, user_id=s.user), finds=bool
+    ),
     "end_session": _owned(lambda s: s.manager.end_session(s.doomed, user_id=s.user)),
 }
 AGENT = {

@@ -94,6 +94,22 @@ def _create(store: Store, clock: ManualClock) -> Call:
     return "create_session", [new_id(), "{}", 1000, 0, "Bo", "", "session_updates", "note"]
 
 
+def _delete_as_it_was_read(store: Store, clock: ManualClock) -> Call:
+    seal = run(store, clock, ("read_session", []))[1]
+    return "delete_session", [new_id(), "session_updates", "note", seal]
+
+
+def _move_messages(store: Store, clock: ManualClock) -> Call:
+    clock.advance(TTL)
+    return "move_records", ["move", "", 0, TTL * 1000, "a", "b"]
+
+
+def _move_session(store: Store, clock: ManualClock) -> Call:
+    run(store, clock, _move_messages(store, clock))
+    fields = [4, "ttl", 1000, 4, "max_end", 0, 5, "1", "op 1 "]
+    return "move_session", ["move", 2, 1, 1000, "session_updates", "note", "{}", *fields]
+
+
 def _expire(store: Store, clock: ManualClock) -> Call:
     clock.advance(TTL)
     deadline: Any = store.client.hget("metadata:{s}", "deadline")
@@ -234,8 +250,11 @@ COURSES: dict[str, Course] = {
     "trim": _trim,
     "touch": lambda store, clock: ("touch_session", [9000]),
     "update": lambda store, clock: ("update_session", [new_id(), "{}", "", ""]),
-    "delete": lambda store, clock: ("delete_session", [new_id(), "session_updates", "note"]),
+    "delete": lambda store, clock: ("delete_session", [new_id(), "session_updates", "note", ""]),
     "forget": lambda store, clock: ("forget_session", [new_id(), "session_updates", "note"]),
+    "delete as it was read": _delete_as_it_was_read,
+    "move messages": _move_messages,
+    "move a session": _move_session,
     "create anew": _create,
     "expire": _expire,
     "repair the counters": _repair_counters,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..core import OnSession
-from .replies import Gone, Renewed
+from .replies import Changed, Gone, Renewed
 
 
 class Created(NamedTuple):
@@ -94,9 +94,15 @@ def update_session(
     return OtherVersion(*found) if status == "changed" else Renewed(*found)
 
 
-def delete_session(on: OnSession, *, operation: str, channel: str, note: str) -> Ended:
-    """Remove everything of the session, publish the note (if ``channel`` is not "")."""
-    return Ended(*on("delete_session", operation, channel, note)[1:])
+def delete_session(
+    on: OnSession, *, operation: str, channel: str, note: str, expected: bytes = b""
+) -> Ended | Changed:
+    """Remove everything of the session, publish the note (if ``channel`` is not "").
+
+    With ``expected`` only if that is still the seal under which it was read.
+    """
+    status, *found = on("delete_session", operation, channel, note, expected)
+    return Changed() if status == "changed" else Ended(*found)
 
 
 def forget_session(
