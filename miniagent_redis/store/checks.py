@@ -99,7 +99,9 @@ def check_message(message: object) -> None:
             hint='write Message("user", "the text")',
         )
     if message.role not in ROLES:
-        raise InvalidInput(f"a message's role is one of {', '.join(ROLES)}, not {message.role!r}")
+        raise InvalidInput(
+            f"a message's role is one of {', '.join(ROLES)}, not {message.role!r:.100}"
+        )
     content = cast(object, message.content)
     if isinstance(content, list):
         for part in cast(list[object], content):
