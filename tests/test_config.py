@@ -379,6 +379,7 @@ def test_the_environment_names_the_server(env: dict[str, str], address: str) -> 
         ({"MINIAGENT_SESSION_TTL": "0.5"}, "session_ttl", 0.5),
         ({"MINIAGENT_SESSION_TTL": ""}, "session_ttl", 3600),
         ({"MINIAGENT_SESSION_MAX_AGE": "86400"}, "session_max_age", 86400.0),
+        ({"MINIAGENT_MAX_SESSIONS_PER_USER": "5"}, "max_sessions_per_user", 5),
         ({"MINIAGENT_MAX_SESSION_SIZE": "1000"}, "max_session_size", 1000),
         ({"MINIAGENT_MAX_CONNECTIONS": " 7 "}, "max_connections", 7),
         ({"MINIAGENT_RETRY_ON_TIMEOUT": "off"}, "retry_on_timeout", False),

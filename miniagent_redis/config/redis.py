@@ -92,17 +92,14 @@ class RedisConfig:
     change; it blocks that call."""
     ssl: bool = _setting(False, "REDIS_SSL", "use TLS", validator=a_yes_or_no)
     """As ``rediss://`` does in a ``url``."""
-    ssl_ca_certs: str | None = _setting(
-        None, "REDIS_SSL_CA_CERTS", "file of trusted CAs", validator=optional_text
-    )
+    ssl_ca_certs: str | None = _setting(None, "REDIS_SSL_CA_CERTS", "file of trusted CAs",
+                                        validator=optional_text)  # fmt: skip
     """Path of a PEM file; None for those that the system trusts."""
-    ssl_certfile: str | None = _setting(
-        None, "REDIS_SSL_CERTFILE", "client certificate file", validator=optional_text
-    )
+    ssl_certfile: str | None = _setting(None, "REDIS_SSL_CERTFILE", "client certificate file",
+                                        validator=optional_text)  # fmt: skip
     """Path of a PEM file, for servers that ask for one."""
-    ssl_keyfile: str | None = _setting(
-        None, "REDIS_SSL_KEYFILE", "client key file", validator=optional_text
-    )
+    ssl_keyfile: str | None = _setting(None, "REDIS_SSL_KEYFILE", "client key file",
+                                       validator=optional_text)  # fmt: skip
     """Path of a PEM file, the key of ``ssl_certfile``."""
     ssl_check_hostname: bool = _setting(
         True, "REDIS_SSL_CHECK_HOSTNAME", "compare the certificate with the host name",
@@ -186,6 +183,11 @@ class RedisConfig:
         validator=one_of("refuse", "trim"),
     )  # fmt: skip
     """Refuse what is too much, or let go of the oldest exchanges to make room for it."""
+    max_sessions_per_user: int | None = _setting(
+        None, "MINIAGENT_MAX_SESSIONS_PER_USER", "sessions that a user may have at once",
+        validator=checked(whole_number, 1, optional=True),
+    )  # fmt: skip
+    """Creating one more is RateLimited; None for any number."""
     lease_ttl: float = field(
         default=30.0, converter=seconds, validator=some_time,
         metadata=_about("MINIAGENT_LEASE_TTL", "a silent turn may be taken over after this"),

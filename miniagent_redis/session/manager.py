@@ -46,7 +46,8 @@ class SessionManager:
 
         A session that is there is renewed and keeps its data; ``data`` and ``ttl`` (seconds, by
         default the configured one) are for a new one. Raises SessionNotFound if the id is
-        somebody else's, InvalidInput for an unusable id.
+        somebody else's, InvalidInput for an unusable id, RateLimited for one session too many
+        (``max_sessions_per_user``).
         """
         if data is not None:
             check_object(data, "data")

@@ -32,6 +32,7 @@ from .operations.session import (
     touch_session,
     update_session,
 )
+from .session_cap import SessionCap
 
 _FIELDS = (
     "created_at", "last_activity", "deadline", "message_count", "bytes", "turns",
@@ -51,6 +52,7 @@ class Sessions:
     def __init__(self, core: StoreCore, index: Index) -> None:
         self._core = core
         self._index = index
+        self._cap = SessionCap(core, index)
 
     def create_session(
         self,
@@ -65,7 +67,10 @@ class Sessions:
 
         ``ttl`` defaults to the configured ``session_ttl``; with "never" the session does not
         expire, except by ``session_max_age``. Returns True. Raises SessionExists (the one that is
-        there stays as it is), InvalidInput, SessionTooLarge or TurnUncertain.
+        there stays as it is), InvalidInput, SessionTooLarge, TurnUncertain, or RateLimited: the
+        user has ``max_sessions_per_user``. Those count that are there, and those that are just
+        being made, so of several at once perhaps none gets the last place. It costs one round trip
+        more, and two more where it is close.
         """
         check_session_id(session_id)
         ttl_ms = lifetime(self._core.config.session_ttl if ttl is None else ttl, "ttl")
@@ -91,6 +96,9 @@ class Sessions:
         end = now_ms + (min(ttl_ms, max_age_ms) if max_age_ms else ttl_ms)
         began = self._core.clock.monotonic()
         is_new, server_ms = self._index.enter(session_id, user_id, now_ms, end)
+        most = self._core.config.max_sessions_per_user
+        if most is not None and user_id is not None:
+            self._cap.check(session_id, user_id, most, is_new=is_new)
         on = self._core.on(session_id, user_id, operation=operation)
         created = create_session(
             on,
