@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,15 @@ from miniagent_redis import (
     InvalidInput,
     Message,
     ModelError,
+    RedisConfig,
+    SessionAgent,
     SessionManager,
     SessionNotFound,
     SessionTooLarge,
     StreamCallback,
     ToolCall,
     ToolRegistry,
+    UsageTotals,
 )
 from miniagent_redis.llm import ScriptedModel
 from tests.support.waiting import until
@@ -268,3 +272,23 @@ def test_a_page_of_a_list_has_fifty_sessions(open_manager: Open) -> None:
     for _ in range(51):
         manager.create_or_resume_session(user_id="ada")
     assert len(manager.list_sessions("ada")) == 50
+
+
+def test_a_session_goes_on_under_a_new_id_with_what_waits_in_the_spool(
+    store_url: str, tmp_path: Path
+) -> None:
+    config = RedisConfig(url=store_url, spool_dir=str(tmp_path / "spool"))
+    with SessionAgent(redis_config=config) as agent:
+        manager = SessionManager(agent)
+        sid = manager.create_or_resume_session()
+        manager.chat(sid, "Hello!")
+        turn = agent.store.begin_turn(sid, "And?")
+        assert agent.spool is not None
+        agent.spool.keep(turn, [Message("assistant", "kept on disk")], UsageTotals())
+        renewed = manager.renew_session_id(sid, new_user_id="ada")
+        said = [message["content"] for message in manager.get_history(renewed, user_id="ada")]
+        assert said[2:] == ["And?", "kept on disk"]
+        assert manager.chat(renewed, "Still here?", user_id="ada")
+        for call in (manager.chat, agent.run):
+            with pytest.raises(SessionNotFound):
+                call(sid, "Anybody?")

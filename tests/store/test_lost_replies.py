@@ -151,6 +151,20 @@ def test_a_session_is_moved_once(lossy_store: Store, proxy: Proxy, times: int, s
     assert [key for key in dump(store.client) if "{s}" in key] == ["ops:{s}"]  # for a minute
 
 
+def test_a_move_without_answer_is_uncertain_and_a_repetition_to_the_same_id_ends_it(
+    hasty: Store, proxy: Proxy
+) -> None:
+    hasty.config.retry_on_timeout = False
+    hasty.append_to_thread("s", Message("user", "a"))
+    proxy.lose_replies(FOR_EVER, "session_ended")
+    with pytest.raises(OutcomeUnknown):
+        hasty.renew_session_id("s", new_id="n")
+    proxy.lose_replies(0)
+    assert hasty.renew_session_id("s", new_id="n") == "n"
+    assert lines(hasty, "n") == ["user:a"]
+    assert hasty.get_session("s") is None
+
+
 @pytest.mark.parametrize("keep", [0, 2])
 def test_an_import_without_answer_is_uncertain_and_a_repetition_ends_it(
     hasty: Store, proxy: Proxy, keep: int
@@ -255,6 +269,7 @@ def test_what_became_of_a_write_is_told_or_left_open_when_the_server_has_forgott
 
 UNKNOWN: dict[str, tuple[str, Callable[[Store], object]]] = {
     "delete_session": ("EVALSHA", lambda store: store.delete_session("s")),
+    "renew_session_id": ("session_ended", lambda store: store.renew_session_id("s")),
     "touch_session": ("EVALSHA", lambda store: store.touch_session("s")),
     "extend_session_ttl": ("EVALSHA", lambda store: store.extend_session_ttl("s", 99)),
     "cancel_turn": ("EVALSHA", lambda store: store.cancel_turn("s")),

@@ -12,6 +12,7 @@ import pytest
 import redis
 from attrs import evolve
 
+from miniagent_redis.crypto import EncryptionKeyMissing
 from miniagent_redis.doctor.fsck import check
 from miniagent_redis.errors import (
     InvalidInput,
@@ -23,12 +24,12 @@ from miniagent_redis.errors import (
     SessionNotFound,
     StoreUnavailable,
 )
-from miniagent_redis.models import Message, UsageTotals
+from miniagent_redis.models import Message, UsageTotals, new_id
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store import renewal
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.calls import call_store, of_sessions
-from tests.support.keys import OLD, text
+from tests.support.keys import NEW, OLD, text
 from tests.support.stored import dump
 from tests.support.trimmed import LARGEST, fill
 from tests.support.waiting import until
@@ -241,6 +242,20 @@ def test_encrypted_records_are_bound_to_the_new_id(open_store: OpenStore) -> Non
     assert store.unreadable_records == 0
 
 
+def test_a_message_whose_key_is_missing_keeps_the_session_where_it_is(
+    open_store: OpenStore,
+) -> None:
+    """Bound to its place, it could be read nowhere else, not even when the key is found."""
+    open_store(encryption_keys=text(old=OLD)).create_session("x")
+    open_store(encryption_keys=text(old=OLD)).append_to_thread("x", Message("user", "kept"))
+    both = open_store(encryption_keys=text(new=NEW, old=OLD))
+    both.update_session("x", {"a": 1})
+    with pytest.raises(EncryptionKeyMissing):
+        open_store(encryption_keys=text(new=NEW)).renew_session_id("x")
+    assert lines(both, "x") == ["user:kept"]
+    assert lines(both, both.renew_session_id("x")) == ["user:kept"]
+
+
 # --- refused ---------------------------------------------------------------------------------
 
 
@@ -368,6 +383,37 @@ def test_watchers_of_the_old_id_are_told_its_end_and_programs_of_both(real_store
                 break
             told.append((message["data"]["session_id"], message["data"]["event"]))
         assert told == [(renewed, "session_created"), ("w", "session_ended")]
+
+
+def test_who_writes_while_the_id_changes_again_and_again_loses_nothing(real_store: Store) -> None:
+    """An append that is repeated under the new id is done once: what was done comes along."""
+    real_store.create_session("id-0")
+    current = ["id-0"]
+
+    def write(writer: int) -> None:
+        for number in range(60):
+            operation = f"{writer}-{number}"
+            while True:
+                try:
+                    message = Message("user", operation)
+                    real_store.append_to_thread(current[0], message, operation_id=operation)
+                    break
+                except SessionNotFound:
+                    continue
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(2)]
+    for thread in writers:
+        thread.start()
+    while any(thread.is_alive() for thread in writers):
+        with suppress(SessionBusy):  # they write on and on
+            current[0] = real_store.renew_session_id(current[0], new_id=f"id-{new_id()}")
+    said = lines(real_store, current[0])
+    for writer in range(2):
+        assert [one for one in said if one.startswith(f"user:{writer}-")] == [
+            f"user:{writer}-{number}" for number in range(60)
+        ]
+    assert {name for name in sessions(real_store) if name != "s"} == {current[0]}
+    assert current[0] != "id-0"
 
 
 # --- broken off ------------------------------------------------------------------------------
