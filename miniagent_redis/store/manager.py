@@ -294,8 +294,7 @@ def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionManager:
 
     The same one for the same settings. Raises StoreUnavailable or StoreMisconfigured.
     """
-    config = RedisConfig.given(config)
-    settings = astuple(config)
+    settings = astuple(config := RedisConfig.given(config))
     manager = _shared.get(settings) or _shared.setdefault(settings, RedisSessionManager(config))
     manager.connect()
     return manager
