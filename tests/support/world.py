@@ -37,8 +37,8 @@ class World(Scene):
         agent.background.jobs.clear()
         agent.initialize()
         super().__init__(agent.store, SessionManager(agent), agent, f"{name}-s", name)
-        self.mine, self.doomed, busy = name, f"{name}-new", f"{name}-t"
-        for session in (self.sid, busy):
+        self.mine, self.doomed, busy = name, f"{name}-old", f"{name}-t"
+        for session in (self.sid, self.doomed, busy):
             self.store.create_session(session, {"n": 1}, user_id=name)
         self.manager.chat(self.sid, "Hello")
         loaded = self.store.load_thread(self.sid)
