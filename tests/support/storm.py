@@ -38,7 +38,7 @@ class Storm:
         self.client_kills = 0
         self._folder = folder
         self._dice = dice
-        self._kind = kind
+        self._kind: Kind = kind
         self._stack = ExitStack()
         self._chatters: list[subprocess.Popen[bytes]] = []
         self._sessions: list[str] = []
