@@ -6,7 +6,6 @@ variable and, in the Flask configuration, its key.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -33,10 +32,9 @@ from .checks import (
     some_time_or_none,
 )
 from .credentials import CredentialProvider, Credentials
-from .given import from_mapping, is_of_kubernetes
+from .durability import DURABILITIES, Durability, refuse_what_cannot_be
+from .environment import from_environment
 from .options import TLS
-
-log: logging.Logger = logging.getLogger("miniagent_redis")
 
 
 def _about(env: str, help: str) -> dict[str, str]:
@@ -200,6 +198,18 @@ class RedisConfig:
         ),
     )  # fmt: skip
     """Then it goes to the spool, or TurnNotSaved carries the answer."""
+    durability: Durability | None = field(
+        default=None, validator=one_of(None, *DURABILITIES), metadata=_about(
+            "MINIAGENT_DURABILITY", "demand: `memory`, `everysec`, `always` or `replicated`"
+        ),
+    )  # fmt: skip
+    """How safe a turn has to be when it is acknowledged: docs/topologies.md. A server that does
+    less is StoreMisconfigured; None demands nothing."""
+    min_replicas: int = _setting(
+        1, "MINIAGENT_MIN_REPLICAS", "how many have to confirm each write, where `replicated`",
+        validator=checked(whole_number, 1),
+    )  # fmt: skip
+    """At the least; all that are connected have to. With fewer it is NotDurable."""
     spool_dir: str | None = _setting(
         None, "MINIAGENT_SPOOL_DIR", "folder for finished turns that could not be saved",
         validator=folder,
@@ -238,26 +248,9 @@ class RedisConfig:
         ``overrides``, the result points to the embedded server.
         """
         settings = [one for one in fields(cls) if one.metadata["env"]]
-        given = os.environ if environ is None else environ
-        values = from_mapping(settings, given)
-        if "url" in values and is_of_kubernetes(given.get("REDIS_PORT")):
-            _drop(values, "port")  # of another server, perhaps
-        if "url" in overrides:
-            _drop(values, "url", "host", "port", "db", "ssl")
-            named = parse_url(overrides["url"])
-            if named.username or named.password or "credential_provider" in overrides:
-                _drop(values, "username", "password")
-        elif "host" in overrides:
-            _drop(values, "url", "host")
-        elif "url" not in values and "host" not in values:
-            is_kubernetes = is_of_kubernetes(given.get("REDIS_PORT"))
-            if not is_kubernetes and (unused := sorted(values.keys() & agreement.OF_A_HOST)):
-                names = ", ".join(f"REDIS_{name.upper()}" for name in unused)
-                log.warning("%s: of no use without REDIS_HOST or REDIS_URL; the embedded server is "
-                            "taken", names)  # fmt: skip
-            _drop(values, "port", "db", "ssl")  # they speak of a host, and there is none
-            values["url"] = "embedded://"
-        return cls(**{**values, **overrides})
+        return cls(
+            **from_environment(settings, os.environ if environ is None else environ, overrides)
+        )
 
     @cached_property
     def address(self) -> Address:
@@ -292,9 +285,5 @@ class RedisConfig:
         agreement.take_over(self, there, TLS)
         if there.url is not None:
             agreement.hear(self, there.url)
-        _ = self.address  # a bad URL is told here, not at the first command
-
-
-def _drop(values: dict[str, Any], *names: str) -> None:
-    for name in names:
-        values.pop(name, None)
+        # A bad URL is told here, not at the first command.
+        refuse_what_cannot_be(self.durability, self.address)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from ..config.durability import Durability
 from ..errors import MiniAgentError, StoreUnavailable
 from ..runtime.clock import Clock
 from ..runtime.forking import reset_after_fork
@@ -23,13 +24,18 @@ PAUSE = 1.0
 
 @frozen
 class Health:
-    """How the store is. ``since`` is in seconds since the epoch, ``latency`` in seconds."""
+    """How the store is. ``since`` is in seconds since the epoch, ``latency`` in seconds.
+
+    ``durability`` says what an acknowledged write survives: ``memory``, ``everysec``, ``always``,
+    ``replicated``; ``unknown`` if the server does not tell us, or was not asked.
+    """
 
     state: Literal["healthy", "down"]
     since: float
     address: str
     latency: float | None = None
     error: str = ""
+    durability: Durability | Literal["unknown"] = "unknown"
 
 
 class Availability:

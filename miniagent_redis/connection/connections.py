@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
+from attrs import evolve
 
 from ..config.address import Address
 from ..config.redis import RedisConfig
@@ -22,7 +23,7 @@ from ..errors import MiniAgentError, StoreUnavailable
 from ..runtime.clock import Clock, SystemClock
 from ..runtime.forking import reset_after_fork
 from ..telemetry import Exchange, Telemetry
-from .availability import Availability
+from .availability import Availability, Health
 from .client import close, own_pool
 from .connector import Connector
 from .exchange import checked, connected, exchange
@@ -30,7 +31,7 @@ from .faults import Faults, NoScript, Refused, ReplyLost
 from .figures import Figures
 from .link import Link
 from .listening import Listening
-from .pool import Pool, PoolFigures
+from .pool import Pool
 from .redirecting import follow, in_groups
 from .repeating import Repeating
 from .topology import Command, Node, Topology
@@ -100,7 +101,7 @@ class Connections:
                 return
             self._topology.open()
             node = self._topology.anywhere()
-            pool = self._new_pool(node)
+            pool = self.connector.pool(node)
             try:
                 checked(exchange(pool, [("PING",)], None, self._faults), self._faults)
             except BaseException as exc:
@@ -128,21 +129,13 @@ class Connections:
             self._pools, self._client = {}, None
             self._topology.close()
 
-    def _new_pool(self, node: Node) -> Pool:
-        config = self.config
-        return Pool(
-            lambda: self.connector.link(node, config.socket_timeout),
-            config.max_connections,
-            config.pool_timeout,
-        )
-
     def _pool(self, node: Node) -> Pool:
         if not self._is_open:
             self.open()
         pool = self._pools.get(node)
         if pool is None:
             with self._opening:
-                pool = self._pools.setdefault(node, self._new_pool(node))
+                pool = self._pools.setdefault(node, self.connector.pool(node))
         return pool
 
     @property
@@ -182,13 +175,17 @@ class Connections:
 
     def figures(self) -> Figures:
         """Return what is going on, and what was: for all servers together."""
-        pool = own_pool(self._client)
-        return Figures(
-            PoolFigures.sum([pool.figures() for pool in list(self._pools.values())]),
-            None if pool is None else pool.figures(),
-            self._repeating.retries,
-            self._repeating.lost_replies,
-            self.listening.count,
+        pools, own, told = list(self._pools.values()), own_pool(self._client), self._repeating
+        return Figures.of(pools, own, told.retries, told.lost_replies, self.listening.count)
+
+    def health(self, latency: float | None) -> Health:
+        """Return the state as of the last call, which took so long; None if it had no answer."""
+        health = self.availability.current(latency)
+        if latency is None:
+            return health
+        node = self._topology.anywhere()
+        return evolve(
+            health, durability=self.connector.demand.name(partial(self.exchange_at, node))
         )
 
     # --- sending -------------------------------------------------------------------------
@@ -205,7 +202,7 @@ class Connections:
         """
         name = commands[0][0]
         return self.persist(
-            lambda: self._exchange_all(commands),
+            lambda: in_groups(commands, self.node, self.exchange),
             operation=operation or name,
             commands=len(commands),
             writes=name in ("SET", "ZADD"),
@@ -224,9 +221,6 @@ class Connections:
         """The servers that have all keys between them."""
         self.open()
         return self._topology.everywhere()
-
-    def _exchange_all(self, commands: Sequence[Command]) -> list[Any]:
-        return in_groups(commands, self.node, self.exchange)
 
     def node(self, command: Command) -> Node:
         """Return which server serves a command now."""

@@ -21,11 +21,13 @@ from .async_pool import AsyncPool, to_master
 from .blocking import patient
 from .client import ClientPool
 from .cluster_client import async_cluster_client, cluster_client
+from .durability import Demand
 from .link import Link
 from .link_kinds import TcpLink, TlsLink, UnixLink
 from .master import Place, Watch
 from .memory import memory_link
 from .options import connection_options, for_asyncio
+from .pool import Pool
 from .resp import packer
 from .to_master import MasterTcpLink, MasterTlsLink
 from .topology import Endpoint, Node, Topology
@@ -34,7 +36,7 @@ from .topology import Endpoint, Node, Topology
 class Connector:
     """Makes connections to the servers of a topology, as the configuration says.
 
-    ``options`` is what redis-py is given for each of them.
+    ``options`` is what redis-py is given for each of them, ``demand`` what their servers must do.
     """
 
     def __init__(self, config: RedisConfig, topology: Topology) -> None:
@@ -43,12 +45,23 @@ class Connector:
         self._is_tls = config.address.is_tls
         self._follows_master = config.address.kind == "redis+sentinel"
         self._watch = Watch(self._link_to)
+        self.demand: Demand = Demand(config)
         self.options: dict[str, Any] = connection_options(config)
 
     def link(self, node: Node, reply_timeout: float) -> Link:
         """Return a new connection to a server, not connected yet; it waits so long for a reply."""
         kind, options = self._kind(node)
         return kind(**options, socket_timeout=reply_timeout)
+
+    def pool(self, node: Node) -> Pool:
+        """Return a new pool of connections to a server, each of which does what is demanded."""
+        config = self._config
+        return Pool(
+            lambda: self.link(node, config.socket_timeout),
+            config.max_connections,
+            config.pool_timeout,
+            self.demand.greet,
+        )
 
     def client(self) -> redis.Redis:
         """Return a new redis-py client with a pool of its own; for a cluster a RedisCluster."""

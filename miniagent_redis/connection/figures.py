@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
-from .pool import PoolFigures
+from .pool import Pool, PoolFigures
 
 
 @frozen
@@ -20,3 +22,11 @@ class Figures:
     retries: int
     lost_replies: int
     listening: int
+
+    @classmethod
+    def of(
+        cls, pools: Iterable[Pool], own: Pool | None, retries: int, lost: int, listening: int
+    ) -> Figures:
+        """Return those of the servers' pools together, and of the client's ``own``."""
+        commands = PoolFigures.sum([pool.figures() for pool in pools])
+        return cls(commands, None if own is None else own.figures(), retries, lost, listening)

@@ -74,13 +74,21 @@ class Pool:
 
     They are counted by weak references: one that a signal handler's exception, thrown between any
     two lines, left with nobody is collected and no longer counts. Who finds them all in use waits
-    up to ``wait`` seconds, first come, first served. A forked child starts with none.
+    up to ``wait`` seconds, first come, first served. A forked child starts with none. ``greet`` is
+    called with each one that was connected; if it raises, that is closed.
     """
 
     _next_collection = 0.0
 
-    def __init__(self, make: Callable[[], Link], most: int, wait: float) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Link],
+        most: int,
+        wait: float,
+        greet: Callable[[Link], None] = lambda _: None,
+    ) -> None:
         self._make = make
+        self._greet = greet
         self._most = most
         self._wait = wait
         self._generation = self._made = self._exhausted = 0
@@ -188,6 +196,7 @@ class Pool:
                 return None
         try:
             link.connect()
+            self._greet(link)
         except BaseException:
             self.give(link, in_order=False)
             raise

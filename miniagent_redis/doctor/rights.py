@@ -21,6 +21,12 @@ Command = tuple[str | int, ...]
 _ON_SENTINEL: Command = ("ROLE",)
 _IN_CLUSTER: tuple[Command, ...] = ("CLUSTER", "SLOTS"), ("ASKING",)
 
+_FOR_DURABILITY: dict[str | None, tuple[Command, ...]] = {
+    "everysec": (("CONFIG", "GET", "append*"),),
+    "always": (("CONFIG", "GET", "append*"),),
+    "replicated": (("ROLE",), ("WAIT", 0, 1)),
+}
+
 
 def commands(keys: Keys) -> list[Command]:
     """Return each command that the library and its scripts send, on keys like those it uses."""
@@ -76,7 +82,9 @@ def advice(store: RedisSessionManager, user: str = "") -> str:
     """Return the line that gives our user all rights that we and this doctor need."""
     config = store.config
     user = user or config.address.username or config.username or "default"
-    rule = acl_rule(config.namespace, topology=topology(config.address))
+    rule = acl_rule(
+        config.namespace, topology=topology(config.address), durability=config.durability
+    )
     return redis_cli(config, "ACL", "SETUSER", user, *rule, as_admin=True)
 
 
@@ -87,6 +95,7 @@ def _ask(store: RedisSessionManager) -> tuple[str, list[str]]:
     asked = commands(store.parts.core.keys)
     if store.config.address.service:
         asked.append(_ON_SENTINEL)
+    asked += _FOR_DURABILITY.get(store.config.durability, ())
     if is_cluster(store):  # each node has users of its own
         several = list(store.parts.core.connections.everywhere)
         asked += _IN_CLUSTER

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ..config.address import Address
+from ..config.durability import DURABILITIES as NAMES
+from ..config.durability import Durability
 from ..errors import InvalidInput
 from .keys import Keys
 
@@ -32,6 +34,13 @@ TOPOLOGIES: dict[Topology, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """What is sent beside where Redis is run so: always, and by the doctor. ``server`` is one alone."""
 
+DURABILITIES: dict[Durability | None, tuple[str, ...]] = {
+    "everysec": ("config|get",),
+    "always": ("config|get",),
+    "replicated": ("role", "wait"),
+}
+"""What is sent beside where so much durability is demanded."""
+
 
 def topology(address: Address) -> Topology:
     """Return how Redis is run at an address."""
@@ -40,7 +49,11 @@ def topology(address: Address) -> Topology:
 
 
 def acl_rule(
-    namespace: str = "", *, topology: Topology = "server", doctor: bool = True
+    namespace: str = "",
+    *,
+    topology: Topology = "server",
+    durability: Durability | None = None,
+    doctor: bool = True,
 ) -> list[str]:
     """Return the least rights that a user of Redis needs for a namespace, as words of ACL SETUSER.
 
@@ -49,13 +62,16 @@ def acl_rule(
     administrator. Without a namespace the keys and channels are all there are. With
     ``doctor=False`` the commands of the doctor and of fsck are left out, of which SCAN shows the
     names of all keys in the database. ``topology`` is how Redis is run: ``"server"``,
-    ``"sentinel"`` or ``"cluster"``, where each node needs it, replicas too. Raises InvalidInput
-    for what is none of these, and for what is no namespace.
+    ``"sentinel"`` or ``"cluster"``, where each node needs it, replicas too; ``durability`` what is
+    demanded. Raises InvalidInput for what is none of these, and for what is no namespace.
     """
     if topology not in TOPOLOGIES:
         raise InvalidInput(f"topology={topology!r:.100} is none of {', '.join(TOPOLOGIES)}")
+    if durability not in (None, *NAMES):
+        raise InvalidInput(f"durability={durability!r:.100} is none of {', '.join(NAMES)}")
     always, asked = TOPOLOGIES[topology]
     ns = Keys(namespace).ns
-    commands = (*COMMANDS, *always, *((*DOCTORS, *asked) if doctor else ()))
+    commands = (*COMMANDS, *always, *DURABILITIES.get(durability, ()))
+    commands += (*DOCTORS, *asked) if doctor else ()
     # "acme:*" is a pattern, in which a name of a namespace has no character with a meaning.
-    return [f"~{ns}*", f"&{ns}*", *(f"+{command}" for command in commands)]
+    return [f"~{ns}*", f"&{ns}*", *(f"+{command}" for command in dict.fromkeys(commands))]

@@ -146,7 +146,7 @@ class RedisSessionManager:
         return True
 
     def health(self) -> Health:
-        """Ask Redis for a sign of life and return its state, with the latency in seconds.
+        """Ask Redis for a sign of life; return its state, its durability, the latency in seconds.
 
         Never raises; takes about a second at the most. The state is "down" from the first call
         that could not reach Redis until one does.
@@ -154,7 +154,7 @@ class RedisSessionManager:
         began = time.monotonic()
         answers = RedisSessionManager.health_check(self)
         latency = time.monotonic() - began
-        return self.__parts.core.connections.availability.current(latency if answers else None)
+        return self.__parts.core.connections.health(latency if answers else None)
 
     @property
     def unreadable_records(self) -> int:
