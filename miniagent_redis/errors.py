@@ -10,7 +10,7 @@
     ├── TurnSuperseded          the open turn is no longer ours
     ├── TurnNotSaved            certainly not written; carries the answer
     ├── TurnUncertain           sent, no reply yet; resolve_turn tells later
-    ├── NotDurable              written, but not as durably as configured
+    │   └── NotDurable          written, but on fewer replicas than is demanded
     ├── LockTimeout             somebody else held the named lock for too long
     ├── RecordUnreadable        one stored record cannot be decoded
     ├── SchemaTooNew            a record written by a newer version of this library
@@ -72,11 +72,10 @@ class SessionNotFound(MiniAgentError):
     """The session does not exist, has expired, or belongs to another user."""
 
     def __init__(self, session_id: str) -> None:
-        super().__init__(
-            f"there is no session {session_id!r} for this user",
-            cause="it never existed, has expired or ended, or belongs to someone else",
-            hint="list_sessions() shows what is there; create_or_resume_session() starts one",
-        )
+        problem = f"there is no session {session_id!r} for this user"
+        cause = "it never existed, has expired or ended, or belongs to someone else"
+        hint = "list_sessions() shows what is there; create_or_resume_session() starts one"
+        super().__init__(problem, cause=cause, hint=hint)
         self.session_id = session_id
 
 
@@ -109,11 +108,10 @@ class SessionBusy(MiniAgentError):
 
     def __init__(self, session_id: str, lease_remaining: float, waited: float = 0.0) -> None:
         waited_text = f" after waiting {waited:.1f} s" if waited else ""
-        super().__init__(
-            f"session {session_id!r} is busy with another turn{waited_text}",
-            cause=f"the running turn holds its lease for another {lease_remaining:.1f} s",
-            hint='try again, raise busy_timeout, or use on_busy="interrupt" to replace it',
-        )
+        problem = f"session {session_id!r} is busy with another turn{waited_text}"
+        cause = f"the running turn holds its lease for another {lease_remaining:.1f} s"
+        hint = 'try again, raise busy_timeout, or use on_busy="interrupt" to replace it'
+        super().__init__(problem, cause=cause, hint=hint)
         self.session_id = session_id
         self.lease_remaining = lease_remaining
 
@@ -131,11 +129,12 @@ class SessionTooLarge(MiniAgentError):
     steps: Sequence[object] = ()
 
     def __init__(self, session_id: str, size: int, limit: int) -> None:
-        super().__init__(
-            f"session {session_id!r} would grow to {size:,} bytes, over the limit of {limit:,}",
-            cause="max_session_size bounds the stored thread; nothing was written",
-            hint="clear_history(), start anew, or change RedisConfig.max_session_size or .on_full",
+        problem = (
+            f"session {session_id!r} would grow to {size:,} bytes, over the limit of {limit:,}"
         )
+        cause = "max_session_size bounds the stored thread; nothing was written"
+        hint = "clear_history(), start anew, or change RedisConfig.max_session_size or .on_full"
+        super().__init__(problem, cause=cause, hint=hint)
         self.session_id = session_id
         self.size = size
         self.limit = limit
@@ -148,11 +147,10 @@ class TurnSuperseded(MiniAgentError):
     """
 
     def __init__(self, session_id: str, turn_id: str) -> None:
-        super().__init__(
-            f"turn {turn_id} on session {session_id!r} was superseded",
-            cause="its lease ended and another instance took over, or it was interrupted",
-            hint="reload the thread and send the message again if it is still wanted",
-        )
+        problem = f"turn {turn_id} on session {session_id!r} was superseded"
+        cause = "its lease ended and another instance took over, or it was interrupted"
+        hint = "reload the thread and send the message again if it is still wanted"
+        super().__init__(problem, cause=cause, hint=hint)
         self.session_id = session_id
         self.turn_id = turn_id
 
@@ -161,12 +159,9 @@ class TurnNotSaved(MiniAgentError):
     """The turn's answer was produced but certainly not written; ``text`` is the answer."""
 
     def __init__(self, session_id: str, turn_id: str, text: str, cause: str) -> None:
-        super().__init__(
-            f"the answer of turn {turn_id} could not be saved to session {session_id!r}",
-            cause=cause,
-            hint="the answer is in .text; the turn is still open: commit or abort it once Redis is "
-            "back",
-        )
+        problem = f"the answer of turn {turn_id} could not be saved to session {session_id!r}"
+        hint = "the answer is in .text; the turn is open: commit or abort it once Redis is back"
+        super().__init__(problem, cause=cause, hint=hint)
         self.session_id = session_id
         self.turn_id = turn_id
         self.text = text
@@ -175,21 +170,27 @@ class TurnNotSaved(MiniAgentError):
 class TurnUncertain(MiniAgentError):
     """A write was sent and its reply was lost: it may or may not be stored."""
 
+    _what = "was sent; whether it was done is not known"
+    _hint = "ask resolve_turn(session_id, turn_id) once Redis answers again, before you do it "\
+        'again; if that says "unknown", look at the session'  # fmt: skip
+
     def __init__(self, session_id: str, turn_id: str, cause: str, text: str = "") -> None:
-        super().__init__(
-            f"{turn_id} on session {session_id!r} was sent; whether it was done is not known",
-            cause=cause,
-            hint="ask resolve_turn(session_id, turn_id) once Redis answers again, before you do it "
-            'again; if that says "unknown", look at the session',
-        )
+        problem = f"{turn_id} on session {session_id!r} {self._what}"
+        super().__init__(problem, cause=cause, hint=self._hint)
         self.session_id = session_id
         self.turn_id = turn_id
         self.text = text
         self.holder: str = ""  # of a turn that may have begun
 
 
-class NotDurable(MiniAgentError):
-    """The write was made, but fewer replicas than demanded confirmed it in time."""
+class NotDurable(TurnUncertain):
+    """The master has written it, and too few replicas confirmed that in time: a failover loses it.
+
+    ``resolve_turn``, or the same call with the same id, waits for them again.
+    """
+
+    _what = "is written, but not on as many replicas as durability='replicated' demands"
+    _hint = "see whether all replicas are up; then resolve_turn(session_id, turn_id) tells"
 
 
 class LockTimeout(MiniAgentError, TimeoutError):
@@ -248,11 +249,10 @@ class PoolExhausted(StoreUnavailable):
     """
 
     def __init__(self, most: int, waited: float) -> None:
-        super().__init__(
-            f"all {most} connections to Redis are in use",
-            cause=f"none was given back within {waited:g} s",
-            hint="raise max_connections or pool_timeout, or look for calls that never end",
-        )
+        problem = f"all {most} connections to Redis are in use"
+        cause = f"none was given back within {waited:g} s"
+        hint = "raise max_connections or pool_timeout, or look for calls that never end"
+        super().__init__(problem, cause=cause, hint=hint)
         self.most = most
         self.waited = waited
 

@@ -34,6 +34,7 @@ from .listening import Listening
 from .pool import Pool
 from .redirecting import follow, in_groups
 from .repeating import Repeating
+from .replicating import Replicas
 from .topology import Command, Node, Topology
 from .topology.choose import choose
 from .topology.cluster import Cluster
@@ -61,6 +62,7 @@ class Connections:
         self._topology: Topology = topology or choose(config)
         self._faults = Faults(config)
         self.connector: Connector = Connector(config, self._topology)
+        self._replicas = Replicas(config)
         self._telemetry = telemetry
         self._repeating = Repeating(self.availability, self.unavailable, self._heal, config)
         self._pools: dict[Node, Pool] = {}
@@ -183,10 +185,8 @@ class Connections:
         health = self.availability.current(latency)
         if latency is None:
             return health
-        node = self._topology.anywhere()
-        return evolve(
-            health, durability=self.connector.demand.name(partial(self.exchange_at, node))
-        )
+        ask = partial(self.exchange_at, self._topology.anywhere())
+        return evolve(health, durability=self.connector.demand.name(ask))
 
     # --- sending -------------------------------------------------------------------------
 
@@ -228,23 +228,29 @@ class Connections:
             self.open()  # before that the nodes are not known
         return self._topology.node(command)
 
-    def exchange(self, commands: Sequence[Command], nonce: bytes | None = None) -> list[Any]:
+    def exchange(
+        self, commands: Sequence[Command], nonce: bytes | None = None, *, mark: str = ""
+    ) -> list[Any]:
         """Send commands once over one connection and read every reply.
 
         All go to the server of the first. With ``nonce``, each reply must be a list that starts
         with it; behind it may stand a space and more. A connection on which anything else happened,
         a Ctrl-C included, is disconnected before it goes back to the pool: an unread reply would be
-        handed to the next caller.
+        handed to the next caller. With ``mark``, a key of the same slot, replicas have to confirm.
         """
         node = self.node(commands[0])
+        send = partial(self._send, nonce, mark=mark)
         if isinstance(self._topology, Cluster):
-            replies = follow(self._topology, node, commands, partial(self._send, nonce))
+            replies = follow(self._topology, node, commands, send)
         else:
-            replies = self._send(nonce, node, commands)
+            replies = send(node, commands)
         return checked(replies, self._faults)
 
-    def _send(self, nonce: bytes | None, node: Node, commands: Sequence[Command]) -> list[Any]:
-        return exchange(self._pool(node), commands, nonce, self._faults)
+    def _send(
+        self, nonce: bytes | None, node: Node, commands: Sequence[Command], mark: str = ""
+    ) -> list[Any]:
+        confirming = (self._replicas, mark) if mark else None
+        return exchange(self._pool(node), commands, nonce, self._faults, confirming)
 
     def probe(self) -> None:
         """Try a PING once, also when Redis is known to be down. Raises as ``call`` does.

@@ -6,6 +6,7 @@ All that this library sends, scripts, commands and blocking reads, passes throug
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from redis import exceptions as rx
@@ -14,28 +15,42 @@ from ..errors import MiniAgentError
 from .faults import Faults, ReplyLost, reason
 from .link import LOST, Link, NotSent
 from .pool import Pool
+from .replicating import Replicas
 from .topology import ASKING, Command
 from .wire import Forgotten, Probe
 
 T = TypeVar("T")
+Confirming = tuple[Replicas, str]
 
 
 def exchange(
-    pool: Pool, commands: Sequence[Command], nonce: bytes | None, faults: Faults
+    pool: Pool,
+    commands: Sequence[Command],
+    nonce: bytes | None,
+    faults: Faults,
+    confirming: Confirming | None = None,
 ) -> list[Any]:
     """Send commands over a connection of the pool; return all replies, errors of Redis among them.
 
-    Raises ReplyLost, or what the server refused the connection with.
+    ``confirming`` are the replicas that have to confirm what is written, and the mark for them.
+    Raises ReplyLost, NotReplicated, or what the server refused the connection with.
     """
     link = connected(pool.take, faults)
-    in_order = False
+    in_order, lacking = False, None
     try:
-        replies = _ask(link, commands, faults, pool.is_another_answered)
+        send = partial(_ask, link, faults=faults, is_another_answered=pool.is_another_answered)
+        if confirming is None:
+            replies = send(commands)
+        else:
+            replicas, mark = confirming
+            replies, lacking = replicas.ask(link, commands, mark, send)
         in_order = nonce is None or are_answers(commands, replies, nonce)
     finally:
         pool.give(link, in_order=in_order)
     if not in_order:
         raise ReplyLost("the connection held another caller's reply")
+    if lacking is not None:
+        raise lacking
     return replies
 
 

@@ -57,6 +57,8 @@ class Link(AbstractConnection):
     generation: int = 0  # of its pool, when it was made
     is_outdated: bool = False  # by what the server replied, a new one may lead to another server
     follows_master: bool = False  # once it is outdated, its server may be no master any more
+    role: Any = None  # what it said it is with the last commands, if it follows the master
+    replicas: int = 0  # that its server had when writes were to be confirmed last
     uses_wire: bool = wire.IS_AVAILABLE
     _wire: wire.Wire | None = None
     _used = 0.0  # when it was in order last, as of time.monotonic()

@@ -69,6 +69,7 @@ class _ToMaster(Link):
         except (*LOST, NotSent):
             self.is_outdated = True  # all others lead to the same server
             raise
+        self.role = role
         if self._watch.is_same(self._place, role):
             return replies
         self.is_outdated = True

@@ -157,3 +157,11 @@ def check_results(messages: Sequence[Message]) -> None:
             "each tool call must be followed by its result",
             cause="a thread never holds a call without its result, or a result without a call",
         )
+
+
+def miscounted(count: int, length: int) -> str:
+    """Say what it means that a thread is not as long as its session says."""
+    if length < count:
+        what = f"{count - length} of its {count} messages are gone: evicted by the server"
+        return f"{what}, or removed by another program"
+    return f"{length} messages are in it and {count} were stored: the data was damaged"

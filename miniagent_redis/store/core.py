@@ -14,9 +14,11 @@ from attrs import define, evolve, field, frozen
 from ..config import RedisConfig
 from ..connection.connections import Connections
 from ..connection.faults import ReplyLost
+from ..connection.replicating import NotReplicated
 from ..connection.topology import Node
 from ..errors import (
     MiniAgentError,
+    NotDurable,
     OutcomeUnknown,
     RecordUnreadable,
     SessionNotFound,
@@ -27,6 +29,7 @@ from ..errors import (
 from ..records.format import RecordFormat, Where
 from ..runtime.clock import Clock
 from ..telemetry import Telemetry
+from .checks import miscounted
 from .keys import GRACE_MS, Keys, check_session_id, check_user_id
 from .scripts import Scripts
 from .tries import Tries, Uncertain, Uncertainties
@@ -38,6 +41,8 @@ _READING = frozenset((
     "ACL", "EXISTS", "GET", "HGET", "HMGET", "INFO", "LRANGE", "PING", "PTTL", "SCAN", "TIME",
     "TYPE", "ZRANGE", "ZSCAN", "ZSCORE",
 ))  # fmt: skip
+_TOLD_TO_STAND = frozenset(("resolve_turn", "touch_session"))
+"""Scripts without an id of their own whose answer others rely on, as on that of a write."""
 FORGOTTEN = "so much was done on the session meanwhile that the server has forgotten whether it was"
 LET_GO = "if it was stored, it is among the messages that were let go of to make room"
 MADE_ANEW = "perhaps the session was ended and made anew meanwhile, and that one was left alone"
@@ -190,8 +195,6 @@ class StoreCore:
         user = b"" if user_id is None else check_user_id(user_id)
         return OnSession(self, check_session_id(session_id), user, operation, insist, shows)
 
-    # --- time -------------------------------------------------------------------------------
-
     def script_now(self) -> Argument:
         """Return the time that scripts are given: '' for the server's own, ms in tests."""
         now = self.clock.server_now_ms()
@@ -231,15 +234,18 @@ class OnSession:
         When it is called again after a lost reply, that is one more try of the same operation.
         ``looks_up``: the caller looks into the thread where the server has forgotten what was done.
         Raises SessionNotFound, RecordUnreadable (counters that are damaged, or not those of the
-        thread), SessionTooLarge, TurnUncertain, StoreUnavailable or StoreMisconfigured.
+        thread), SessionTooLarge, TurnUncertain, NotDurable, StoreUnavailable or StoreMisconfigured.
         """
         core = self.core
         keys = core.keys.of_session(self.session_id)
         head = (core.script_now(), GRACE_MS, self.user)
+        mark = core.keys.mark(self.session_id) if self._is_confirmed(name) else ""
         try:
             reply = core.scripts.run(
-                name, keys, (*head, *args), insist=self.insist, tries=self._tries
+                name, keys, (*head, *args), insist=self.insist, tries=self._tries, mark=mark
             )
+        except NotReplicated as exc:
+            raise self._not_replicated(name, str(exc)) from exc
         except ReplyLost as exc:
             raise self._uncertain(name, str(exc)) from exc
         match reply:
@@ -260,8 +266,15 @@ class OnSession:
             case ["damaged", key]:
                 raise RecordUnreadable(key.decode(), "a number in it is lost, or is none")
             case ["miscounted", count, length]:
-                raise RecordUnreadable(keys[1], _miscounted(count, length))
+                raise RecordUnreadable(keys[1], miscounted(count, length))
         return reply
+
+    def _is_confirmed(self, name: str) -> bool:
+        """Whether replicas have to confirm what a script does, or tells to be done."""
+        if self.core.config.durability != "replicated":
+            return False
+        writes = self.operation is not None and not self.core.scripts.only_reads(name)
+        return writes or name in _TOLD_TO_STAND
 
     def goes_on(self) -> None:
         """Have what is called from now on belong to the operation that was tried already."""
@@ -277,9 +290,10 @@ class OnSession:
         self.core.uncertain.note(self.operation, Uncertain(self._tries, self.shows))
         return TurnUncertain(self.session_id, self.operation, cause)
 
-
-def _miscounted(count: int, length: int) -> str:
-    if length < count:
-        what = f"{count - length} of its {count} messages are gone: evicted by the server"
-        return f"{what}, or removed by another program"
-    return f"{length} messages are in it and {count} were stored: the data was damaged"
+    def _not_replicated(self, name: str, cause: str) -> MiniAgentError:
+        what = self.operation or name
+        if self.core.scripts.only_reads(name):
+            problem = f"what became of {what} on session {self.session_id!r} is not settled"
+            return StoreUnavailable(problem, cause=cause, hint="see whether all replicas are up")
+        self.core.uncertain.note(what, Uncertain(self._tries, self.shows))
+        return NotDurable(self.session_id, what, cause)

@@ -14,6 +14,7 @@ with a colon behind it.
 | ns ops:{id}                | hash    | every write; end                | deadline + grace        |
 | ns events:{id}             | stream  | every session script            | deadline + grace        |
 | ns queue:{id}              | string  | begin, by who has to wait       | a minute after it       |
+| ns mark:{id}              | string  | writes, where `replicated`      | at once                 |
 | ns user:{user}:sessions    | zset    | create, activity marks, end     | never; see below        |
 | ns sessions:{shard}        | zset    | create, activity marks, end     | never; see below        |
 | ns deadlines:{shard}       | zset    | create, marks, end, sweep       | never; see below        |
@@ -187,6 +188,10 @@ class Keys:
             f"{ns}events:{tag}",
             f"{ns}queue:{tag}",
         ]
+
+    def mark(self, session_id: str) -> str:
+        """Return the key that is written for replicas to confirm, beside those of a session."""
+        return f"{self.ns}mark:{{{encode_id(session_id)}}}"
 
     def session(self, session_id: str) -> str:
         return f"{self.ns}session:{{{encode_id(session_id)}}}"

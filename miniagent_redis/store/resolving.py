@@ -38,7 +38,7 @@ class Resolving:
         """
         check_id(turn_id, "a turn id")
         tried = self._core.uncertain.get(turn_id)
-        on = self._core.on(session_id, user_id)
+        on = self._core.on(session_id, user_id, operation=turn_id)
         if tried is not None:
             on.belongs_to(tried.tries)
         told, version = resolve_turn(on, operation=turn_id)

@@ -16,12 +16,15 @@ from typing import Any
 
 from ..connection.connections import Connections
 from ..connection.faults import NoScript, ReplyLost
+from ..connection.replicating import NotReplicated
 from ..connection.topology import Node
 from ..errors import StoreMisconfigured
 from ..runtime.forking import reset_after_fork
 from .tries import ServerTime, Tries
 
 _INCLUDE = "-- include:"
+_CONFIRMED = (b"ok", b"done", b"unsure")
+"""What is answered where something was done, by this try or before."""
 _LUA = files("miniagent_redis") / "lua"
 
 
@@ -59,21 +62,28 @@ class Scripts:
         *,
         insist: float | None = None,
         tries: Tries | None = None,
+        mark: str = "",
     ) -> list[Any]:
         """Run an operation and return its reply from the status on, the status as text.
 
         The arguments follow the nonce. The operation must be one that may be repeated: it is,
         when the server is away or the reply gets lost, as ``Connections.persist`` says. ``tries``
-        are those that were made of it by earlier calls. Raises StoreUnavailable, StoreMisconfigured
-        (also for a foreign type at our key) or ReplyLost.
+        are those that were made of it by earlier calls. With a ``mark``, replicas have to confirm
+        what it wrote. Raises StoreUnavailable, StoreMisconfigured (also for a foreign type at our
+        key), ReplyLost or NotReplicated.
         """
         text, digest = self._loaded.get(name) or self._load(name)
         tries = tries or Tries()
+        exchange = self._connections.exchange
+        if mark:
+            exchange = partial(exchange, mark=mark)
 
         def attempt() -> list[Any]:
             try:
                 return send()
-            except ReplyLost:
+            except ReplyLost as exc:
+                if isinstance(exc, NotReplicated) and exc.reply[1] not in _CONFIRMED:
+                    return [exc.reply]
                 tries.is_lost = True
                 raise
 
@@ -83,10 +93,10 @@ class Scripts:
             nonce = b"%s%x%s" % (self._prefix.encode(), next(self._calls), told)
             tail = (len(keys), *keys, nonce, *args)
             try:
-                return self._connections.exchange([("EVALSHA", digest, *tail)], nonce)
+                return exchange([("EVALSHA", digest, *tail)], nonce)
             except NoScript:
                 pass  # not in here: what is raised next would hold this error and all its frames
-            return self._connections.exchange([("EVAL", text, *tail)], nonce)
+            return exchange([("EVAL", text, *tail)], nonce)
 
         # Neither no-writes nor allow-oom, which a server without memory takes.
         writes = "flags=" not in text.partition("\n")[0]

@@ -107,7 +107,7 @@ class TurnBegin:
         """
         turn = id_or_new(turn_id, "a turn id")
         if on_busy not in ON_BUSY:
-            raise InvalidInput(f"on_busy is one of {', '.join(ON_BUSY)}, not {on_busy!r}")
+            raise InvalidInput(f"on_busy is one of {', '.join(ON_BUSY)}, not {on_busy!r:.100}")
         if not isinstance(message, Message):
             message = Message("user", message)
         message = stamped(message, turn, self._core.clock)

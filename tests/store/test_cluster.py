@@ -153,14 +153,14 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
     seen: dict[str, set[int]] = {}
     send = Connections._send
 
-    def noted(self: Connections, nonce: Any, node: str, commands: Any) -> Any:
+    def noted(self: Connections, nonce: Any, node: str, commands: Any, **more: Any) -> Any:
         for command in commands:
             if command[0] == "EVALSHA":
                 keys = command[3 : 3 + command[2]]
                 slots = {int(key_slot(key.encode())) for key in keys}
                 assert slots == {slot_of(command)}, (names[command[1]], keys)
                 seen.setdefault(names[command[1]], set()).update(slots)
-        return send(self, nonce, node, commands)
+        return send(self, nonce, node, commands, **more)
 
     monkeypatch.setattr(Connections, "_send", noted)
     place: Any = SimpleNamespace(proxy=SimpleNamespace(url=cluster_url))

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 
-from miniagent_redis import InvalidInput, RedisConfig, RedisSessionManager, StoreMisconfigured
+from miniagent_redis import (
+    AgentConfig,
+    InvalidInput,
+    Message,
+    NotDurable,
+    RedisConfig,
+    RedisSessionManager,
+    SessionAgent,
+    SessionBusy,
+    SessionManager,
+    SessionNotFound,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from miniagent_redis.acl import acl_rule
 from miniagent_redis.config.durability import Durability
 from miniagent_redis.doctor import diagnose
 from tests.support.servers import RedisServer
+from tests.support.waiting import until
 
 LEVELS: dict[Durability, tuple[str, ...]] = {
     "memory": ("--appendonly", "no"),
@@ -25,7 +42,7 @@ SYNCED_BY_THE_SYSTEM = ("--appendonly", "yes", "--appendfsync", "no")
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
     """Yield a server of each level."""
-    servers = {name: RedisServer(*args) for name, args in LEVELS.items()}
+    servers: Servers = {name: RedisServer(*args) for name, args in LEVELS.items()}
     for server in servers.values():
         server.start()
     yield servers
@@ -107,8 +124,7 @@ def test_the_rule_of_a_user_has_what_the_demand_needs(
     servers: Servers, demanded: Durability
 ) -> None:
     server = servers["always"]
-    for durability, is_enough in ((None, False), (demanded, True)):
-        rule = acl_rule(durability=durability)
+    for rule, is_enough in ((acl_rule(), False), (acl_rule(durability=demanded), True)):
         server.client().execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", *rule)
         url = server.url.replace("unix://", "unix://app:pw@")
         store = RedisSessionManager(RedisConfig(url=url, durability=demanded))
@@ -141,3 +157,201 @@ def test_a_demand_that_no_such_server_can_meet_is_refused_in_the_configuration()
         RedisConfig(durability="fsync")  # type: ignore[arg-type]
     with RedisSessionManager(RedisConfig(url="memory://", durability="memory")) as store:
         assert store.health().durability == "memory"
+
+
+# --- replicas have to confirm ---------------------------------------------------------------
+
+_FAST = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+
+
+class Followed:
+    """A master and its replicas, which have everything it has."""
+
+    def __init__(self, stack: ExitStack, replicas: int) -> None:
+        first, *others = (
+            stack.enter_context(RedisServer(*_FAST, tcp=True)) for _ in range(replicas + 1)
+        )
+        self.master, self.replicas, self._client = first, others, first.client()
+        for replica in others:
+            replica.client().replicaof("127.0.0.1", first.port)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Block until every replica is connected and in step."""
+        until(lambda: len(self.listed) == len(self.replicas))
+        until(lambda: all(int(one[2]) for one in self.listed))
+
+    @property
+    def listed(self) -> list[Any]:
+        """The replicas that the master lists."""
+        role: Any = self._client.execute_command("ROLE")
+        replicas: list[Any] = role[2]
+        return replicas
+
+    def store(self, **settings: Any) -> RedisSessionManager:
+        config = RedisConfig(url=self.master.url, durability="replicated", **settings)
+        return RedisSessionManager(config)
+
+    @contextmanager
+    def frozen(self, *which: int) -> Iterator[None]:
+        """Have some replicas do nothing, though they stay connected."""
+        for number in which:
+            self.replicas[number].pause()
+        try:
+            yield
+        finally:
+            for number in which:
+                self.replicas[number].resume()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Followed]:
+    with ExitStack() as stack:
+        yield Followed(stack, 2)
+
+
+@pytest.fixture
+def followed(shared: Followed) -> Followed:
+    shared.catch_up()
+    shared.master.client().flushall()
+    return shared
+
+
+def test_a_server_without_replicas_is_refused_at_connect(servers: Servers) -> None:
+    config = RedisConfig(url=servers["always"].url, durability="replicated")
+    with pytest.raises(StoreMisconfigured, match="has too few replicas") as caught:
+        RedisSessionManager(config).connect()
+    assert caught.value.cause == "0 of 1 are connected and in step"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_what_is_acknowledged_is_on_every_replica(followed: Followed, protocol: int) -> None:
+    with followed.store(protocol=protocol) as store:
+        assert store.health().durability == "replicated"
+        for number in range(20):
+            store.create_session(f"s{number}")
+            for replica in followed.replicas:
+                assert replica.client().exists(f"session:{{s{number}}}")
+
+
+@pytest.mark.parametrize("frozen", [(0,), (1,), (0, 1)])
+def test_what_a_replica_does_not_confirm_is_not_durable_until_it_does(
+    followed: Followed, frozen: tuple[int, ...]
+) -> None:
+    with followed.store(commit_timeout=0.5) as store:
+        store.create_session("s")
+        turn = store.begin_turn("s", "Hi", turn_id="t")
+        with followed.frozen(*frozen):
+            with pytest.raises(NotDurable, match="is written, but not on as many") as caught:
+                store.commit_turn(turn, [Message("assistant", "Hello")])
+            assert (caught.value.turn_id, caught.value.text) == ("t", "Hello")
+            assert caught.value.cause == f"{2 - len(frozen)} of 2 replicas confirmed it in time"
+            # It is there, and yet nobody is told so before it is safe.
+            assert len(store.load_thread("s").messages) == 2
+            with pytest.raises(NotDurable):
+                store.commit_turn(turn, [Message("assistant", "Hello")])
+            with pytest.raises(StoreUnavailable, match="is not settled"):
+                store.resolve_turn("s", "t")
+            assert store.health().state == "healthy"
+        assert store.resolve_turn("s", "t") == "committed"
+        assert len(store.load_thread("s").messages) == 2
+
+
+def test_a_commit_waits_for_a_replica_that_is_late(followed: Followed) -> None:
+    with followed.store(commit_timeout=30.0) as store, ExitStack() as stack:
+        store.create_session("s")
+        turn = store.begin_turn("s", "Hi")
+        stack.enter_context(followed.frozen(0))
+        with ThreadPoolExecutor(1) as pool:
+            committing = pool.submit(store.commit_turn, turn, [Message("assistant", "Hello")])
+            until(lambda: store.stats().lost_replies > 1)
+            stack.close()
+            assert committing.result()
+        assert len(store.load_thread("s").messages) == 2
+
+
+def test_a_repetition_over_a_new_connection_that_finds_it_done_waits_too(
+    followed: Followed,
+) -> None:
+    """What is written over another connection counts for nothing on some servers."""
+    with followed.store() as store, followed.store() as other:
+        store.create_session("s")
+        with followed.frozen(0):
+            with pytest.raises(NotDurable):
+                store.append_to_thread("s", [Message("user", "Hi")], operation_id="o")
+            with pytest.raises(NotDurable):
+                other.append_to_thread("s", [Message("user", "Hi")], operation_id="o")
+
+
+def test_what_is_refused_need_not_be_confirmed(followed: Followed) -> None:
+    with followed.store() as store:
+        store.create_session("s")
+        store.begin_turn("s", "Hi")
+        with followed.frozen(0):
+            with pytest.raises(SessionNotFound):
+                store.begin_turn("none", "Hi")
+            with pytest.raises(SessionBusy):
+                store.begin_turn("s", "Hi", on_busy="reject")
+
+
+def test_reading_waits_for_nobody(followed: Followed) -> None:
+    with followed.store() as store:
+        store.create_session("s")
+        with followed.frozen(0, 1):
+            assert store.get_session("s") is not None
+            assert store.load_thread("s").messages == ()
+            assert store.stats().lost_replies == 0
+
+
+def test_the_rule_of_a_user_is_enough_for_replicas_to_confirm(followed: Followed) -> None:
+    admin = followed.master.client()
+    url = followed.master.url.replace("redis://", "redis://app:pw@")
+    for rule, is_enough in ((acl_rule(), False), (acl_rule(durability="replicated"), True)):
+        admin.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", *rule)
+        store = RedisSessionManager(RedisConfig(url=url, durability="replicated"))
+        if is_enough:
+            with store:
+                store.create_session("s")
+                assert {check.name: check.verdict for check in diagnose(store)}["rights"] == "ok"
+        else:
+            with pytest.raises(StoreMisconfigured, match="does not let us in"):
+                store.connect()
+
+
+def test_a_replica_that_is_gone_need_not_confirm_but_for_those_that_must_be_there() -> None:
+    with ExitStack() as stack:
+        followed = Followed(stack, 2)
+        store = stack.enter_context(followed.store())
+        strict = stack.enter_context(followed.store(min_replicas=2))
+        followed.replicas[0].kill()
+        until(lambda: len(followed.listed) == 1)
+        store.create_session("s")
+        with pytest.raises(NotDurable, match="1 of 2 replicas"):
+            strict.create_session("t")
+        with pytest.raises(StoreMisconfigured, match="1 of 2 are connected"):
+            followed.store(min_replicas=2).connect()
+        followed.replicas[1].kill()
+        until(lambda: not followed.listed)
+        with pytest.raises(NotDurable, match="0 of 1 replicas"):
+            store.create_session("u")
+
+
+def test_an_agent_tells_that_an_answer_is_not_durable_and_knows_it_once_it_is(
+    followed: Followed,
+) -> None:
+    config = RedisConfig(url=followed.master.url, durability="replicated", commit_timeout=0.5)
+    with ExitStack() as stack:
+
+        def answer(_: object) -> str:
+            stack.enter_context(followed.frozen(0))
+            return "Hello"
+
+        with SessionAgent(AgentConfig(model=answer), redis_config=config) as agent:
+            manager = SessionManager(agent)
+            session = manager.create_or_resume_session()
+            with pytest.raises(NotDurable) as caught:
+                manager.chat(session, "Hi")
+            assert caught.value.text == "Hello"
+            stack.close()
+            assert agent.store.resolve_turn(session, caught.value.turn_id) == "committed"
+            assert [one["content"] for one in manager.get_history(session)] == ["Hi", "Hello"]
