@@ -26,6 +26,7 @@ from miniagent_redis import (
 from miniagent_redis.acl import acl_rule
 from miniagent_redis.config.durability import Durability
 from miniagent_redis.doctor import diagnose
+from tests.support.cluster import ClusterServers
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 
@@ -355,3 +356,35 @@ def test_an_agent_tells_that_an_answer_is_not_durable_and_knows_it_once_it_is(
             stack.close()
             assert agent.store.resolve_turn(session, caught.value.turn_id) == "committed"
             assert [one["content"] for one in manager.get_history(session)] == ["Hi", "Hello"]
+
+
+# --- in a cluster -----------------------------------------------------------------------------
+
+
+def test_in_a_cluster_the_replicas_of_a_session_s_node_have_to_confirm(
+    cluster: ClusterServers, cluster_url: str
+) -> None:
+    for node in cluster.nodes:  # until each replica has confirmed something
+        until(lambda node=node: _has_confirmed(node.client))
+    config = RedisConfig(url=cluster_url, durability="replicated")
+    with RedisSessionManager(config) as store:
+        names = [f"s{number}" for number in range(12)]
+        for name in names:
+            store.create_session(name)
+            store.commit_turn(store.begin_turn(name, "Hi"), [Message("assistant", "Hello")])
+        assert sum(int(node.client.dbsize()) for node in cluster.replicas) > len(names)
+        frozen, node = cluster.replicas[0].server, cluster.masters[0]
+        there = [name for name in names if cluster.owner(f"session:{{{name}}}") is node]
+        elsewhere = [name for name in names if name not in there]
+        frozen.pause()
+        with pytest.raises(NotDurable):
+            store.begin_turn(there[0], "And?", turn_id="t")
+        store.begin_turn(elsewhere[0], "And?")
+        frozen.resume()
+        assert store.resolve_turn(there[0], "t") == "open"
+    until(cluster.is_whole)
+
+
+def _has_confirmed(client: Any) -> bool:
+    role = client.execute_command("ROLE")
+    return role[0] != b"master" or all(int(one[2]) for one in role[2])
