@@ -6,6 +6,7 @@ import traceback
 
 from ..errors import (
     MiniAgentError,
+    NotDurable,
     SessionBusy,
     SessionNotFound,
     SessionTooLarge,
@@ -18,6 +19,7 @@ from .terminal import Terminal
 
 # The errors' own hints name methods; these name what can be typed.
 _FIXES: dict[type[BaseException], str] = {
+    NotDurable: "once all replicas are up again, type history to see whether it was saved",
     SessionBusy: "try again in a moment, or type new to start another session",
     SessionNotFound: "type list to see what is there, or new to start another session",
     SessionTooLarge: "send less, type clear or new, or set MINIAGENT_MAX_SESSION_SIZE (in bytes), "
