@@ -2,8 +2,8 @@
 
 It counts for nothing on any other connection, nor inside MULTI. All replicas that are connected and
 in step have to confirm, as each of them may be the one that takes over; so each exchange also asks
-for them, by ROLE. Newer servers wait only for what was written over the connection since it was
-made, and a repetition that finds everything done writes nothing. So there is always a write: of a
+for them, by ROLE. Some servers, as Valkey 9.1, wait only for what was written over the connection,
+and a repetition that finds everything done writes nothing. So there is always a write: of a
 ``mark``, a key of no other use.
 """
 
