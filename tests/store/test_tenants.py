@@ -11,6 +11,7 @@ from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.words import OpenStore
 
 Store = RedisSessionManager
+LIMIT = 20.0  # seconds
 
 
 def keys_of(client: redis.Redis) -> set[str]:
@@ -70,12 +71,32 @@ def test_what_is_no_namespace_is_no_tenant(store: Store, name: object) -> None:
         store.tenant(name)  # type: ignore[arg-type]
 
 
-def test_a_hundred_tenants_cost_no_connection(real_store: Store) -> None:
+def test_a_thousand_tenants_cost_no_connection(real_store: Store) -> None:
     real_store.create_session("s")
     before = real_store.client.info("clients")["connected_clients"]
-    for n in range(100):
+    for n in range(1000):
         fill(real_store.tenant(f"tenant-{n}"))
     assert real_store.client.info("clients")["connected_clients"] == before
+    for n in (0, 500, 999):
+        assert real_store.tenant(f"tenant-{n}").usage().turns == 1
+
+
+def test_every_channel_of_a_tenant_begins_with_its_name(real_store: Store) -> None:
+    ours: set[bytes] = set()
+    with real_store.client.pubsub() as listener:
+        listener.psubscribe("*")
+        assert listener.get_message(timeout=LIMIT)
+        for name in ("acme", "beta"):
+            tenant = real_store.tenant(name)
+            fill(tenant)
+            tenant.publish("news", "x")
+            assert tenant.lock("l").acquire()
+            assert tenant.delete_session("s")
+        real_store.client.publish("the end", "")
+        while (told := listener.get_message(timeout=LIMIT)) and told["channel"] != b"the end":
+            ours.add(told["channel"].partition(b":")[0])
+    assert told
+    assert ours == {b"acme", b"beta"}
 
 
 def test_what_tenants_have_noted_is_written_when_the_store_disconnects(
