@@ -5,7 +5,7 @@
 -- a caller gave it, who may come again with it much later: it is known for 500 versions at least.
 local function remember(id, version, note)
   if string.sub(id, 1, 1) == '=' then
-    local all = redis.call('HLEN', KEYS[5]) > 1100 and redis.call('HGETALL', KEYS[5]) or {}
+    local all = redis.call('HLEN', KEYS[5]) > 640 and redis.call('HGETALL', KEYS[5]) or {}
     for i = 1, #all, 2 do
       if string.sub(all[i], 1, 1) == '='
         and tonumber(string.match(all[i + 1], '%d+')) <= version - 500 then
