@@ -14,7 +14,7 @@ from .server import size
 
 _SHOWN = 3
 _TOGETHER = 100
-_BESIDES = 256 * 1024  # bytes that a session may take beside twice its greatest size
+_BESIDES = 352 * 1024  # bytes that a session may take beside twice its greatest size
 
 
 def sessions(store: RedisSessionManager, tell: Tell = lambda done: None) -> Check:
