@@ -18,6 +18,7 @@ from .sessions import end, forget, history, list_sessions
 from .settings_file import read_settings_file
 from .signals import orderly_exit
 from .terminal import open_terminal
+from .text import safe
 
 _PROGRAM = "miniagent-redis"
 _BROKEN_PIPE = 128 + 13  # what a shell reports of a tool that wrote to a closed pipe
@@ -77,6 +78,7 @@ def _run(args: Sequence[str] | None) -> int:
     except click.Abort:  # Ctrl-C
         return _INTERRUPTED
     except click.ClickException as exc:
+        exc.message = safe(exc.message)  # it may repeat what was typed; newer click makes it so
         exc.show()
         return exc.exit_code
     except Exception as exc:
