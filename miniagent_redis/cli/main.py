@@ -78,7 +78,8 @@ def _run(args: Sequence[str] | None) -> int:
     except click.Abort:  # Ctrl-C
         return _INTERRUPTED
     except click.ClickException as exc:
-        exc.message = safe(exc.message)  # it may repeat what was typed; newer click makes it so
+        # It may repeat what was typed. Newer versions of click do this themselves.
+        vars(exc)["message"] = safe(exc.message)
         exc.show()
         return exc.exit_code
     except Exception as exc:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 
 TLS_WANTED = "it closes connections without TLS, and it speaks TLS"
 LIMIT = 0.3
 """Seconds for the question, at most: what does not answer meanwhile may be away, or frozen."""
+_ANSWERS = (b"\x15", b"\x16")
+"""How a record of TLS begins that is an alert, or a handshake (RFC 8446, 5.1)."""
 
 
 def speaks_tls(host: str, port: int, seconds: float) -> bool:
@@ -18,14 +21,14 @@ def speaks_tls(host: str, port: int, seconds: float) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is sent there, so it need not be trusted
+    hello = ssl.MemoryBIO()
     try:
-        with (
-            socket.create_connection((host, port), timeout=seconds) as plain,
-            context.wrap_socket(plain, server_hostname=host),
-        ):
-            return True
-    except ssl.SSLError as exc:
-        return "ALERT" in str(exc)
+        greeter = context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname=host)
+        with suppress(ssl.SSLWantReadError):
+            greeter.do_handshake()
+        with socket.create_connection((host, port), timeout=seconds) as plain:
+            plain.sendall(hello.read())
+            return plain.recv(1) in _ANSWERS
     except (OSError, ValueError):  # ValueError: no name that TLS can send
         return False
 
