@@ -48,20 +48,31 @@ def test_a_user_needs_the_right_to_ask_for_the_role(watched: Watched) -> None:
     assert examine(url)["rights"].verdict == "ok"
 
 
-def test_a_sentinel_that_is_down_is_told_and_two_that_are_fail(watched: Watched) -> None:
+def test_a_sentinel_that_is_down_is_told(watched: Watched) -> None:
+    second = watched.sentinels[1]
+    second.kill()
+    try:
+        check = examine(watched.url)["sentinels"]
+        assert check.verdict == "warn"
+        assert "2 of 3 answer" in check.detail
+        assert f"127.0.0.1:{second.port}" in check.detail
+    finally:
+        second.start()
+    until(watched.is_settled)
+
+
+def test_without_a_majority_of_sentinels_it_fails(watched: Watched) -> None:
     first, second, third = watched.sentinels
     second.kill()
-    check = examine(watched.url)["sentinels"]
-    assert check.verdict == "warn"
-    assert "2 of 3 answer" in check.detail
-    assert f"127.0.0.1:{second.port}" in check.detail
     third.kill()
-    until(lambda: _has_no_quorum(watched, first))
-    check = examine(watched.url)["sentinels"]
-    assert check.verdict == "fail"
-    assert "NOQUORUM" in check.detail
-    for one in (second, third):
-        one.start()
+    try:
+        until(lambda: _has_no_quorum(watched, first))
+        # What came of the others last is perhaps read only now, so it may take back its word once.
+        until(lambda: examine(watched.url)["sentinels"].verdict == "fail")
+        assert "NOQUORUM" in examine(watched.url)["sentinels"].detail
+    finally:
+        for one in (second, third):
+            one.start()
     until(watched.is_settled)
 
 
