@@ -239,11 +239,11 @@ class Connections:
         handed to the next caller. With ``mark``, a key of the same slot, replicas have to confirm.
         """
         node = self.node(commands[0])
-        send = partial(self._send, nonce, mark=mark)
         if isinstance(self._topology, Cluster):
+            send = partial(self._send, nonce, mark=mark)
             replies = follow(self._topology, node, commands, send)
         else:
-            replies = send(node, commands)
+            replies = self._send(nonce, node, commands, mark)
         return checked(replies, self._faults)
 
     def _send(

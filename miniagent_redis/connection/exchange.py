@@ -38,11 +38,11 @@ def exchange(
     link = connected(pool.take, faults)
     in_order, lacking = False, None
     try:
-        send = partial(_ask, link, faults=faults, is_another_answered=pool.is_another_answered)
         if confirming is None:
-            replies = send(commands)
+            replies = _ask(link, commands, faults, pool.is_another_answered)
         else:
             replicas, mark = confirming
+            send = partial(_ask, link, faults=faults, is_another_answered=pool.is_another_answered)
             replies, lacking = replicas.ask(link, commands, mark, send)
         in_order = nonce is None or are_answers(commands, replies, nonce)
     finally:
