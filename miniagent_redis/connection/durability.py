@@ -20,7 +20,14 @@ from .master import ROLE
 from .topology import Command
 
 Told = Literal["memory", "everysec", "always", "unknown"]
-CONFIG: Command = ("CONFIG", "GET", "append*")
+_CONFIG = ("CONFIG", "GET", "append*")
+_NO_WAIT = ("WAIT", 0, 1)
+ASKED: dict[Durability | None, tuple[tuple[str | int, ...], ...]] = {
+    "everysec": (_CONFIG,),
+    "always": (_CONFIG,),
+    "replicated": (ROLE, _NO_WAIT),
+}
+"""What a user has to be allowed where so much is demanded, beside all else."""
 _INFO: Command = ("INFO", "persistence")
 _REFUSED = (redis.ResponseError, MiniAgentError, Refused, ReplyLost)
 _AT_THE_SERVER = "set `appendonly yes` and `appendfsync {0}` where it is started"
@@ -74,7 +81,7 @@ class Demand:
         Later it passes, and each write tells. Also raises redis-py's errors if it may not ask.
         """
         count = len(replicas_of(_reply(link, ROLE)))
-        _reply(link, ("WAIT", 0, 1))  # whether we may
+        _reply(link, _NO_WAIT)  # whether we may
         self._was_followed = self._was_followed or count >= self._least
         if not self._was_followed:
             raise StoreMisconfigured(
@@ -99,7 +106,7 @@ def name_of(ask: Callable[[Command], Any]) -> Told:
     ``ask`` sends one to it. What is raised for one that is refused means that it does not tell.
     """
     try:
-        told = ask(CONFIG)
+        told = ask(_CONFIG)
     except _REFUSED:
         try:
             about = ask(_INFO)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ..connection.durability import ASKED
+from ..connection.master import ROLE
 from ..connection.refusals import refusal_behind
 from ..connection.topology import Node
 from ..errors import StoreMisconfigured
@@ -18,14 +20,7 @@ from .check import Check
 from .shell import redis_cli
 
 Command = tuple[str | int, ...]
-_ON_SENTINEL: Command = ("ROLE",)
 _IN_CLUSTER: tuple[Command, ...] = ("CLUSTER", "SLOTS"), ("ASKING",)
-
-_FOR_DURABILITY: dict[str | None, tuple[Command, ...]] = {
-    "everysec": (("CONFIG", "GET", "append*"),),
-    "always": (("CONFIG", "GET", "append*"),),
-    "replicated": (("ROLE",), ("WAIT", 0, 1)),
-}
 
 
 def commands(keys: Keys) -> list[Command]:
@@ -94,8 +89,8 @@ def _ask(store: RedisSessionManager) -> tuple[str, list[str]]:
     several: list[Node | None] = [None]
     asked = commands(store.parts.core.keys)
     if store.config.address.service:
-        asked.append(_ON_SENTINEL)
-    asked += _FOR_DURABILITY.get(store.config.durability, ())
+        asked.append(ROLE)
+    asked += ASKED.get(store.config.durability, ())
     if is_cluster(store):  # each node has users of its own
         several = list(store.parts.core.connections.everywhere)
         asked += _IN_CLUSTER

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..config.address import Address
-from ..config.durability import DURABILITIES as NAMES
-from ..config.durability import Durability
+from ..config.durability import DURABILITIES, Durability
 from ..errors import InvalidInput
 from .keys import Keys
 
@@ -34,7 +33,7 @@ TOPOLOGIES: dict[Topology, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """What is sent beside where Redis is run so: always, and by the doctor. ``server`` is one alone."""
 
-DURABILITIES: dict[Durability | None, tuple[str, ...]] = {
+FOR_DURABILITY: dict[Durability | None, tuple[str, ...]] = {
     "everysec": ("config|get",),
     "always": ("config|get",),
     "replicated": ("role", "wait"),
@@ -67,11 +66,11 @@ def acl_rule(
     """
     if topology not in TOPOLOGIES:
         raise InvalidInput(f"topology={topology!r:.100} is none of {', '.join(TOPOLOGIES)}")
-    if durability not in (None, *NAMES):
-        raise InvalidInput(f"durability={durability!r:.100} is none of {', '.join(NAMES)}")
+    if durability not in (None, *DURABILITIES):
+        raise InvalidInput(f"durability={durability!r:.100} is none of {', '.join(DURABILITIES)}")
     always, asked = TOPOLOGIES[topology]
     ns = Keys(namespace).ns
-    commands = (*COMMANDS, *always, *DURABILITIES.get(durability, ()))
+    commands = (*COMMANDS, *always, *FOR_DURABILITY.get(durability, ()))
     commands += (*DOCTORS, *asked) if doctor else ()
     # "acme:*" is a pattern, in which a name of a namespace has no character with a meaning.
     return [f"~{ns}*", f"&{ns}*", *(f"+{command}" for command in dict.fromkeys(commands))]
