@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     )
     from .session import SessionAgent, SessionManager, SessionThread
     from .store.manager import RedisSessionManager, get_redis_manager
-    from .tools import ToolRegistry
+    from .tools import ToolContext, ToolRegistry
 
 _HOMES = {
     "agent": ("AgentConfig", "StreamCallback"),
@@ -70,7 +70,7 @@ _HOMES = {
     ),
     "session": ("SessionAgent", "SessionManager", "SessionThread"),
     "store.manager": ("RedisSessionManager", "get_redis_manager"),
-    "tools": ("ToolRegistry",),
+    "tools": ("ToolContext", "ToolRegistry"),
 }
 
 __all__ = [
@@ -105,6 +105,7 @@ __all__ = [
     "StoreUnavailable",
     "StreamCallback",
     "ToolCall",
+    "ToolContext",
     "ToolError",
     "ToolRegistry",
     "ToolResult",

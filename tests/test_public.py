@@ -21,7 +21,7 @@ CONTRACT = ERRORS | {
     *("AgentConfig", "RedisConfig"),
     *("SessionAgent", "SessionManager", "SessionThread"),
     *("RedisSessionManager", "get_redis_manager"),
-    *("Message", "ToolCall", "ToolRegistry", "ToolResult", "TurnResult", "Usage"),
+    *("Message", "ToolCall", "ToolContext", "ToolRegistry", "ToolResult", "TurnResult", "Usage"),
     *("Price", "RateLimit", "UsageTotals"),
     *("Event", "EventType", "StreamCallback"),
 }

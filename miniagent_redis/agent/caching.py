@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from inspect import ismethod
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from ..errors import InvalidInput, ToolError
 from ..llm import Model, ModelFunction, ModelRequest, Reply
 from ..models import Message, ToolCall, ToolResult, Usage
 from ..records.converter import converter
-from ..tools import Tool, ToolRegistry, call_tool
+from ..tools import Tool, ToolContext, ToolRegistry, call_tool
 from ..tools.canonical import canonical_arguments, canonical_json
 from .turn_context import TurnContext
 
@@ -110,13 +111,13 @@ class TurnCache:
         ``check`` ends the waiting for another one; there is no other end to it. ``hold`` is given
         the lookup that others wait for when the tool is about to run: to end if it takes too long.
         """
-        tool = tools.get(call.name)
+        tool, context = tools.get(call.name), partial(self._context, call.id)
         if self.lookups is None or tool is None or tool.cache_ttl is None:
-            return call_tool(tools, call, longest=longest)
+            return call_tool(tools, call, longest=longest, context=context)
         try:
             key = self._tool_key(tool, call, longest)
         except ToolError:  # which the call will tell
-            return call_tool(tools, call, longest=longest)
+            return call_tool(tools, call, longest=longest, context=context)
         lookup = self.lookups(key, timeout=None, check=check)
         try:
             lookup.begin()
@@ -127,7 +128,7 @@ class TurnCache:
                 )
             hold(lookup)
             check()
-            result = call_tool(tools, call, longest=longest)
+            result = call_tool(tools, call, longest=longest, context=context)
             if not result.is_error:
                 lookup.keep(result.content, tool.cache_ttl)
         finally:
@@ -160,9 +161,17 @@ class TurnCache:
     def _tool_key(self, tool: Tool, call: ToolCall, longest: int) -> str:
         """Name the result: by the tool as models know it, the arguments, and whose it is."""
         whose = None if tool.shared else self._owner()
+        if tool.takes_context:  # which differs by session
+            whose = [self.turn.user_id, self.turn.session_id]
         arguments = canonical_arguments(tool, call.arguments)
         spec = [tool.name, tool.description, tool.parameters]
         return f"tool:{tool.name}:{_digest(spec, arguments, whose, longest)}"
+
+    def _context(self, call_id: str) -> ToolContext:
+        turn = self.turn
+        return ToolContext(
+            turn.session_id, turn.user_id, turn.turn_id, call_id, turn.session_data()
+        )
 
     def _model_key(self, name: str, request: ModelRequest) -> str:
         tools = [asdict(tool) for tool in request.tools]

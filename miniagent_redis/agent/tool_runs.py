@@ -16,6 +16,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 
 from ..models import ToolCall, ToolResult
+from ..runtime.recall import Recall
 from ..telemetry import Telemetry, ToolRun
 from ..tools import ToolRegistry
 from .caching import Lookup, TurnCache
@@ -34,10 +35,10 @@ class NotWanted(Exception):
 class ToolRuns:
     """Start the calls; ``next`` gives the results as they finish.
 
-    Each call runs in a daemon thread with a copy of the caller's context variables. A thread cannot
-    be killed: a tool that took longer than its ``timeout``, or else the configuration's
-    ``tool_timeout``, goes on until it ends by itself, but its result is dropped, and others that
-    wait for the same one need not any longer.
+    Each call runs in a daemon thread with a copy of the caller's context variables. A tool that
+    took longer than its ``timeout``, or else the configuration's ``tool_timeout``, is given up:
+    its result is dropped, and others that wait for the same one need not any longer. An async one
+    is cancelled then; a thread cannot be, so another one goes on until it ends by itself.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ToolRuns:
         self._telemetry = telemetry
         self._waiting = deque(calls)
         self._running: dict[str, tuple[ToolCall, float, float]] = {}  # with timeout and deadline
+        self._recalls: dict[str, Recall] = {}  # of running calls
         self._lookups: dict[str, Lookup] = {}  # of running calls for whose results others may wait
         self._finished: SimpleQueue[tuple[str, ToolResult | BaseException]] = SimpleQueue()
         self._start_more()
@@ -101,21 +103,26 @@ class ToolRuns:
             tool = self._tools.get(call.name)
             timeout = (tool and tool.timeout) or self._config.tool_timeout or inf
             self._running[call.id] = (call, timeout, self._turn.clock.monotonic() + timeout)
+            recall, context = Recall(), copy_context()
+            context.run(recall.hear)
+            self._recalls[call.id] = recall
             threading.Thread(
-                target=copy_context().run,
+                target=context.run,
                 args=(self._run, call),
                 name=f"miniagent-tool-{call.name}",
                 daemon=True,
             ).start()
 
     def close(self) -> None:
-        """Wait for nothing any more: calls not started are not, those that run go on unheeded."""
+        """Wait for nothing any more: calls not started are not, those that run are given up."""
         self._waiting.clear()
         self._running.clear()
-        for call_id in list(self._lookups):
+        for call_id in {*self._recalls.copy(), *self._lookups.copy()}:
             self._let_go(call_id)
 
     def _let_go(self, call_id: str) -> None:
+        if (recall := self._recalls.pop(call_id, None)) is not None:
+            recall.make()
         if (lookup := self._lookups.pop(call_id, None)) is not None:
             lookup.end()
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import TurnSuperseded
 from ..models import Event, Message
 from ..models.event import Told, time_of
-from ..runtime.cancellation import raise_if_cancelled
+from ..runtime.cancellation import raise_if_cancelled, ring_when_cancelled
 from ..runtime.clock import Clock, SystemClock
+from ..runtime.interrupts import Bell
+
+
+class TurnCancelled(Exception):
+    """The turn was cancelled while it waited for a reply."""
 
 
 class TurnContext:
@@ -45,6 +51,17 @@ class TurnContext:
         raise_if_cancelled()
         if self.is_stopped:
             raise TurnSuperseded(self.session_id, self.turn_id)
+
+    def session_data(self) -> dict[str, Any]:
+        """Return the session's custom data, to keep; may block. Here there is none."""
+        return {}
+
+    def ring(self, bell: Bell) -> None:
+        """Put None to the bell whenever ``check`` or ``is_cancelled`` may have changed.
+
+        The bell is held weakly.
+        """
+        ring_when_cancelled(bell)
 
     def stage(self, messages: Sequence[Message]) -> Sequence[str]:
         """Keep messages, for whoever resumes the turn; what this raises ends the turn.

@@ -36,7 +36,8 @@ class StreamCallback(_StreamCallback):
 class ToolRegistry(_ToolRegistry):
     """Tools by name; async ones run in the event loop of the task whose turn it is.
 
-    So they can use its clients and connections. Plain functions run in a thread of their own.
+    So they can use its clients and connections. Plain functions run in a thread of their own. The
+    registry of the sync API has async tools run in a loop of its own, here too.
     """
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -12,6 +12,8 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from .interrupts import Bell, Flag
+from .recall import wait_for
 from .threads import Pool
 
 R = TypeVar("R")
@@ -61,7 +63,7 @@ class Caller:
     """The task that now calls blocking code: its event loop, its context variables, its leaving."""
 
     def __init__(self) -> None:
-        self.has_left: bool = False
+        self.left: Flag = Flag()
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._context.run(_caller.set, self)
@@ -113,7 +115,7 @@ class Caller:
 
     def _leave(self) -> None:
         with self._lock:
-            self.has_left = True
+            self.left.set()
             futures = tuple(self._futures)
         for future in futures:
             future.cancel()
@@ -121,7 +123,7 @@ class Caller:
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it in the task's event loop; return its result. For threads, which are blocked.
 
-        Raises concurrent.futures.CancelledError when the task is cancelled.
+        Raises concurrent.futures.CancelledError when the task is cancelled, or this call recalled.
         """
         try:
             with self._lock:  # all of it: the loop may have run a part before we go on here
@@ -131,7 +133,7 @@ class Caller:
             coroutine.close()
             raise
         try:
-            return future.result()
+            return wait_for(future)
         finally:
             with self._lock:
                 self._futures.discard(future)
@@ -151,8 +153,17 @@ def raise_if_cancelled() -> None:
     For loops that wait for something. Outside of asyncio programs it does nothing.
     """
     caller = _caller.get()
-    if caller is not None and caller.has_left:
+    if caller is not None and caller.left.is_set():
         raise asyncio.CancelledError("the task that waits for this was cancelled")
+
+
+def ring_when_cancelled(bell: Bell) -> None:
+    """Put None to the bell when the task is cancelled on whose behalf this runs, if there is one.
+
+    The bell is held weakly.
+    """
+    if (caller := _caller.get()) is not None:
+        caller.left.ring(bell)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -2,7 +2,7 @@
 
 Python runs other code in front of any line, in the thread that happens to be there. A signal
 handler shuts the agent down, or raises as Ctrl-C does. The garbage collection closes a stream that
-nobody reads any more, which drops its turn in Redis. What they call takes the same locks, looks
+nobody reads any more, which ends its turn in Redis. What they call takes the same locks, looks
 into the same lists and may throw the interrupted line away. Besides them there are other threads,
 and forks (see ``forking.py``). Hence four rules for whatever more than one call can reach:
 

@@ -2,6 +2,16 @@
 
 from .builtin import calculator
 from .call import call_tool, result_text
-from .registry import Tool, ToolRegistry, Tools
+from .context import ToolContext
+from .registry import ToolRegistry, Tools
+from .tool import Tool
 
-__all__ = ["Tool", "ToolRegistry", "Tools", "calculator", "call_tool", "result_text"]
+__all__ = [
+    "Tool",
+    "ToolContext",
+    "ToolRegistry",
+    "Tools",
+    "calculator",
+    "call_tool",
+    "result_text",
+]

@@ -6,11 +6,12 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
 
 from ..errors import ToolError
 from ..models import ToolCall, ToolResult
+from .context import ToolContext
 from .registry import ToolRegistry
 from .schema.plain import converter
 
@@ -19,14 +20,19 @@ _logger = logging.getLogger(__name__)
 
 
 def call_tool(
-    registry: ToolRegistry, call: ToolCall, *, longest: int = LONGEST_RESULT
+    registry: ToolRegistry,
+    call: ToolCall,
+    *,
+    longest: int = LONGEST_RESULT,
+    context: Callable[[], ToolContext] | None = None,
 ) -> ToolResult:
     """Run the tool and return its result as text; blocks as long as the tool takes.
 
     A tool that raises, that does not exist, or whose arguments do not fit gives a result with
     ``is_error``, for the model to read. Only KeyboardInterrupt, SystemExit and their like pass.
     A text of more than ``longest`` characters is cut, and then says so at its end. Async tools
-    are run by ``registry.run_coroutine``, so not from inside a running event loop.
+    are run by ``registry.run_coroutine``. A tool that takes a ToolContext is given what ``context``
+    returns, which may block; without it, that of nobody's turn.
     """
     tool = registry.get(call.name)
     is_error = True
@@ -35,7 +41,7 @@ def call_tool(
         text = f"there is no tool {call.name!r}; the tools are: {names}"
     else:
         try:
-            value = tool(call.arguments)
+            value = tool(call.arguments, context)
             if isinstance(value, Coroutine):
                 value = registry.run_coroutine(value)
             text, is_error = result_text(value), False

@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any
 
 from ..errors import ToolError
-from .registry import Tool
+from .schema.given import GivenSchema
 from .schema.objects import convert_members
 from .schema.plain import converter
 from .schema.shapes import Mismatch
+from .schema.signature import Signature
+from .tool import Tool
 
 
 def canonical_json(value: object) -> str:
@@ -29,12 +31,24 @@ def canonical_arguments(tool: Tool, arguments: Mapping[str, Any]) -> str:
     What a partial binds is given to it too; that which has no JSON goes by the name of its type.
     Raises ToolError if the arguments do not fit.
     """
+    if isinstance(tool.signature, GivenSchema):  # whose function sees them as they came
+        tool.signature.check(arguments)
+        written = canonical_json(dict(arguments))
+    else:
+        written = _converted(tool, tool.signature, arguments)
+    if isinstance(tool.function, partial):
+        named = [(name, _bound(value)) for name, value in tool.function.keywords.items()]
+        return canonical_json([written, [*map(_bound, tool.function.args)], sorted(named)])
+    return written
+
+
+def _converted(tool: Tool, signature: Signature, arguments: Mapping[str, Any]) -> str:
     try:
-        values = convert_members(tool.signature.members, arguments, "")
+        values = convert_members(signature.members, arguments, "")
     except Mismatch as found:
         raise ToolError(str(found)) from found
     parameters = inspect.signature(tool.function).parameters
-    for member in tool.signature.members:
+    for member in signature.members:
         if member.name not in values:
             default = parameters[member.name].default
             try:
@@ -42,14 +56,10 @@ def canonical_arguments(tool: Tool, arguments: Mapping[str, Any]) -> str:
             except Mismatch:  # one that no model could send, such as a member of an Enum
                 values[member.name] = default
     try:
-        written = canonical_json(converter.unstructure(values))
+        return canonical_json(converter.unstructure(values))
     except Exception:
         # A class of the caller's made something of them that has no JSON. Then as they were sent.
-        written = canonical_json(dict(arguments))
-    if isinstance(tool.function, partial):
-        named = [(name, _bound(value)) for name, value in tool.function.keywords.items()]
-        return canonical_json([written, [*map(_bound, tool.function.args)], sorted(named)])
-    return written
+        return canonical_json(dict(arguments))
 
 
 def _bound(value: object) -> str:

@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
-from inspect import isasyncgenfunction, isgeneratorfunction
+from inspect import getdoc, isasyncgenfunction, isgeneratorfunction
 from typing import Any, TypeVar, overload
-
-from attrs import field, frozen
 
 from ..errors import InvalidInput
 from ..runtime.checks import article
-from ..runtime.durations import FORMS, Duration, seconds_or_none
+from ..runtime.durations import Duration
+from ..runtime.staying_loops import staying_loops
+from .schema.docstrings import read_docstring
+from .schema.given import read_schema
 from .schema.shapes import Json
-from .schema.signature import Signature, read_signature
+from .schema.signature import read_signature
+from .tool import Tool, cache_ttl_of, check_name, timeout_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take
-
-
-@frozen
-class Tool:
-    """A function that the model may call.
-
-    ``parameters`` is the JSON schema of its arguments. A tool that is not ``idempotent`` is not
-    run again when a turn is resumed and nobody knows whether it ran. ``timeout`` is in seconds;
-    None stands for the agent's ``tool_timeout``. With a ``cache_ttl``, in seconds, a result answers
-    the same call again for that long: of the same user, or of everybody if it is ``shared``.
-    """
-
-    name: str
-    description: str
-    parameters: Json
-    function: Callable[..., Any]
-    idempotent: bool = True
-    timeout: float | None = None
-    cache_ttl: float | None = None
-    shared: bool = False
-    signature: Signature = field(kw_only=True, repr=False)
-
-    def __call__(self, arguments: Mapping[str, Any]) -> Any:
-        """Call the function with JSON arguments; raises ToolError if they do not fit."""
-        return self.signature.call(self.function, arguments)
 
 
 class ToolRegistry:
@@ -60,7 +34,9 @@ class ToolRegistry:
     True
 
     A tool's description and the schema of its arguments come from its signature and docstring.
-    Async functions are fine too.
+    Async functions are fine too: all of a process share one event loop that stays, so what they
+    keep between calls may belong to it. A parameter annotated ToolContext is no argument: it tells
+    the function for whom it runs.
     """
 
     def __init__(self) -> None:
@@ -98,6 +74,7 @@ class ToolRegistry:
         *,
         name: str | None = None,
         description: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
         idempotent: bool = True,
         timeout: Duration | None = None,
         cache_ttl: Duration | None = None,
@@ -121,6 +98,7 @@ class ToolRegistry:
         *,
         name: str | None = None,
         description: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
         idempotent: bool = True,
         timeout: Duration | None = None,
         cache_ttl: Duration | None = None,
@@ -128,7 +106,8 @@ class ToolRegistry:
     ) -> Tool:
         """Register a function.
 
-        ``name`` and ``description`` default to the function's name and docstring. Set
+        ``name`` and ``description`` default to the function's name and docstring, ``parameters``
+        to what its signature says; a JSON schema is taken as by ``add_schema``. Set
         ``idempotent=False`` if running it twice does harm; ``timeout`` is in seconds. With
         ``cache_ttl``, in seconds, results are cached, by user (without one, by session) unless
         ``shared``; errors never are. The cache knows a tool by its name, description, parameters
@@ -140,30 +119,30 @@ class ToolRegistry:
             raise InvalidInput(f"{function!r:.100} is no function, so it cannot be a tool")
         named = function.func if isinstance(function, partial) else function
         name = name or str(getattr(named, "__name__", type(named).__name__))
-        if not _NAME.fullmatch(name):
-            raise InvalidInput(
-                f"a tool cannot be named {name!r:.100}",
-                cause="models take up to 64 of the characters A-Z a-z 0-9 _ -",
-                hint="give another one: name=…",
-            )
+        check_name(name)
         if name in self._tools:
             raise InvalidInput(
                 f"there is already a tool {name!r}", hint="give the other one a name: name=…"
             )
-        longest = seconds_or_none(timeout)
-        if longest is not None and not _is_positive(longest):
-            raise InvalidInput(
-                f"tool {name!r}: timeout must be seconds above zero, not {timeout!r:.100}",
-                hint=FORMS,
-            )
-        ttl = seconds_or_none(cache_ttl)
-        _check_caching(name, idempotent, ttl, shared)
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise InvalidInput(f"tool {name!r} is a generator", hint="return a list instead")
-        signature = read_signature(function, name)
+        longest = timeout_of(name, timeout)
+        ttl = cache_ttl_of(name, cache_ttl, idempotent=idempotent, shared=shared)
+        signature = (
+            read_signature(function, name)
+            if parameters is None
+            else read_schema(parameters, function, name)
+        )
+        if shared and signature.contexts:
+            raise InvalidInput(
+                f"tool {name!r} takes a ToolContext, so its results cannot be shared",
+                hint="leave out shared=True: results are cached for each session then",
+            )
+        if description is None:
+            description, _ = read_docstring(getdoc(named))
         tool = Tool(
             name,
-            signature.description if description is None else description,
+            description,
             signature.schema,
             function,
             idempotent,
@@ -174,6 +153,37 @@ class ToolRegistry:
         )
         self._tools[name] = tool
         return tool
+
+    def add_schema(
+        self,
+        name: str,
+        description: str,
+        parameters: Mapping[str, Any],
+        function: Callable[..., Any],
+        *,
+        idempotent: bool = True,
+        timeout: Duration | None = None,
+        cache_ttl: Duration | None = None,
+        shared: bool = False,
+    ) -> Tool:
+        """Register a tool that has a JSON schema of its own, such as one of an MCP server.
+
+        ``parameters`` is the schema, of an object; models get it as it is. ``function`` is given
+        the arguments as they came: by name if it takes all of them so, as ``**arguments`` does,
+        else all in one dict. That nothing required is missing and that each has its type is
+        checked before, and the model is told; what the schema says besides is the function's
+        to check. Options and errors are those of ``add``.
+        """
+        return self.add(
+            function,
+            name=name,
+            description=description,
+            parameters=parameters,
+            idempotent=idempotent,
+            timeout=timeout,
+            cache_ttl=cache_ttl,
+            shared=shared,
+        )
 
     def get(self, name: str) -> Tool | None:
         """Return the tool of that name, or None."""
@@ -195,11 +205,11 @@ class ToolRegistry:
         return twin
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run an async tool to its end, in a loop of its own; override it to use another loop.
+        """Run an async tool to its end, in the loop of the process for all of them.
 
-        Called in the tool's worker thread, which it blocks.
+        Called in the tool's worker thread, which it blocks. Override it to use another loop.
         """
-        return asyncio.run(coroutine)
+        return staying_loops.run(coroutine)
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(list(self._tools.values()))
@@ -213,27 +223,3 @@ class ToolRegistry:
 
 Tools = ToolRegistry | Iterable[Callable[..., Any] | Tool]
 """What an agent takes as its tools."""
-
-
-def _is_positive(seconds: object) -> bool:
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    return is_number and seconds > 0  # type: ignore[operator]
-
-
-def _check_caching(name: str, idempotent: bool, ttl: float | None, shared: bool) -> None:
-    if ttl is None:
-        if shared:
-            raise InvalidInput(
-                f"tool {name!r} is shared, but nothing of it is cached", hint="give it a cache_ttl"
-            )
-        return
-    if not _is_positive(ttl) or ttl > 1e9:
-        raise InvalidInput(
-            f"tool {name!r}: cache_ttl must be seconds above zero, not {ttl!r:.100}", hint=FORMS
-        )
-    if not idempotent:
-        raise InvalidInput(
-            f"tool {name!r} cannot be cached",
-            cause="idempotent=False says that each call of it counts",
-            hint="leave out one of cache_ttl and idempotent=False",
-        )

@@ -6,7 +6,8 @@ import asyncio
 from contextvars import ContextVar
 from typing import Any
 
-from miniagent_redis.aio import Event, EventType, StreamCallback, ToolRegistry
+from miniagent_redis import ToolRegistry as SyncRegistry
+from miniagent_redis.aio import Event, EventType, StreamCallback, ToolContext, ToolRegistry
 from miniagent_redis.llm import ScriptedModel
 from tests.support.async_agents import calls, manager_of
 from tests.support.coroutines import run
@@ -126,5 +127,75 @@ def test_a_callback_may_be_any_callable_that_gives_a_coroutine(store_url: str) -
             session_id = await manager.create_or_resume_session()
             await manager.chat(session_id, "Hello!")
         assert heard.qsize() > 2
+
+    run(main())
+
+
+def test_an_async_tool_that_is_given_up_is_cancelled_in_the_loop_of_the_caller(
+    store_url: str,
+) -> None:
+    async def main() -> None:
+        tools, ended = ToolRegistry(), asyncio.Event()
+
+        async with manager_of(store_url, ScriptedModel([calls("hang")]), tools=tools) as manager:
+            session_id = await manager.create_or_resume_session()
+
+            @tools.tool
+            async def hang() -> None:
+                """Wait for ever."""
+                try:
+                    await manager.cancel(session_id)
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+            result = await manager.run(session_id, "Go!")
+            await ended.wait()
+        assert [step.content for step in result.steps if step.role == "tool"] == [
+            "cancelled by the user; it may still be running"
+        ]
+
+    run(main())
+
+
+def test_async_tools_of_a_registry_of_the_sync_api_have_a_loop_of_their_own(store_url: str) -> None:
+    async def main() -> None:
+        tools, loops = SyncRegistry(), []
+
+        @tools.tool
+        async def look() -> None:
+            """Look around."""
+            loops.append(asyncio.get_running_loop())
+
+        model = ScriptedModel([calls("look", "look"), "Done."])
+        async with manager_of(store_url, model, tools=tools) as manager:
+            await manager.chat(await manager.create_or_resume_session(), "Look!")
+        assert len(loops) == 2
+        assert loops[0] is loops[1] is not asyncio.get_running_loop()
+
+    run(main())
+
+
+def test_tools_know_for_whom_they_run(store_url: str) -> None:
+    async def main() -> None:
+        tools, seen = ToolRegistry(), []
+
+        @tools.tool
+        async def asynchronous(context: ToolContext) -> None:
+            """Look around."""
+            seen.append(context)
+
+        @tools.tool
+        def plain(context: ToolContext) -> None:
+            """Look around."""
+            seen.append(context)
+
+        model = ScriptedModel([calls("asynchronous", "plain"), "Done."])
+        async with manager_of(store_url, model, tools=tools) as manager:
+            session_id = await manager.create_or_resume_session("ada", data={"a": 1})
+            result = await manager.run(session_id, "Look!")
+        assert sorted(seen, key=lambda context: context.call_id) == [
+            ToolContext(session_id, "ada", result.turn_id, f"call-{n}", {"a": 1}) for n in (0, 1)
+        ]
 
     run(main())

@@ -6,6 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from inspect import Parameter
@@ -14,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from ...errors import InvalidInput, ToolError
+from ..context import ToolContext, is_context
 from .docstrings import read_docstring
 from .objects import convert_members, object_schema, shape_of_type, with_default
 from .shapes import Json, Member, Mismatch, described_as
@@ -21,17 +23,25 @@ from .shapes import Json, Member, Mismatch, described_as
 
 @frozen
 class Signature:
-    """What a function takes. ``positional`` are names that cannot be passed by keyword."""
+    """What a function takes.
+
+    ``positional`` are names that cannot be passed by keyword, ``contexts`` those of a ToolContext.
+    """
 
     members: tuple[Member, ...]
     positional: tuple[str, ...]
-    description: str
+    contexts: tuple[str, ...] = ()
 
     @property
     def schema(self) -> Json:
         return object_schema(self.members)
 
-    def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    def call(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        context: Callable[[], ToolContext],
+    ) -> Any:
         """Call ``function`` with JSON arguments; ToolError tells what is wrong with them.
 
         It gets a copy, since they are also what the model is shown that it sent.
@@ -40,6 +50,8 @@ class Signature:
             values = convert_members(self.members, deepcopy(dict(arguments)), "")
         except Mismatch as found:
             raise ToolError("; ".join(found.problems)) from found
+        if self.contexts:
+            values |= dict.fromkeys(self.contexts, context())
         for name, default in self._left_out(function, values):
             values.setdefault(name, default)
         positional = [values.pop(name) for name in self.positional]
@@ -70,10 +82,35 @@ def read_signature(function: Callable[..., Any], tool: str) -> Signature:
         raise InvalidInput(
             f"a type in the signature of tool {tool!r} is unknown", cause=str(exc)
         ) from exc
-    description, texts = read_docstring(inspect.getdoc(plain))
-    members = tuple(_member(p, types.get(p.name), tool, texts.get(p.name)) for p in parameters)
+    _, texts = read_docstring(inspect.getdoc(plain))
+    contexts = tuple(p.name for p in parameters if _takes_context(p, types.get(p.name)))
+    members = tuple(
+        _member(p, types.get(p.name), tool, texts.get(p.name))
+        for p in parameters
+        if p.name not in contexts
+    )
     positional = tuple(p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY)
-    return Signature(members, positional, description)
+    return Signature(members, positional, contexts)
+
+
+def context_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of those parameters that are a ToolContext; other types may be unknown."""
+    plain, bound = (
+        (function.func, function.keywords) if isinstance(function, partial) else (function, {})
+    )
+    found: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in bound:
+            continue
+        with suppress(NameError, AttributeError, SyntaxError, TypeError):
+            if _takes_context(parameter, _types(plain, [parameter]).get(parameter.name)):
+                found.append(parameter.name)
+    return tuple(found)
+
+
+def _takes_context(parameter: Parameter, kind: object) -> bool:
+    stars = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return parameter.kind not in stars and is_context(kind)
 
 
 def _types(function: Callable[..., Any], parameters: Sequence[Parameter]) -> dict[str, Any]:
