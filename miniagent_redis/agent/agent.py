@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
 from typing import cast
 
-from attrs import astuple, frozen
+from attrs import astuple, evolve, frozen
 
-from ..errors import IncompleteResponse, ModelError
+from ..errors import ModelError
 from ..llm import Answer, DemoModel, Model, ModelRequest, Reply, TextDelta, ToolSpec, resolve_model
 from ..models import Event, Message, ToolResult
 from ..models.event import cache_hit, cache_miss, numbered, text_delta, tool_call, tool_result
+from ..runtime.aside import Aside
 from ..telemetry import ModelCall, Telemetry
 from ..tools import Tool, ToolRegistry, Tools, calculator
+from .broken_off import failure_of, why
 from .caching import Lookups, TurnCache, cache_name
 from .config import AgentConfig
 from .measured import MeasuredAnswer, told_name
 from .steps import AskModel, AwaitTool, Outcome, Stage, StartTools, TurnLoop
 from .tool_runs import ToolRuns
-from .turn_context import TurnContext
+from .turn_context import TurnCancelled, TurnContext
 from .view import History
 
 
@@ -36,12 +38,8 @@ class TurnOutcome:
     text: str
     interrupted: str = ""
     """Why the answer is only the beginning of one, as ``Reply.interrupted``; else empty."""
-    error: IncompleteResponse | None = None
-    """What broke the answer off: to be raised when the turn is stored."""
-
-
-class _Cancelled(Exception):
-    """The turn was cancelled while it waited for a reply that another one was given."""
+    error: BaseException | None = None
+    """What broke it off: to be raised when the turn is stored."""
 
 
 class Agent:
@@ -85,10 +83,10 @@ class Agent:
         ``history`` is the thread before this turn; ``staged`` this turn's messages so far, the
         user's first (a resumed turn goes on behind the others). Each message to keep goes to
         ``turn.stage``, before the event that tells of it. Once the turn is stopped it ends with
-        TurnSuperseded: between two events of the model, or within 0.05 s while tools run. A tool
-        that is running then goes on unheeded. Once it is cancelled, at the same moments, it ends
-        with what there is of the answer; so does an answer that breaks off (the outcome's
-        ``error``), if there is anything of it.
+        TurnSuperseded: at once while the model is asked, or within 0.05 s while tools run. A
+        model or a tool that is running then goes on unheeded. Once it is cancelled, at the same
+        moments, it ends with what there is of the answer; so does an answer that breaks off (the
+        outcome's ``error``), if there is anything of it.
 
         Text that comes with tool calls is streamed too, but is no part of the outcome's ``text``.
         Blocks while the model or tools work. Raises ModelError when there is no answer. Closing
@@ -103,7 +101,7 @@ class Agent:
         steps = list(staged[1:])
         wishes: list[str] = []  # ids of the events of the calls that were staged last
         runs: ToolRuns | None = None
-        broken: IncompleteResponse | None = None
+        broken: ModelError | None = None
         outcome: Outcome = None
         try:
             while True:
@@ -150,21 +148,21 @@ class Agent:
 
     def _ask(
         self, request: ModelRequest, turn: TurnContext, cache: TurnCache
-    ) -> Generator[Event, None, tuple[Reply, IncompleteResponse | None]]:
+    ) -> Generator[Event, None, tuple[Reply, ModelError | None]]:
         """Return the reply, or what there is of it; and what broke it off, if that was an error."""
 
         def check() -> None:
             turn.check()
             if turn.is_cancelled:
-                raise _Cancelled
+                raise TurnCancelled
 
         try:
             check()
             ttl = self.config.model_cache_ttl
             found = cache.look_up_reply(request, name=self._cache_name, ttl=ttl, check=check)
-        except _Cancelled:
+        except TurnCancelled:
             return Reply(interrupted="cancelled"), None
-        answer = self._answer(request, turn)
+        answer = self._answer(request, turn, check)
         try:
             if found.reply is not None:
                 if found.reply.text:
@@ -177,20 +175,27 @@ class Agent:
                 if turn.is_cancelled:
                     return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None
             return found.keep(answer.reply()), None
+        except TurnCancelled:
+            return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None
         except ModelError as exc:
-            if isinstance(exc, IncompleteResponse) and exc.text.strip():
-                return Reply(exc.text, usage=answer.usage, interrupted="incomplete"), exc
+            if answer.text.strip():
+                return Reply(answer.text, usage=answer.usage, interrupted=why(exc)), exc
             exc.tokens = astuple(answer.usage)
             raise
         finally:
             answer.close()
             found.end()
 
-    def _answer(self, request: ModelRequest, turn: TurnContext) -> Answer:
+    def _answer(
+        self, request: ModelRequest, turn: TurnContext, check: Callable[[], None]
+    ) -> Answer:
+        aside = None
+        if not getattr(self.model, "answers_at_once", False):
+            aside = Aside(turn.ring, check)
         if self.telemetry is None:
-            return Answer(self.model, request)
+            return Answer(self.model, request, aside)
         call = ModelCall(told_name(self.config.model, self.model), turn.session_id, turn.turn_id)
-        return MeasuredAnswer(self.model, request, self.telemetry, call)
+        return MeasuredAnswer(self.model, request, aside, self.telemetry, call)
 
     def _specs_of(self, tools: ToolRegistry) -> tuple[ToolSpec, ...]:
         """Return what models are told of the tools: the same as before while those are the same."""
@@ -214,9 +219,9 @@ def _told_of_cache(
         yield turn.tell(cache_miss(what, name))
 
 
-def _outcome(
-    steps: Sequence[Message], answer: Message, error: IncompleteResponse | None
-) -> TurnOutcome:
+def _outcome(steps: Sequence[Message], answer: Message, error: ModelError | None) -> TurnOutcome:
+    if error is not None:
+        answer = evolve(answer, metadata=answer.metadata | failure_of(error))
     everything = (*steps, answer)
     return TurnOutcome(
         messages=(answer,),

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from ..llm import Answer, Model, ModelEvent, ModelFunction, ModelRequest, Reply
 from ..models import ToolResult
+from ..runtime.aside import Aside
 from ..telemetry import End, ModelCall, Telemetry, ToolRun
+from .turn_context import TurnCancelled
 
 T = TypeVar("T")
 
@@ -17,9 +19,14 @@ class MeasuredAnswer(Answer):
     """An answer that is told of: from the first ``next`` until it is closed."""
 
     def __init__(
-        self, model: Model, request: ModelRequest, telemetry: Telemetry, call: ModelCall
+        self,
+        model: Model,
+        request: ModelRequest,
+        aside: Aside | None,
+        telemetry: Telemetry,
+        call: ModelCall,
     ) -> None:
-        super().__init__(model, request)
+        super().__init__(model, request, aside)
         self._telemetry = telemetry
         self._call = call
         self._ended: End | None = None
@@ -50,6 +57,8 @@ class MeasuredAnswer(Answer):
         began = perf_counter()
         try:
             return step()
+        except TurnCancelled:
+            raise
         except BaseException as exc:
             self._call.error = type(exc).__name__
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from ..errors import InvalidInput, ModelError
 from ..llm import ModelRequest, Reply, ToolSpec
@@ -70,8 +70,9 @@ class TurnLoop:
         ``history`` is the thread before this turn. ``staged`` are this turn's messages so far:
         the user's, and in a resumed turn what was staged after it. Tool results among them are
         used as they are; calls without one are run, unless the tool is not idempotent: then the
-        model is told that the outcome is unknown. Raises ModelError for an unusable reply, or if
-        there is no answer after ``max_steps`` replies.
+        model is told that the outcome is unknown. The last of ``max_steps`` replies is asked for
+        without tools, so that it is an answer. Raises ModelError for an unusable reply, or if it
+        calls tools all the same.
         """
         steps = list(staged)
         window = ContextWindow(self.config, self.specs, history)
@@ -79,9 +80,10 @@ class TurnLoop:
         asked = sum(message.role == "assistant" for message in steps)
         for step in range(asked + 1, self.config.max_steps + 1):
             view = window.view(steps)
+            is_last = step == self.config.max_steps  # nobody would see what its tools find
             request = ModelRequest(
                 messages=view.messages,
-                tools=self.specs,
+                tools=() if is_last else self.specs,
                 system=self.config.system_prompt or None,
                 params=self.config.params,
                 timeout=self.config.model_timeout,
@@ -92,17 +94,19 @@ class TurnLoop:
             assert isinstance(reply, Reply)
             if not reply.interrupted:
                 _check(reply)
+            if is_last and self.specs and reply.finish_reason in _ORDINARY_REASONS:
+                reply = evolve(reply, finish_reason="max_steps")
             message = self._reply_message(reply, view)
             if not reply.tool_calls or reply.interrupted:
                 return message
-            if step == self.config.max_steps:
-                break  # nobody would see what these tools find
+            if is_last:
+                break
             steps.append(message)
             yield Stage((message,))
             yield from self._run_tools(reply.tool_calls, steps)
         raise ModelError(
             f"the model did not come to an answer within {self.config.max_steps} steps",
-            cause="each of its replies asked for more tools",
+            cause="each of its replies asked for more tools, also the last, which was given none",
             hint="raise AgentConfig.max_steps, or make the tools' results easier to use",
         )
 
@@ -110,7 +114,7 @@ class TurnLoop:
         """Finish the calls that an earlier holder of the turn left without a result."""
         runnable: list[ToolCall] = []
         lost: list[Message] = []
-        for call in _open_calls(steps):
+        for call in open_calls(steps):
             tool = self.tools.get(call.name)
             if tool is None or tool.idempotent:
                 runnable.append(call)
@@ -176,7 +180,7 @@ class TurnLoop:
         )
 
 
-def _open_calls(steps: Sequence[Message]) -> list[ToolCall]:
+def open_calls(steps: Sequence[Message]) -> list[ToolCall]:
     """Return the calls without result. Only the last reply can have some."""
     answered: set[str | None] = set()
     for message in reversed(steps):

@@ -13,6 +13,7 @@ from ..models import Message, Usage
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
 from .providers.base import NO_KEY, ProviderModel, only_short_waits
 from .providers.blocks import Layout, pieces
+from .providers.leaving import heed_leaving
 from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
 from .providers.sending import START, encodable, read_call, sendable
 
@@ -41,7 +42,8 @@ class AnthropicModel(ProviderModel):
     def _connect(self, sdk: Any, key: str | None) -> Any:
         if key == NO_KEY and os.environ.get("ANTHROPIC_AUTH_TOKEN"):
             key = None  # then the SDK sends the token
-        http = sdk.DefaultHttpxClient(event_hooks={"response": [only_short_waits]})
+        hooks = {"request": [heed_leaving], "response": [only_short_waits]}
+        http = sdk.DefaultHttpxClient(event_hooks=hooks)
         client = sdk.Anthropic(api_key=key, base_url=self._base_url, http_client=http)
         ways = (getattr(client, way, None) for way in ("api_key", "auth_token", "credentials"))
         if not any(ways):

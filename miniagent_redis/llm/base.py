@@ -7,7 +7,7 @@ beginning of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -76,9 +76,14 @@ ModelEvent = TextDelta | ToolCall | Block | Usage | Finish
 
 
 class Model(Protocol):
-    """Anything that answers. One instance serves many threads at once."""
+    """Anything that answers. One instance serves many threads at once.
 
-    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+    An agent asks it in a thread of its own for each answer, so that a turn that is cancelled can
+    leave one that keeps silent. One that never does may say so, and save that thread, by an
+    attribute ``answers_at_once`` that is true.
+    """
+
+    def stream(self, request: ModelRequest) -> Iterable[ModelEvent]:
         """Answer piece by piece; a generator is closed when nobody wants the rest.
 
         Any exception means that the answer failed; those that are no MiniAgentError reach the

@@ -62,6 +62,8 @@ _ABOUT_AGAIN = "That is beyond a demo model: I am good with names, sums and what
 class DemoModel:
     """Answer simple questions from the conversation itself; sums through a ``calculator`` tool."""
 
+    answers_at_once = True
+
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         answer = _answer(request)
         if isinstance(answer, ToolCall):

@@ -12,6 +12,8 @@ from attrs import evolve, field, frozen
 
 from ..errors import IncompleteResponse, MiniAgentError, ModelError
 from ..models import ToolCall, Usage, new_id
+from ..runtime.aside import Aside
+from ..runtime.signalled import raised_by_signal
 from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta
 from .function import FunctionModel
 
@@ -26,7 +28,10 @@ class Reply:
     finish_reason: str = "stop"
     blocks: tuple[Block, ...] = ()
     interrupted: str = ""
-    """Why this is only the beginning of an answer: "cancelled" or "incomplete"; else empty."""
+    """Why this is only the beginning of an answer: "cancelled" or "incomplete"; else empty.
+
+    "stopped", where something else than the model ended the turn, is for stored answers only.
+    """
     cached: bool | None = None
     """Whether it was found in a cache, so that it cost nothing; None if nobody looked."""
     saved_seconds: float = 0.0
@@ -95,36 +100,62 @@ class Folding:
 class Answer(Folding):
     """A model's answer as it comes in: ``next`` gives its events, ``reply`` what they add up to.
 
-    The model is asked at the first ``next``. Close it when nobody wants the rest.
+    The model is asked at the first ``next``: in the thread of ``aside``, so that one that keeps
+    silent can be left, or else in the caller's. Close it when nobody wants the rest.
     """
 
-    def __init__(self, model: Model, request: ModelRequest) -> None:
+    def __init__(self, model: Model, request: ModelRequest, aside: Aside | None = None) -> None:
         super().__init__()
+        self._aside = aside
         self._model = model
         self._request = request
         self._stream: Iterable[ModelEvent] = ()
         self._events: Iterator[ModelEvent] | None = None
+        self._behind: ModelEvent | None = None  # what came after Finish
+        self._is_over = False
 
     def next(self) -> ModelEvent | None:
         """Return the next event, None at the end. Blocks while the model works.
 
         Raises as ``fold`` does; an exception of the model's own becomes IncompleteResponse if some
-        text had already come, else ModelError.
+        text had already come, else ModelError. What the handler of a signal raised meanwhile, as
+        job queues do when a job's time is up, is raised as it is.
         """
+        if self._is_over:
+            return None
+        if self._aside is None or isinstance(self._stream, list):  # it is there as a whole
+            event = self._pull()
+        else:
+            event = self._aside.call(self._pull)
+        return None if event is None else self.add(event)
+
+    def _pull(self) -> ModelEvent | None:
         try:
             if self._events is None:
                 self._stream = self._model.stream(self._request)
                 self._events = iter(self._stream)
-            for event in self._events:
-                return self.add(event)
-        except MiniAgentError:
-            raise
+            event, self._behind = self._behind or next(self._events, None), None
+            if isinstance(event, Finish):  # the end comes with it: one wait for both
+                self._behind = next(self._events, None)
         except Exception as exc:
+            if (told := raised_by_signal(exc)) is not None:
+                raise told from None
+            if isinstance(exc, MiniAgentError):
+                raise
             raise self._failure(exc) from exc
-        return None
+        if self._behind is None and (event is None or isinstance(event, Finish)):
+            self._close()
+            self._is_over = True
+        return event
 
     def close(self) -> None:
-        """End the model's stream."""
+        """End the model's stream, and its thread; one that was left ends by itself."""
+        if self._aside is None:
+            self._close()
+        else:
+            self._aside.end(None if self._is_over else self._close)
+
+    def _close(self) -> None:
         close = getattr(self._stream, "close", None)
         if close is not None:
             close()

@@ -29,11 +29,17 @@ class FunctionModel:
             )
         self.function = function
 
-    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+    def stream(self, request: ModelRequest) -> Iterable[ModelEvent]:
         answer = self.function(_plain_messages(request))
-        for piece in (answer,) if isinstance(answer, str) else _iterate(answer):
-            yield TextDelta(_text(piece))
-        yield Finish()
+        if isinstance(answer, str):
+            return [TextDelta(answer), Finish()]
+        return _pieces(_iterate(answer))
+
+
+def _pieces(answer: Iterable[object]) -> Iterator[ModelEvent]:
+    for piece in answer:
+        yield TextDelta(_text(piece))
+    yield Finish()
 
 
 def _plain_messages(request: ModelRequest) -> list[dict[str, Any]]:

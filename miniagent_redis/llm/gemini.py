@@ -12,6 +12,7 @@ from ..models import Message, ToolCall, Usage, new_id
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
 from .providers.base import ProviderModel
 from .providers.blocks import Layout, Piece, pieces
+from .providers.leaving import heed_leaving
 from .providers.parts import Media, content_parts, content_text
 from .providers.sending import ANY_ID, START, encodable, sendable
 
@@ -38,6 +39,7 @@ class GeminiModel(ProviderModel):
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
         http: dict[str, Any] = {"retry_options": _RETRIES}
+        http["client_args"] = {"event_hooks": {"request": [heed_leaving]}}
         if self._base_url:
             address = re.fullmatch(r"(.*?)(?:/(v\d\w*))?/?", self._base_url)
             assert address is not None

@@ -17,6 +17,7 @@ from ..models import Message, Usage, new_id
 from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
 from .providers.base import ProviderModel, only_short_waits
 from .providers.blocks import own_blocks
+from .providers.leaving import heed_leaving
 from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
 from .providers.sending import ANY_ID, encodable, read_call, sendable
 
@@ -39,7 +40,8 @@ class OpenAIModel(ProviderModel):
     address_variable = "OPENAI_BASE_URL"
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
-        http = sdk.DefaultHttpxClient(event_hooks={"response": [only_short_waits]})
+        hooks = {"request": [heed_leaving], "response": [only_short_waits]}
+        http = sdk.DefaultHttpxClient(event_hooks=hooks)
         return sdk.OpenAI(api_key=key, base_url=self._base_url, http_client=http)
 
     def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:

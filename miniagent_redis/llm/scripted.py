@@ -29,6 +29,7 @@ class ScriptedModel:
         if isinstance(replies, str):
             raise InvalidInput("the script is one text", hint="give a list: ScriptedModel([…])")
         self._replies = list(replies)
+        self.answers_at_once: bool = not any(map(callable, self._replies))
         self.requests: list[ModelRequest] = []
         self._start_anew()
 

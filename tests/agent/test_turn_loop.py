@@ -147,6 +147,21 @@ def test_too_many_steps_end_the_turn_before_more_tools_are_run() -> None:
         loop.send(Reply("", (A,)))
 
 
+def test_the_last_reply_is_asked_for_without_tools_and_says_so() -> None:
+    loop = start(max_steps=1)
+    asked = next(loop)
+    assert isinstance(asked, AskModel)
+    assert asked.request.tools == ()
+    assert answer_of(loop, Reply("That is all")).metadata == {"finish_reason": "max_steps"}
+
+
+def test_a_last_reply_that_was_cut_says_that_instead() -> None:
+    loop = start(max_steps=1)
+    next(loop)
+    answer = answer_of(loop, Reply("That is", finish_reason="length"))
+    assert answer.metadata == {"finish_reason": "length"}
+
+
 def test_steps_before_a_resume_count() -> None:
     kept = Message("tool", "seen", tool_call_id="a", name="look")
     loop = start([USER, Message("assistant", tool_calls=(A,)), kept], max_steps=2)

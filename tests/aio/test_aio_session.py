@@ -117,7 +117,7 @@ def test_a_stream_ends_with_the_answer(store_url: str) -> None:
     run(main())
 
 
-def test_a_stream_that_is_left_early_drops_its_turn(store_url: str) -> None:
+def test_a_stream_that_is_left_early_keeps_what_was_shown(store_url: str) -> None:
     async def main() -> None:
         async with manager_of(store_url) as manager:
             session_id = await manager.create_or_resume_session()
@@ -125,14 +125,16 @@ def test_a_stream_that_is_left_early_drops_its_turn(store_url: str) -> None:
                 async for event in events:
                     if event.type is EventType.TEXT_DELTA:
                         break
-            assert await manager.get_history(session_id) == []
+            _, answer = await manager.get_history(session_id)
+            assert answer["metadata"]["interrupted"] == "stopped"
             assert (await manager.store.session_state(session_id)).open_turn is None
 
             async for _ in manager.stream(session_id, "Hello!"):
                 break  # closed by the event loop, soon
             await manager.chat(session_id, "Hello again!")
             history = await manager.get_history(session_id)
-            assert history[0]["content"] == "Hello again!"
+            assert [message["role"] for message in history] == ["user", "assistant"] * 2
+            assert history[2]["content"] == "Hello again!"
 
     run(main())
 

@@ -12,7 +12,7 @@ from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManag
 from miniagent_redis.errors import IncompleteResponse, ModelError
 from miniagent_redis.llm import Reply, ask, fold, resolve_model
 from miniagent_redis.models import Message, ToolCall
-from tests.support.canned_server import CannedServer, _encode
+from tests.support.canned_server import CannedServer, encode
 from tests.support.provider_replies import (
     HI,
     PROVIDERS,
@@ -78,7 +78,7 @@ def test_a_character_that_came_in_halves_is_stored_and_sent_back_whole(
 def test_a_stream_that_comes_byte_by_byte_is_read(provider: str, canned: CannedServer) -> None:
     text = "Grüße, 世界 \U0001f600 \u202eabc\x00\u2028"
     events = said(provider, text)
-    raw = b"".join(map(_encode, events)).replace(b"\\u4e16", "世".encode())
+    raw = b"".join(map(encode, events)).replace(b"\\u4e16", "世".encode())
     canned.add(*(bytes([byte]) for byte in raw))
     assert reply(provider, canned).text == text
 
@@ -86,7 +86,7 @@ def test_a_stream_that_comes_byte_by_byte_is_read(provider: str, canned: CannedS
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_very_long_answer_comes_whole(provider: str, canned: CannedServer) -> None:
     pieces = [f"{number} " for number in range(5_000)]
-    canned.add(b"".join(map(_encode, said(provider, *pieces))))
+    canned.add(b"".join(map(encode, said(provider, *pieces))))
     assert reply(provider, canned).text == "".join(pieces)
 
 

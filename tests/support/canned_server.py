@@ -59,7 +59,7 @@ class CannedServer:
         try:
             while True:
                 for event in events:
-                    request.wfile.write(_encode(event))
+                    request.wfile.write(encode(event))
                     request.wfile.flush()
                 if not self.is_endless or self.was_left.wait(0.02):
                     return
@@ -83,7 +83,7 @@ class CannedServer:
         self._thread.join()
 
 
-def _encode(event: Any) -> bytes:
+def encode(event: Any) -> bytes:
     if isinstance(event, bytes):
         return event
     name = f"event: {event['type']}\n" if isinstance(event, dict) and "type" in event else ""
