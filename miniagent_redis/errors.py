@@ -35,8 +35,12 @@ class MiniAgentError(Exception):
     """Base of all errors raised by this package.
 
     ``problem``, ``cause`` and ``hint`` are the three sentences of the message; ``cause`` and
-    ``hint`` may be empty.
+    ``hint`` may be empty. An error that ends a turn has what was done in it: the messages behind
+    the user's as ``steps``, and the model's last words as ``text``.
     """
+
+    text: str = ""
+    steps: Sequence[object] = ()
 
     def __init__(self, problem: str, *, cause: str = "", hint: str = "") -> None:
         super().__init__(problem, cause, hint)
@@ -120,13 +124,8 @@ class SessionTooLarge(MiniAgentError):
     """The write would take the session over ``max_session_size``; nothing was changed.
 
     ``size`` and ``limit`` are bytes as stored. A turn begins only if there is room for a short
-    answer too. When a longer one, or a step, does not fit, an agent drops the turn, and what it
-    came to is here: the model's last words as ``text``, all messages behind the user's as
-    ``steps``.
+    answer too. When a longer one, or a step, does not fit, it is in ``text`` and ``steps``.
     """
-
-    text: str = ""
-    steps: Sequence[object] = ()
 
     def __init__(self, session_id: str, size: int, limit: int) -> None:
         problem = (

@@ -50,6 +50,7 @@ from ..models import (
     Usage,
     UsageTotals,
 )
+from ..tools import ToolContext
 from .hooks import StreamCallback, ToolRegistry
 from .session import SessionAgent, SessionManager
 from .store import RedisSessionManager, get_redis_manager
@@ -87,6 +88,7 @@ __all__ = [
     "StoreUnavailable",
     "StreamCallback",
     "ToolCall",
+    "ToolContext",
     "ToolError",
     "ToolRegistry",
     "ToolResult",

@@ -153,7 +153,7 @@ class Chat:
     # --- messages -----------------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
-        """Send the message and print the answer. Ctrl-C drops both, without leaving the chat."""
+        """Send the message and print the answer. Ctrl-C stops it, without leaving the chat."""
         is_first = not self.is_created
         if is_first:
             self._manager.create_or_resume_session(self._user, self.session_id)
@@ -193,8 +193,12 @@ class Chat:
         saved = turn_id and resolve(self.session_id, turn_id, user_id=self._user) == "committed"
         if not answer.end():
             self._terminal.plain("")  # the terminal shows ^C where the answer would be
+        if not saved:
+            self._terminal.note("Stopped. Your message is not kept.")
+            return
+        (last,) = self._manager.get_history(self.session_id, 1, user_id=self._user)
         self._terminal.note(
-            "Stopped, but the answer was saved already."
-            if saved
-            else "Stopped. Your message and this answer are not kept."
+            "Stopped. Your message is kept, and what there is of the answer."
+            if "interrupted" in last["metadata"]
+            else "Stopped, but the answer was saved already."
         )

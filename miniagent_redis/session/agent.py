@@ -111,7 +111,7 @@ class SessionAgent:
         """Finish what runs, write what is noted, close all; return whether it was done in time.
 
         In this order, tenants with it: no new turns, submitted turns and those of other threads (up
-        to ``timeout`` seconds), streams not read to their end, which are dropped, the background
+        to ``timeout`` seconds), streams not read to their end, the background
         threads, the spool (what Redis does not take stays on disk), the store, unless it was handed
         in. By a signal or twice: fine.
         """
@@ -130,7 +130,7 @@ class SessionAgent:
         return all(idle)
 
     def _finish_turns(self, deadline: float) -> bool:
-        """Wait for turns until a time of the monotonic clock; drop those that nobody reads."""
+        """Wait for turns until a time of the monotonic clock; end those that nobody reads."""
         idle = self._submitted.finish(max(0.0, deadline - self.clock.monotonic()))
         idle &= self._turns.wait_until_idle(max(0.0, deadline - self.clock.monotonic()))
         self._work.end()
@@ -209,13 +209,14 @@ class SessionAgent:
     ) -> Generator[Event, None, TurnResult]:
         """Run a turn, yielding its events as they happen; the generator's value is the result.
 
-        The last event is AGENT_RESPONSE, and by then the turn is stored. A turn that ends before
-        it, because the model failed or the caller stopped iterating, leaves the thread as it was.
-        An abandoned turn of the session is finished first. If Redis is away at the end of the turn
-        and there is a ``spool_dir``, the turn goes there and ``persisted`` is False. An answer that
-        breaks off is stored as far as it came, marked as interrupted, and IncompleteResponse raised
-        behind the last event. Raises SessionNotFound, SessionBusy, SessionTooLarge, RateLimited,
-        TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput or StoreUnavailable.
+        The last event is AGENT_RESPONSE, and by then the turn is stored. One that an error ends,
+        or the caller, who stops iterating, leaves the thread as it was if no tool has run and no
+        text was shown; else it is stored as far as it came, marked as interrupted, and the error
+        raised behind that, with ``text`` and ``steps`` if it is one of ours. An abandoned turn of
+        the session is finished first. If Redis is away at the end of the turn and there is a
+        ``spool_dir``, the turn goes there and ``persisted`` is False. Raises SessionNotFound,
+        SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain,
+        ModelError, InvalidInput or StoreUnavailable.
         """
         return self._stream(session_id, message, user_id)
 
@@ -246,15 +247,16 @@ class SessionAgent:
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's running turn, on whichever instance; return whether there is one.
 
-        Does not wait for it. It ends at the model's next piece of text, or within a second or so
-        while tools run, with what there is of the answer: stored and returned as ``interrupted``.
+        Does not wait for it. It ends at once, or within a second on another instance, with what
+        there is of the answer: stored and returned as ``interrupted``. A request to a model is
+        ended with it; what a model function or a tool gives later is thrown away.
         Raises SessionNotFound or StoreUnavailable.
         """
         self._must_be_open()
         running = self._turns.of(session_id)
         is_running = self.store.cancel_turn(session_id, user_id=user_id)
         if is_running and running is not None:
-            running.cancel = True
+            running.end_soon()
         return is_running
 
     def _replay_spool(self) -> None:

@@ -12,7 +12,16 @@ from contextlib import suppress
 
 from attrs import evolve, frozen
 
-from ..errors import MiniAgentError, StoreUnavailable, TurnNotSaved, TurnUncertain
+from ..errors import (
+    MiniAgentError,
+    ModelError,
+    SessionNotFound,
+    StoreMisconfigured,
+    StoreUnavailable,
+    TurnNotSaved,
+    TurnSuperseded,
+    TurnUncertain,
+)
 from ..models import OpenTurn, ThreadSlice, UsageTotals
 from ..runtime.forking import reset_after_fork
 from ..store.manager import RedisSessionManager
@@ -24,6 +33,15 @@ NOTHING = UsageTotals()
 _NO_THREAD = ThreadSlice(0, 0, 0, 0, (), ())
 _MOST = 10_000
 WILL_BE_DROPPED = "this agent drops the turn before it begins another one of the session"
+NOT_KEPT = (
+    SessionNotFound,
+    StoreMisconfigured,
+    StoreUnavailable,
+    TurnNotSaved,
+    TurnSuperseded,
+    TurnUncertain,
+)
+"""Errors behind which a turn is dropped whatever it did: the store is away, or it is not ours."""
 
 
 @frozen
@@ -120,3 +138,9 @@ def tell_what_stands(error: BaseException, dropped: Dropped | None) -> None:
         )
     elif dropped.was_ours:
         error.hint = again
+
+
+def raise_first(first: BaseException | None, then: MiniAgentError) -> None:
+    """Raise what ended a turn that could not be stored then, unless the model did."""
+    if first is not None and not isinstance(first, ModelError):
+        raise first from then

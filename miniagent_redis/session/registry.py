@@ -17,7 +17,7 @@ from attrs import define, field
 from ..errors import MiniAgentError, TurnSuperseded
 from ..models import Event, OpenTurn
 from ..runtime.forking import reset_after_fork
-from ..runtime.interrupts import WeakRegistry
+from ..runtime.interrupts import Flag, WeakRegistry
 from ..store.manager import RedisSessionManager
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -32,6 +32,7 @@ class RunningTurn:
 
     While it is saved or given up (``is_ending``), its lease may be over at any moment. Once
     ``is_stopped`` it is no longer the open one; ``cancel`` tells it to end with what there is.
+    ``told`` is set by either.
     """
 
     turn: OpenTurn
@@ -42,6 +43,7 @@ class RunningTurn:
     """Since when its reader has an event and has not asked for the next, by the monotonic clock."""
     is_told_stalled: bool = False
     thread_id: int = field(factory=threading.get_ident)
+    told: Flag = field(factory=Flag, init=False)
     _pid: int = field(factory=os.getpid, init=False)
 
     @property
@@ -53,6 +55,16 @@ class RunningTurn:
     def is_cancelled(self) -> bool:
         """Whether somebody, here or elsewhere, asked for the turn's end."""
         return self.cancel or self.turn.cancelled
+
+    def stop(self) -> None:
+        """Tell who works on it that it is no longer the open turn."""
+        self.is_stopped = True
+        self.told.set()
+
+    def end_soon(self) -> None:
+        """Tell who works on it to end it with what there is."""
+        self.cancel = True
+        self.told.set()
 
     def must_go_on(self) -> None:
         """Raise TurnSuperseded if the turn was told to stop, or goes on in the parent process."""
@@ -89,10 +101,10 @@ class RunningTurns:
         self._turns.discard(running)
 
     def note(self, performance: _Performance) -> None:
-        """Keep an eye on what does the work of a turn, for ``drop_suspended``."""
+        """Keep an eye on what does the work of a turn, for ``end_suspended``."""
         self._performances.add(performance)
 
-    def drop_suspended(self) -> None:
+    def end_suspended(self) -> None:
         """End the turns of streams that nobody reads at this moment; the others go on."""
         for performance in self._performances:
             # One that has not begun would end without a word to Redis.
@@ -151,13 +163,13 @@ class RunningTurns:
                 continue
             try:
                 if self._store.renew_lease(running.turn).cancelled:
-                    running.cancel = True
+                    running.end_soon()
             except MiniAgentError as exc:
                 if running.is_ending and isinstance(exc, TurnSuperseded):
                     continue  # whoever ends it is told what became of it
                 log.warning("the lease of turn %s was not renewed: %s", running.turn.turn_id, exc)
                 if isinstance(exc, TurnSuperseded):
-                    running.is_stopped = True
+                    running.stop()
 
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait for turns of other threads; one of this thread cannot go on while we wait."""

@@ -40,5 +40,8 @@ def to_its_end(turn: Generator[Event, None, TurnResult]) -> TurnResult:
     except StopIteration as stop:
         result: TurnResult | None = stop.value
     if result is None:
-        raise InvalidInput("the agent was shut down in the middle of the turn, which was dropped")
+        raise InvalidInput(
+            "the agent was shut down in the middle of the turn",
+            hint="get_history() shows what there is of it, if anything was done",
+        )
     return result

@@ -10,8 +10,8 @@ from contextlib import suppress
 from ..agent import Agent, StreamCallback, TurnOutcome, enough_for
 from ..errors import (
     MiniAgentError,
+    ModelError,
     SessionBusy,
-    SessionTooLarge,
     StoreUnavailable,
     TurnNotSaved,
     TurnSuperseded,
@@ -24,7 +24,7 @@ from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from ..telemetry import Telemetry, TurnRun
 from .accounting import Accounting
-from .given_up import WILL_BE_DROPPED, GivenUp, GivenUpTurns, tell_what_stands
+from .given_up import WILL_BE_DROPPED, GivenUp, GivenUpTurns, raise_first, tell_what_stands
 from .registry import RunningTurns
 from .results import result_of, to_its_end
 from .stored_turn import StoredTurn
@@ -105,7 +105,7 @@ class TurnWork:
                 exc.hint = f"send the message again: it was not answered, and {WILL_BE_DROPPED}"
                 raise
             if running is not None and config.on_busy == "interrupt":
-                running.is_stopped = True
+                running.stop()
             thread.absorb(turn.thread)
             if not self._is_over(turn):
                 return turn
@@ -147,8 +147,8 @@ class TurnWork:
         self._drop_given_up()
 
     def end(self) -> None:
-        """Drop the turns of streams that nobody reads at this moment, and those given up before."""
-        self._turns.drop_suspended()
+        """End the turns of streams that nobody reads now, and drop those given up before."""
+        self._turns.end_suspended()
         self._drop_given_up()
 
     def _drop_given_up(self) -> None:
@@ -194,9 +194,15 @@ class TurnWork:
         turn = StoredTurn(self._store, running, self._callbacks, interval)
         outcome: TurnOutcome | None = None
         try:
-            work = self._work_out(turn, thread)
-            outcome = yield from self._turns.hand_on(running, work, turn.renew)
-            spent, version = self._save(turn, outcome)
+            try:
+                work = self._work_out(turn, thread)
+                outcome = yield from self._turns.hand_on(running, work, turn.renew)
+                spent, version = self._save(turn, outcome)
+            except BaseException as exc:
+                if (kept := turn.broken_off(outcome, exc)) is None:
+                    raise
+                outcome = kept
+                spent, version = self._save(turn, outcome)
         except BaseException as exc:
             running.is_ending = True
             lost = version = None
@@ -205,6 +211,8 @@ class TurnWork:
                 if told is not None:
                     told.spent = lost.spent
             if lost is None or lost.answered is None or outcome is None or version is None:
+                if outcome is not None and isinstance(exc, MiniAgentError):
+                    raise_first(outcome.error, exc)
                 raise
             spent = lost.answered  # the commit had come through all the same
         else:
@@ -217,11 +225,19 @@ class TurnWork:
         if told is not None:
             told.outcome = "interrupted" if result.interrupted else "answered"
             told.persisted, told.spent = result.persisted, spent
-        answer, persisted = outcome.messages[-1], result.persisted
-        yield turn.tell_stored(agent_response(answer, result.version, persisted=persisted))
-        if outcome.error is not None:
-            outcome.error.add_note("What there is of the answer is stored, marked as interrupted.")
-            raise outcome.error
+        answer, persisted, error = outcome.messages[-1], result.persisted, outcome.error
+        told_so = turn.tell_stored(agent_response(answer, result.version, persisted=persisted))
+        if error is None or isinstance(error, MiniAgentError):
+            yield told_so
+        if error is not None:
+            if isinstance(error, ModelError):
+                turn.hand_over(error, outcome)
+            error.add_note(
+                "What there is of the answer is stored, marked as interrupted."
+                if outcome.interrupted
+                else "The answer is stored."
+            )
+            raise error
         return result
 
     def _work_out(
@@ -257,12 +273,8 @@ class TurnWork:
 
         The error's hint says then what stands.
         """
-        messages = outcome.messages if outcome else ()
-        steps = [*turn.open.staged[1:], *messages]
-        if isinstance(error, SessionTooLarge):
-            steps += turn.unstored
-            texts = [step.text for step in steps if step.role == "assistant" and step.text]
-            error.text, error.steps = texts[-1] if texts else "", tuple(steps)
+        turn.hand_over(error, outcome)
+        steps = turn.steps(outcome)
         spent = self._accounting.of_failure(steps, error, turn.seconds)
         answered = None
         if outcome is not None and isinstance(error, TurnUncertain):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
-from ..agent import StreamCallback, TurnContext
+from attrs import evolve
+
+from ..agent import StreamCallback, TurnContext, TurnOutcome
+from ..agent.broken_off import broken_off, why
+from ..errors import MiniAgentError, SessionNotFound, SessionTooLarge
 from ..models import Event, EventType, Message, OpenTurn
 from ..models.event import Told, turn_started
+from ..runtime.interrupts import Bell
 from ..store.manager import RedisSessionManager
 from .deltas import Telling
+from .given_up import NOT_KEPT
 from .registry import RunningTurn
+
+log: logging.Logger = logging.getLogger("miniagent_redis")
 
 
 class StoredTurn(TurnContext):
@@ -32,6 +42,7 @@ class StoredTurn(TurnContext):
         self._told = 0  # how many of the turn's event ids have been given out
         self.unstored: Sequence[Message] = ()
         """Messages that were to be staged last, if they are not."""
+        self._shown: list[str] = []  # the text behind the last step
 
     @property
     def open(self) -> OpenTurn:
@@ -40,13 +51,17 @@ class StoredTurn(TurnContext):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether others have taken the turn's place."""
-        return self.running.is_stopped
+        """Whether others have taken the turn's place, or go on with it in the parent process."""
+        return self.running.is_stopped or not self.running.is_ours
 
     @property
     def is_cancelled(self) -> bool:
         """Whether somebody asked for the turn's end."""
         return self.running.is_cancelled
+
+    def ring(self, bell: Bell) -> None:
+        super().ring(bell)
+        self.running.told.ring(bell)
 
     @property
     def seconds(self) -> float:
@@ -69,6 +84,13 @@ class StoredTurn(TurnContext):
         self._told += len(ids)
         return ids
 
+    def session_data(self) -> dict[str, Any]:
+        """Load the session's custom data, as it is now; SessionNotFound once the session ended."""
+        data = self._store.get_session(self.session_id, user_id=self.user_id)
+        if data is None:
+            raise SessionNotFound(self.session_id)
+        return data
+
     def stage(self, messages: Sequence[Message]) -> Sequence[str]:
         """Stage messages, behind the text of theirs that watchers have not heard yet."""
         self.running.must_go_on()
@@ -76,8 +98,53 @@ class StoredTurn(TurnContext):
         self.unstored = messages
         self.running.turn = self._store.stage_step(self.open, messages)
         self.unstored = ()
+        self._shown.clear()
         self._telling.forget()
         return self._new_ids()
+
+    def steps(self, outcome: TurnOutcome | None = None) -> tuple[Message, ...]:
+        """Return all that the turn came to behind the user's message, stored or not."""
+        return *self.open.staged[1:], *(outcome.messages if outcome else self.unstored)
+
+    def hand_over(self, error: BaseException, outcome: TurnOutcome | None) -> None:
+        """Let an error of ours that ends the turn have what was done: ``steps`` and ``text``."""
+        if isinstance(error, MiniAgentError):
+            error.steps = self.steps(outcome)
+            said = [step.text for step in error.steps if step.role == "assistant" and step.text]
+            error.text = "".join(self._shown) or (said[-1] if said else "")
+
+    def broken_off(self, outcome: TurnOutcome | None, error: BaseException) -> TurnOutcome | None:
+        """Return what to store of the turn if the error ends it; None if it is to be dropped.
+
+        That is if nothing happened in it, or it is not ours any more, or cannot be stored anyway.
+        What was being staged when somebody interrupted it is staged first.
+        """
+        running, is_ours = self.running, isinstance(error, MiniAgentError)
+        if isinstance(error, NOT_KEPT) or running.is_stopped or not running.is_ours:
+            return None
+        if self._store.parts.core.connections.availability.is_down and not is_ours:
+            return None  # whoever interrupts does not wait for it
+        running.is_ending = True
+        self.hand_over(error, outcome)
+        if outcome is not None and not isinstance(error, SessionTooLarge):
+            # Somebody interrupted the commit: done again it changes nothing more.
+            return None if is_ours else evolve(outcome, error=error)
+        steps, text = self.open.staged[1:], "".join(self._shown)
+        if isinstance(error, SessionTooLarge):
+            text = ""
+        elif not is_ours and (steps or text.strip()):
+            staged = {message.id for message in steps}
+            if missing := [message for message in self.unstored if message.id not in staged]:
+                try:
+                    self.stage(missing)
+                except MiniAgentError as exc:
+                    log.warning("the end of turn %s is lost: %s", self.turn_id, exc)
+                    return None
+                steps, text = self.open.staged[1:], ""
+        messages = broken_off(steps, text, error, self)
+        if not messages:
+            return None
+        return TurnOutcome(messages, (*steps, *messages), text, why(error), error)
 
     def renew(self) -> None:
         """Renew the lease, and hear whether the turn is cancelled."""
@@ -87,4 +154,5 @@ class StoredTurn(TurnContext):
         """Tell callbacks of it, and watchers of text."""
         self._callbacks.emit(event)
         if event.type is EventType.TEXT_DELTA:
+            self._shown.append(event.text)
             self._telling.hear(event.text)

@@ -190,7 +190,7 @@ def test_sessions_live_as_long_as_asked(home: Home, manager: SessionManager) -> 
     assert "(new, kept for good)" in home.run("chat", typed="").stderr
 
 
-def test_ctrl_c_ends_a_chat_in_a_pipe_and_drops_the_turn(
+def test_ctrl_c_ends_a_chat_in_a_pipe_and_keeps_what_was_said(
     home: Home, manager: SessionManager
 ) -> None:
     chat = home.start("chat", "--model", "slow")
@@ -202,7 +202,10 @@ def test_ctrl_c_ends_a_chat_in_a_pipe_and_drops_the_turn(
     out, err = chat.communicate()
     assert (out, chat.returncode) == ("\n", 130)
     assert "Traceback" not in err
-    assert manager.list_sessions() == []
+    (session,) = manager.list_sessions()
+    _, answer = manager.get_history(session["session_id"])
+    assert answer["content"].startswith("Well,")
+    assert answer["metadata"]["interrupted"] == "stopped"
 
 
 def test_a_closed_pipe_ends_the_chat_without_a_word(home: Home) -> None:

@@ -46,7 +46,11 @@ def test_so_do_the_steps_before_it(open_manager: Open, found: str) -> None:
     else:
         assert (caught.value.text, roles) == (LONG, ["assistant", "tool", "assistant"])
     spent = manager.usage(session_id=session_id)
-    assert (spent.failed_turns, spent.tool_calls) == (1, 1)
+    assert (spent.turns, spent.tool_calls) == (1, 1), "what was done is stored"
+    _, _, result, end = manager.get_history(session_id)
+    assert result["content"] == found if found == "short" else "no result" in result["content"]
+    assert (end["content"], end["metadata"]["interrupted"]) == ("", "stopped")
+    assert end["metadata"]["error"] == "SessionTooLarge"
 
 
 def test_the_model_is_not_asked_when_there_is_no_room_for_an_answer(open_manager: Open) -> None:

@@ -97,14 +97,25 @@ def test_a_stream_tells_everything_in_order_and_ends_when_all_is_stored(
     assert kinds[-1] is EventType.AGENT_RESPONSE
 
 
-def test_a_stream_that_is_left_early_changes_nothing(open_manager: Open) -> None:
+def test_a_stream_that_is_left_before_its_first_word_changes_nothing(open_manager: Open) -> None:
     manager = open_manager(ScriptedModel(["a long answer", "another"]))
     session_id = manager.create_or_resume_session()
     stream: Any = manager.stream(session_id, "Go on")
     assert next(stream).type is EventType.TURN_STARTED
-    assert next(stream).type is EventType.TEXT_DELTA
     stream.close()
     assert manager.get_history(session_id) == []
+    assert manager.store.session_state(session_id).open_turn is None
+
+
+def test_a_stream_that_is_left_early_is_stored_as_far_as_it_was_read(open_manager: Open) -> None:
+    manager = open_manager(ScriptedModel(["a long answer", "another"]))
+    session_id = manager.create_or_resume_session()
+    stream: Any = manager.stream(session_id, "Go on")
+    assert next(stream).type is EventType.TURN_STARTED
+    assert next(stream).text == "a"
+    stream.close()
+    _, answer = manager.get_history(session_id)
+    assert (answer["content"], answer["metadata"]["interrupted"]) == ("a", "stopped")
     assert manager.store.session_state(session_id).open_turn is None
     assert manager.chat(session_id, "And now?") == "another"
 

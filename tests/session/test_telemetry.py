@@ -148,7 +148,7 @@ def test_an_answer_that_broke_off_is_told_as_interrupted_and_stored(store_url: s
     assert turn.persisted
 
 
-def test_a_stream_that_nobody_reads_on_is_told_as_failed(store_url: str) -> None:
+def test_a_stream_that_nobody_reads_on_is_told_as_interrupted(store_url: str) -> None:
     notes = Notes()
     manager = opened(store_url, Asking(), notes)
     with manager.agent:
@@ -156,7 +156,10 @@ def test_a_stream_that_nobody_reads_on_is_told_as_failed(store_url: str) -> None
         next(event for event in stream if event.text == "said ")
         del stream
     assert (notes.only(ModelCall).finish, notes.only(ModelCall).error) == ("", "")
-    assert (notes.only(TurnRun).outcome, notes.only(TurnRun).error) == ("failed", "GeneratorExit")
+    assert (notes.only(TurnRun).outcome, notes.only(TurnRun).error) == (
+        "interrupted",
+        "GeneratorExit",
+    )
 
 
 def test_a_turn_that_went_to_the_spool_is_not_persisted(tmp_path: Path) -> None:

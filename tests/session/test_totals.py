@@ -162,7 +162,7 @@ def test_a_stream_that_is_closed_after_its_turn_was_interrupted_counts_once(
         assert tokens_and_cost(total) == pytest.approx(STEP)
 
 
-def test_a_turn_that_fails_after_a_step_counts_with_it(
+def test_a_turn_that_fails_after_a_step_is_stored_and_counts_with_it(
     open_manager: Open, tools: ToolRegistry
 ) -> None:
     def fail() -> None:
@@ -173,7 +173,7 @@ def test_a_turn_that_fails_after_a_step_counts_with_it(
     with pytest.raises(ModelError, match="broken"):
         manager.run(session_id, "x")
     for total in every_total(manager, session_id):
-        assert (total.turns, total.failed_turns) == (0, 1)
+        assert (total.turns, total.failed_turns) == (1, 0)
         assert tokens_and_cost(total) == pytest.approx(STEP)
 
 

@@ -15,11 +15,14 @@ from typing import Any
 
 from miniagent_redis import (
     AgentConfig,
+    Event,
+    EventType,
     Message,
     MiniAgentError,
     RedisConfig,
     SessionAgent,
     StoreUnavailable,
+    StreamCallback,
     ToolCall,
     ToolRegistry,
     TurnUncertain,
@@ -58,11 +61,14 @@ class Endless:
                     over.wait(0.02)
             case "fork":
                 yield TextDelta("it was ")
-                child = os.fork()
-                if child:
-                    os.waitpid(child, 0)
-                yield TextDelta("the parent" if child else "the child")
+                yield TextDelta("the parent")
                 yield Finish()
+
+
+def fork(event: Event) -> None:
+    """Let a child go on with a turn at its first piece of text; the parent does, too."""
+    if event.text == "it was " and (child := os.fork()):
+        os.waitpid(child, 0)
 
 
 def outcome(action: Callable[[], object]) -> str:
@@ -115,7 +121,11 @@ def play(agent: SessionAgent, order: dict[str, Any]) -> None:
 
 url, lease = sys.argv[1:]
 config = RedisConfig(url=url, lease_ttl=float(lease), socket_timeout=0.5)
-with SessionAgent(AgentConfig(model=Endless()), tools, redis_config=config) as agent:
+callbacks = StreamCallback()
+callbacks.on(EventType.TEXT_DELTA, fork)
+with SessionAgent(
+    AgentConfig(model=Endless()), tools, redis_config=config, callbacks=callbacks
+) as agent:
     say(ready=True)
     for order in orders():
         play(agent, order)
