@@ -15,7 +15,10 @@ local function must_wait(tickets, resumes)
 end
 
 -- Returns of the turn that is gone on with: if it is cancelled, how often it was taken over by now.
-local function so_far(again)
+local function so_far(again, new)
+  if new then
+    return '', 0
+  end
   local cancel, takeovers = unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers'))
   return cancel or '', (tonumber(takeovers or 0) or 0) + (again and 0 or 1)
 end
@@ -36,4 +39,10 @@ local function step_out(tickets, is_abandoned, lease_end)
   elseif behind then
     keep(behind)
   end
+end
+
+-- Returns whether a turn that is not in the thread up to a version may have come there since, and be
+-- forgotten: the id that a caller gave is known for 500 versions, any other for 64.
+local function may_be_forgotten(searched, given)
+  return version - (tonumber(searched) or version) >= (given == '=' and 500 or 64)
 end

@@ -8,10 +8,11 @@
 --       '=' in front if a caller gave its id; '' for one that is surely new  15 message, or ''
 -- Returns  nonce 'ok' turn version epoch count start messages staged owner, id of the event or '',
 --            takeovers, position of the first record, or nil for 0; another turn: an abandoned one
---          nonce 'busy' ms left of the lease or the first ticket, version  |  nonce 'toolarge' bytes needed
+--          nonce 'busy' ms left of the lease or the first ticket, version, 1 if it is this very turn
 --          nonce 'none', nothing to take over  |  nonce 'superseded', this holder's turn is over
 --          nonce 'done' version of its commit  |  nonce 'unsure' version: look into the thread
---          nonce 'miscounted' count length of the thread  |  those of _open, _session and _doubt
+--          nonce 'toolarge' bytes needed  |  nonce 'miscounted' count length of the thread
+--          those of _open, _session and _doubt
 local length, ops = redis.pcall('LLEN', KEYS[2]), redis.pcall('HLEN', KEYS[5])
 local first, kept = first_of(length)
 if not first or type(ops) == 'table' then
@@ -23,11 +24,13 @@ if doubtful and doubtful[2] ~= 'unsure' then
 end
 local turn, staged, new, again = ARGV[5], {}, not open_turn, holder == ARGV[6] -- by an earlier try
 local given, searched = string.match(ARGV[14], '^(=?)(%d*)$')
-local left = not again and ARGV[8] ~= 'interrupt' and must_wait(ARGV[8], ARGV[15] == '')
+local same = searched ~= '' and open_turn == turn and not again -- nobody interrupts his own turn
+local stays = same or ARGV[8] ~= 'interrupt'
+local left = not again and stays and must_wait(ARGV[8], same or ARGV[15] == '')
 if left then
-  return {nonce, 'busy', left, version}
+  return {nonce, 'busy', left, version, same and 1 or nil}
 elseif open_turn and not (again and open_turn == turn) then
-  staged = (again or ARGV[8] ~= 'interrupt') and redis.call('LRANGE', KEYS[3], 0, -1) or {}
+  staged = (again or stays) and redis.call('LRANGE', KEYS[3], 0, -1) or {}
   new = #staged == 0 -- interrupted, or its steps are lost: there is nothing to go on with
   turn = new and turn or open_turn
   if not new and not again then
@@ -38,7 +41,7 @@ if new then
   local done = (is_late or ARGV[14] ~= '') and recall('=' .. turn)
   if ARGV[15] == '' then
     return refusal() or {nonce, 'none'}
-  elseif done or doubtful and searched == '' or version - (tonumber(searched) or version) >= 64 then
+  elseif done or doubtful and searched == '' or may_be_forgotten(searched, given) then
     return refusal() or {nonce, done and 'done' or 'unsure', done or version}
   elseif again and not open_turn or was_begun(turn) then -- by an earlier try; it has ended since
     return refusal() or {nonce, 'superseded'}
@@ -56,10 +59,7 @@ local lease_end = now + tonumber(ARGV[7])
 if deadline < lease_end then
   slide() -- it must not expire under the turn
 end
-local cancel, takeovers = '', 0
-if not new then
-  cancel, takeovers = so_far(again)
-end
+local cancel, takeovers = so_far(again, new)
 redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', format('%d', lease_end),
   'lease_ms', ARGV[7], 'cancel', cancel, 'events', last_event or '0', 'takeovers', takeovers,
   'named', new and given or named)

@@ -13,7 +13,7 @@ from .session import (
     UnreadableRecord,
     Version,
 )
-from .turn import OnBusy, ToolResult, TurnResult
+from .turn import OnBusy, ToolResult, TurnResult, TurnStands, TurnState
 from .usage import Usage, UsageTotals
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "TurnResult",
+    "TurnStands",
+    "TurnState",
     "UnreadableRecord",
     "Usage",
     "UsageTotals",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .message import Message
 from .usage import Usage
@@ -37,7 +37,8 @@ class TurnResult:
     last. ``version`` is the session's after the commit. ``persisted`` is whether Redis has it: when
     False the turn is in the spool, to be stored when Redis is back, and ``version`` is still that
     from before. ``cache_hits`` steps came from the cache, and saved so many seconds and tokens,
-    which ``usage`` does not have. ``seconds`` is how long it took, ``cost`` what its tokens cost in
+    which ``usage`` does not have. ``seconds`` is how long it took (not compared: of a turn that is
+    found again it is from the user's message to the answer), ``cost`` what its tokens cost in
     USD, None if ``AgentConfig.prices`` does not have the model. ``interrupted`` is whether it was
     cancelled: then ``text`` is what there was of the answer by then.
     """
@@ -54,5 +55,27 @@ class TurnResult:
     saved_seconds: float = 0.0
     saved_tokens: int = 0
     tool_calls: int = 0
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, eq=False)
     cost: float | None = None
+
+
+TurnStands = Literal["running", "waiting", "abandoned", "completed", "interrupted", "unknown"]
+
+
+@frozen
+class TurnState:
+    """How a turn stands that was asked for by its id.
+
+    ``state`` is "running"; "waiting", for somebody else's answer to a call; "abandoned", when its
+    process is gone, until another one finishes it; "completed"; "interrupted", when it was stored
+    as far as it came; or "unknown": it has not begun, nothing of it was stored, or its messages are
+    not there any more. ``message`` is the user's, ``steps`` are those behind it so far, ``text`` is
+    the last thing that the model said. ``result`` is what the turn gave, once it is stored.
+    """
+
+    turn_id: str
+    state: TurnStands
+    message: Message | None = None
+    steps: tuple[Message, ...] = ()
+    text: str = ""
+    result: TurnResult | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..agent import AgentConfig
 from ..agent.spent import spent_on
@@ -74,6 +75,13 @@ class Accounting:
             )
         except MiniAgentError as exc:
             log.warning("the tokens of turn %s could not be counted: %s", turn.turn_id, exc)
+
+
+def take_back(admission: Admission | None) -> None:
+    """Count a request no more. If that fails it stays counted."""
+    if admission is not None:
+        with suppress(MiniAgentError):
+            admission.take_back()
 
 
 def _name(model: object) -> str:

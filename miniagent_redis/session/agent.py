@@ -9,10 +9,10 @@ from typing import TypeVar
 from ..agent import Agent, AgentConfig, StreamCallback
 from ..config.redis import RedisConfig
 from ..errors import InvalidInput
-from ..maintenance.jobs import standard_jobs, turn_jobs
+from ..maintenance.jobs import standard_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.sweeping import Sweeps
-from ..maintenance.thread import Background, Job
+from ..maintenance.thread import Background
 from ..models import Event, Message, TurnResult
 from ..runtime.clock import Clock, check_clock
 from ..runtime.durations import Duration
@@ -23,16 +23,14 @@ from ..store.keys import check_namespace, check_session_id
 from ..store.manager import RedisSessionManager
 from ..telemetry import Instrumentation, Telemetry
 from ..tools import Tools
+from .asked import Asked
 from .forgotten import not_at_exit, shut_down_at_exit
-from .futures import SubmittedTurns
 from .given import given_callbacks, given_config, given_store, leave_store
-from .kept_threads import KeptThreads
 from .news import News
-from .registry import RunningTurns
 from .results import to_its_end
-from .runner import TurnWork
 from .stats import AgentStats, stats_of
 from .thread import SessionThread
+from .turns import AgentTurns
 
 H = TypeVar("H", bound=ExpiryHook)
 
@@ -72,7 +70,7 @@ class SessionAgent:
         self._work_on_turns()
         self._sweeps = Sweeps(parts, self.clock)
         jobs = standard_jobs(parts, self.store.health, self._sweeps)
-        self.background: Background = Background(jobs + self._jobs(), self.clock)
+        self.background: Background = Background(jobs + self._turns.jobs(), self.clock)
         parts.core.connections.availability.on_change.append(weakly(self._news.of_health))
         self._root = self
         self._tenants: dict[str, SessionAgent] = {}
@@ -80,15 +78,8 @@ class SessionAgent:
 
     def _work_on_turns(self) -> None:
         """Make what works on turns in the store's namespace."""
-        folder, parts = self.store.config.spool_dir, self.store.parts
-        self.spool: Spool | None = Spool(folder, parts, self._news.of_spooled) if folder else None
-        self._turns = RunningTurns(self.store, self.config.reader_timeout)
-        self._work = TurnWork(self.store, self.agent, self._turns, self.callbacks, self.spool)
-        self._kept = KeptThreads(self.store, self.config.max_kept_bytes)
-        self._submitted = SubmittedTurns()
-
-    def _jobs(self) -> list[Job]:
-        return turn_jobs(self.store.config, self._work.keep_up, self.spool)
+        self._turns = AgentTurns(self.store, self.agent, self.callbacks, self._news)
+        self.spool: Spool | None = self._turns.spool
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -101,7 +92,7 @@ class SessionAgent:
         if self.spool is not None:
             self.spool.open()
         self.store.connect()
-        self._replay_spool()
+        self._turns.replay()
         self.background.start()
         self._is_open = True
         shut_down_at_exit(self)
@@ -119,22 +110,15 @@ class SessionAgent:
         self._is_open = False
         not_at_exit(self)
         family = [self, *self._tenants.copy().values()]
-        idle = [each._finish_turns(deadline) for each in family]
+        idle = [each._turns.finish(deadline) for each in family]
         for thread in (self.background, self._sweeps.thread):  # the one starts the other
             idle.append(thread.stop(max(0.1, deadline - self.clock.monotonic())))
         try:
             for each in family:
-                each._replay_spool()
+                each._turns.replay()
         finally:
             leave_store(self.store, is_given=self._is_store_given)
         return all(idle)
-
-    def _finish_turns(self, deadline: float) -> bool:
-        """Wait for turns until a time of the monotonic clock; end those that nobody reads."""
-        idle = self._submitted.finish(max(0.0, deadline - self.clock.monotonic()))
-        idle &= self._turns.wait_until_idle(max(0.0, deadline - self.clock.monotonic()))
-        self._work.end()
-        return idle
 
     def tenant(self, namespace: str) -> SessionAgent:
         """Return the same agent for another namespace of Redis, the same one each time.
@@ -169,9 +153,7 @@ class SessionAgent:
 
     def stats(self) -> AgentStats:
         """Return what the agent is doing in this process. Asks Redis nothing."""
-        return stats_of(
-            self.store, self.background, self._turns, self._submitted, self._kept, self.spool
-        )
+        return stats_of(self.store, self.background, self._turns)
 
     # --- threads ------------------------------------------------------------------------------
 
@@ -179,33 +161,49 @@ class SessionAgent:
         """Return the session's thread, loaded when first looked at; recent ones are kept here."""
         if user_id is not None:
             return SessionThread(self.store, session_id, user_id=user_id)
-        return self._kept.get(check_session_id(session_id))
+        return self._turns.kept.get(check_session_id(session_id))
 
     def forget(self, session_id: str) -> None:
         """Drop what is kept here of the session; Redis is not asked."""
-        self._kept.forget(check_session_id(session_id))
+        self._turns.kept.forget(check_session_id(session_id))
 
     # --- turns --------------------------------------------------------------------------------
 
     def submit(
-        self, session_id: str, message: str | Message, *, user_id: str | None = None
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> Future[TurnResult]:
         """Start a turn in the pool; the future has its result or its error."""
         self._must_be_open()
+        asked = Asked(session_id, message, user_id, turn_id)
 
         def run() -> TurnResult:
-            return to_its_end(self._stream(session_id, message, user_id, late=True))
+            return to_its_end(self._stream(asked, late=True))
 
-        return self._submitted.submit(run)
+        return self._turns.submitted.submit(run)
 
     def run(
-        self, session_id: str, message: str | Message, *, user_id: str | None = None
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> TurnResult:
         """Run a turn to its end; return its result. Blocks. Errors as in ``stream``."""
-        return to_its_end(self.stream(session_id, message, user_id=user_id))
+        return to_its_end(self.stream(session_id, message, user_id=user_id, turn_id=turn_id))
 
     def stream(
-        self, session_id: str, message: str | Message, *, user_id: str | None = None
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> Generator[Event, None, TurnResult]:
         """Run a turn, yielding its events as they happen; the generator's value is the result.
 
@@ -214,22 +212,21 @@ class SessionAgent:
         text was shown; else it is stored as far as it came, marked as interrupted, and the error
         raised behind that, with ``text`` and ``steps`` if it is one of ours. An abandoned turn of
         the session is finished first. If Redis is away at the end of the turn and there is a
-        ``spool_dir``, the turn goes there and ``persisted`` is False. Raises SessionNotFound,
-        SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain,
-        ModelError, InvalidInput or StoreUnavailable.
-        """
-        return self._stream(session_id, message, user_id)
+        ``spool_dir``, the turn goes there and ``persisted`` is False.
 
-    def _stream(
-        self, session_id: str, message: str | Message, user_id: str | None, *, late: bool = False
-    ) -> Generator[Event, None, TurnResult]:
+        With a ``turn_id`` of your own a repetition begins nothing: it joins the turn while it
+        runs, here or elsewhere, and gets the stored result later. Raises SessionNotFound,
+        SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain,
+        ModelError, InvalidInput (also for a ``turn_id`` of another message) or StoreUnavailable.
+        """
+        return self._stream(Asked(session_id, message, user_id, turn_id))
+
+    def _stream(self, asked: Asked, *, late: bool = False) -> Generator[Event, None, TurnResult]:
         """Do the turn; one that is ``late`` was accepted, and is done though the agent is shut."""
         if not late:
             self._must_be_open()
-        admission = self._work.admit(session_id, user_id)
-        thread = self.thread(session_id)
-        turn = self._work.begin(admission, thread, message, user_id)
-        return (yield from self._work.perform(turn, thread))
+        check_session_id(asked.session_id)
+        return (yield from self._turns.stream(asked))
 
     def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
         """Finish the session's abandoned turn; None if it has none.
@@ -240,9 +237,7 @@ class SessionAgent:
         in ``stream``.
         """
         self._must_be_open()
-        thread = self.thread(session_id)
-        turn = self._work.resume(thread, user_id)
-        return None if turn is None else to_its_end(self._work.perform(turn, thread))
+        return self._turns.resume(check_session_id(session_id), user_id)
 
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's running turn, on whichever instance; return whether there is one.
@@ -253,15 +248,7 @@ class SessionAgent:
         Raises SessionNotFound or StoreUnavailable.
         """
         self._must_be_open()
-        running = self._turns.of(session_id)
-        is_running = self.store.cancel_turn(session_id, user_id=user_id)
-        if is_running and running is not None:
-            running.end_soon()
-        return is_running
-
-    def _replay_spool(self) -> None:
-        if self.spool is not None:
-            self.spool.try_to_replay()
+        return self._turns.cancel(session_id, user_id)
 
     def _must_be_open(self) -> None:
         if not self._root._is_open:
@@ -280,7 +267,7 @@ class _Tenant(SessionAgent):
         self._work_on_turns()
         self.background = root.background
         self._root = root
-        for job in self._jobs():
+        for job in self._turns.jobs():
             self.background.add(job)
 
     def initialize(self) -> SessionAgent:
@@ -288,12 +275,12 @@ class _Tenant(SessionAgent):
         self._root.initialize()
         if self.spool is not None:
             self.spool.open()
-        self._replay_spool()
+        self._turns.replay()
         return self
 
     def shutdown(self, timeout: Duration = SHUTDOWN_TIMEOUT) -> bool:
         """Finish what runs in this namespace and write what is noted; the rest stays open."""
-        idle = self._finish_turns(self.clock.monotonic() + check_wait(timeout, "timeout"))
-        self._replay_spool()
+        idle = self._turns.finish(self.clock.monotonic() + check_wait(timeout, "timeout"))
+        self._turns.replay()
         leave_store(self.store, is_given=self._root._is_store_given)
         return idle

@@ -37,6 +37,18 @@ class KeptThread(SessionThread):
         self.size = (0 if anew else self.size) + sum(map(_size, new))
         self._weigh(self)
 
+    def lacks(self, turn_id: str, *, is_new: bool = False) -> int:
+        """Return up to which version of the session it is known here that it has not the turn.
+
+        0 if that is not known: it may be there. ``is_new`` is whether the id was made just now.
+        """
+        with self._lock:
+            if self._epoch is None or not (is_new or self._is_whole):
+                return 0
+            if not is_new and any(message.turn_id == turn_id for message in self._messages):
+                return 0
+            return self._version
+
 
 class KeptThreads:
     """At most ``most`` bytes of threads, and at least the one that was used last. Thread-safe."""
@@ -60,7 +72,7 @@ class KeptThreads:
         """How many bytes they take up, by the estimate."""
         return self._size
 
-    def get(self, session_id: str) -> SessionThread:
+    def get(self, session_id: str) -> KeptThread:
         """Return the session's thread, the one that is here or a new one."""
         with self._lock:
             thread = self._threads.get(session_id)

@@ -67,31 +67,54 @@ class SessionManager:
             self.store.touch_session(new_id, user_id=user_id)
         return new_id
 
-    def chat(self, session_id: str, message: str | Message, *, user_id: str | None = None) -> str:
+    def chat(
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
+    ) -> str:
         """Send a message and return the answer; both are stored by then. Blocks.
 
-        Errors as in ``stream``.
+        With a ``turn_id`` of your own it may be repeated: see ``stream``. Errors as there.
         """
-        return self.run(session_id, message, user_id=user_id).text
+        return self.run(session_id, message, user_id=user_id, turn_id=turn_id).text
 
     def run(
-        self, session_id: str, message: str | Message, *, user_id: str | None = None
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> TurnResult:
         """Like ``chat``, returning the answer with its steps, usage and version."""
-        return self.agent.run(session_id, message, user_id=user_id)
+        return self.agent.run(session_id, message, user_id=user_id, turn_id=turn_id)
 
     def stream(
-        self, session_id: str, message: str | Message, *, user_id: str | None = None
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> Iterator[Event]:
         """Send a message and yield what happens, text piece by piece, AGENT_RESPONSE last.
 
         The turn begins at the first ``next``. Stopping early drops it: the thread stays as it
         was. A reader that asks for nothing for ``AgentConfig.reader_timeout`` seconds may lose the
-        turn to whoever wants the session. Raises SessionNotFound, SessionBusy, SessionTooLarge,
-        RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput or
-        StoreUnavailable.
+        turn to whoever wants the session.
+
+        With a ``turn_id`` of your own (``[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}``) the call may be
+        repeated, anywhere and at any time: no message is stored and no tool run twice. A repetition
+        joins the turn while it runs, and yields its stored events; later it yields what is stored
+        of it, also of one that was interrupted, without an error. A turn of which nothing was
+        stored is begun anew. Raises SessionNotFound, SessionBusy, SessionTooLarge, RateLimited,
+        TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput (also for a
+        ``turn_id`` of another message) or StoreUnavailable.
         """
-        return self.agent.stream(session_id, message, user_id=user_id)
+        return self.agent.stream(session_id, message, user_id=user_id, turn_id=turn_id)
 
     def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
         """Finish a turn whose process died or lost Redis; None if the session has none. Blocks.

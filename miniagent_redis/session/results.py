@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from ..agent import TurnOutcome
 from ..errors import InvalidInput
-from ..models import Event, TurnResult, UsageTotals
+from ..models import Event, Message, TurnResult, UsageTotals
+from .accounting import Accounting
 from .stored_turn import StoredTurn
 
 
@@ -14,21 +15,62 @@ def result_of(
     turn: StoredTurn, outcome: TurnOutcome, spent: UsageTotals, version: int | None
 ) -> TurnResult:
     """Return what a turn came to; without a ``version`` it is not stored yet."""
-    return TurnResult(
-        outcome.text,
-        spent.usage,
-        outcome.steps,
-        turn.turn_id,
-        turn.open.thread.version if version is None else version,
+    return _result(
         turn.session_id,
-        version is not None,
-        bool(outcome.interrupted),
+        turn.turn_id,
+        outcome.steps,
+        outcome.text,
+        spent,
+        turn.open.thread.version if version is None else version,
+        interrupted=bool(outcome.interrupted),
+        persisted=version is not None,
+    )
+
+
+def _result(
+    session_id: str,
+    turn_id: str,
+    steps: tuple[Message, ...],
+    text: str,
+    spent: UsageTotals,
+    version: int,
+    *,
+    interrupted: bool,
+    persisted: bool = True,
+) -> TurnResult:
+    return TurnResult(
+        text,
+        spent.usage,
+        steps,
+        turn_id,
+        version,
+        session_id,
+        persisted,
+        interrupted,
         cache_hits=spent.cache_hits,
         saved_seconds=spent.saved_seconds,
         saved_tokens=spent.saved_tokens,
         tool_calls=spent.tool_calls,
         seconds=spent.seconds,
         cost=None if spent.unpriced_turns else spent.cost,
+    )
+
+
+def found_again(
+    session_id: str, messages: Sequence[Message], version: int, accounting: Accounting
+) -> TurnResult:
+    """Return what a stored turn came to, by its messages: the same as its caller was given."""
+    message, *steps = messages
+    answer = steps[-1]
+    spent = accounting.of_outcome(steps, max(0.0, answer.created_at - message.created_at))
+    return _result(
+        session_id,
+        message.turn_id or "",
+        tuple(steps),
+        answer.text,
+        spent,
+        version,
+        interrupted="interrupted" in answer.metadata,
     )
 
 

@@ -18,13 +18,16 @@ from ..errors import (
     TurnUncertain,
 )
 from ..maintenance.spool import Spool
-from ..models import Event, Message, OpenTurn, TurnResult, UsageTotals, new_id
+from ..models import Event, OpenTurn, TurnResult, UsageTotals, new_id
 from ..models.event import agent_response, turn_failed
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
+from ..store.repeated import TurnStored
 from ..telemetry import Telemetry, TurnRun
-from .accounting import Accounting
+from .accounting import Accounting, take_back
+from .asked import Asked
 from .given_up import WILL_BE_DROPPED, GivenUp, GivenUpTurns, raise_first, tell_what_stands
+from .kept_threads import KeptThread
 from .registry import RunningTurns
 from .results import result_of, to_its_end
 from .stored_turn import StoredTurn
@@ -50,39 +53,33 @@ class TurnWork:
         self._callbacks = callbacks
         self._spool = spool
         self._enough = enough_for(agent.config)
-        self._accounting = Accounting(store, agent.config)
-        self._given_up = GivenUpTurns(store, self._accounting)
+        self.accounting: Accounting = Accounting(store, agent.config)
+        self._given_up = GivenUpTurns(store, self.accounting)
 
     def admit(self, session_id: str, user_id: str | None) -> Admission | None:
         """Count a request against the agent's limits, if it has any. Raises RateLimited."""
-        return self._accounting.admit(session_id, user_id)
+        return self.accounting.admit(session_id, user_id)
 
-    def begin(
-        self,
-        admission: Admission | None,
-        thread: SessionThread,
-        message: str | Message,
-        user_id: str | None,
-    ) -> OpenTurn:
+    def begin(self, admission: Admission | None, thread: KeptThread, asked: Asked) -> OpenTurn:
         """Open a turn; an abandoned one is finished before, by the same errors as in ``perform``.
 
-        A request that meets a busy session is not counted.
+        A request that meets a busy session is not counted, nor is one that repeats a named turn:
+        that raises TurnRuns or TurnStored, or goes on with it if it was abandoned.
         """
         ticket = new_id()  # others who come meanwhile are behind us
         try:
-            while (turn := self._begin(thread, message, user_id, ticket)).resumed:
+            while (turn := self._begin(thread, asked, ticket)).resumed:
+                if asked.is_for(turn):
+                    take_back(admission)
+                    break
                 self._finish(turn, thread, ticket)
-        except SessionBusy:
-            if admission is not None:
-                with suppress(MiniAgentError):  # then it stays counted
-                    admission.take_back()
+        except (SessionBusy, TurnStored):
+            take_back(admission)
             raise
         return turn
 
-    def _begin(
-        self, thread: SessionThread, message: str | Message, user_id: str | None, ticket: str
-    ) -> OpenTurn:
-        config, session_id = self._agent.config, thread.session_id
+    def _begin(self, thread: KeptThread, asked: Asked, ticket: str) -> OpenTurn:
+        config, session_id, turn_id = self._agent.config, thread.session_id, asked.turn_id
         while True:
             self._clear_up(session_id)
             running = self._turns.of(session_id)
@@ -90,8 +87,9 @@ class TurnWork:
             try:
                 turn = self._store.begin_turn(
                     session_id,
-                    message,
-                    user_id=user_id,
+                    asked.message,
+                    user_id=asked.user_id,
+                    turn_id=turn_id,
                     epoch=epoch,
                     count=count,
                     mark=mark,
@@ -99,9 +97,10 @@ class TurnWork:
                     busy_timeout=config.busy_timeout,
                     ticket=ticket,
                     enough=self._enough,
+                    searched=thread.lacks(turn_id, is_new=asked.is_new) if turn_id else None,
                 )
             except TurnUncertain as exc:
-                self._given_up.drop_begun(exc, user_id)
+                self._given_up.drop_begun(exc, asked.user_id)
                 exc.hint = f"send the message again: it was not answered, and {WILL_BE_DROPPED}"
                 raise
             if running is not None and config.on_busy == "interrupt":
@@ -216,7 +215,7 @@ class TurnWork:
                 raise
             spent = lost.answered  # the commit had come through all the same
         else:
-            self._accounting.note(turn.open, spent)
+            self.accounting.note(turn.open, spent)
         finally:
             self._turns.end(running)
         if version is not None:
@@ -252,7 +251,7 @@ class TurnWork:
         """Store the turn; return what it took, and the version: None if it went to the spool."""
         turn.running.must_go_on()
         turn.running.is_ending = True
-        spent = self._accounting.of_outcome(outcome.steps, turn.seconds)
+        spent = self.accounting.of_outcome(outcome.steps, turn.seconds)
         try:
             return spent, self._store.commit_turn(turn.open, outcome.messages, spent=spent)
         except (TurnNotSaved, TurnUncertain) as exc:
@@ -275,10 +274,10 @@ class TurnWork:
         """
         turn.hand_over(error, outcome)
         steps = turn.steps(outcome)
-        spent = self._accounting.of_failure(steps, error, turn.seconds)
+        spent = self.accounting.of_failure(steps, error, turn.seconds)
         answered = None
         if outcome is not None and isinstance(error, TurnUncertain):
-            answered = self._accounting.of_outcome(outcome.steps, turn.seconds)
+            answered = self.accounting.of_outcome(outcome.steps, turn.seconds)
         lost = GivenUp(turn.open, error, spent, answered)
         dropped = None
         try:

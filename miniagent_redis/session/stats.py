@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ..maintenance.spool import Spool
 from ..maintenance.thread import Background, JobStats
 from ..store.manager import RedisSessionManager
 from ..store.stats import StoreStats
-from .futures import SubmittedTurns
-from .kept_threads import KeptThreads
-from .registry import RunningTurns
+from .turns import AgentTurns
 
 
 @frozen
@@ -40,22 +37,15 @@ class AgentStats:
     have spooled is counted once it was looked at; ``doctor`` counts the whole folder."""
 
 
-def stats_of(
-    store: RedisSessionManager,
-    background: Background,
-    turns: RunningTurns,
-    submitted: SubmittedTurns,
-    kept: KeptThreads,
-    spool: Spool | None,
-) -> AgentStats:
+def stats_of(store: RedisSessionManager, background: Background, turns: AgentTurns) -> AgentStats:
     """Put together what the parts of an agent tell of themselves."""
     return AgentStats(
         store=store.stats(),
         jobs=background.stats(),
         background=background.is_running,
-        running_turns=len(turns),
-        submitted_turns=len(submitted),
-        kept_threads=len(kept),
-        kept_bytes=kept.size,
-        spooled_turns=None if spool is None else spool.waiting,
+        running_turns=len(turns.running),
+        submitted_turns=len(turns.submitted),
+        kept_threads=len(turns.kept),
+        kept_bytes=turns.kept.size,
+        spooled_turns=None if turns.spool is None else turns.spool.waiting,
     )

@@ -209,7 +209,7 @@ class StoreCore:
 class OnSession:
     """Runs scripts on one session, with the arguments that all of them begin with."""
 
-    __slots__ = ("_tries", "core", "insist", "operation", "session_id", "shows", "user")
+    __slots__ = ("core", "insist", "operation", "session_id", "shows", "tries", "user")
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class OnSession:
         self.operation: str | None = operation
         self.insist: float | None = insist
         self.shows: str | None = shows
-        self._tries = Tries()
+        self.tries: Tries = Tries()
 
     def __call__(self, name: str, *args: Argument, looks_up: bool = False) -> list[Any]:
         """Run the script; return its reply from the status on.
@@ -242,7 +242,7 @@ class OnSession:
         mark = core.keys.mark(self.session_id) if self._is_confirmed(name) else ""
         try:
             reply = core.scripts.run(
-                name, keys, (*head, *args), insist=self.insist, tries=self._tries, mark=mark
+                name, keys, (*head, *args), insist=self.insist, tries=self.tries, mark=mark
             )
         except NotReplicated as exc:
             raise self._not_replicated(name, str(exc)) from exc
@@ -278,16 +278,16 @@ class OnSession:
 
     def goes_on(self) -> None:
         """Have what is called from now on belong to the operation that was tried already."""
-        self.core.scripts.go_on(self.core.keys.session(self.session_id), self._tries)
+        self.core.scripts.go_on(self.core.keys.session(self.session_id), self.tries)
 
     def belongs_to(self, tries: Tries) -> None:
         """Have what is called from now on tell when these tries were made."""
-        self._tries = tries
+        self.tries = tries
 
     def _uncertain(self, name: str, cause: str) -> MiniAgentError:
         if self.operation is None or self.core.scripts.only_reads(name):
             return self.core.unanswered(name, cause)
-        self.core.uncertain.note(self.operation, Uncertain(self._tries, self.shows))
+        self.core.uncertain.note(self.operation, Uncertain(self.tries, self.shows))
         return TurnUncertain(self.session_id, self.operation, cause)
 
     def _not_replicated(self, name: str, cause: str) -> MiniAgentError:
@@ -295,5 +295,5 @@ class OnSession:
         if self.core.scripts.only_reads(name):
             problem = f"what became of {what} on session {self.session_id!r} is not settled"
             return StoreUnavailable(problem, cause=cause, hint="see whether all replicas are up")
-        self.core.uncertain.note(what, Uncertain(self._tries, self.shows))
+        self.core.uncertain.note(what, Uncertain(self.tries, self.shows))
         return NotDurable(self.session_id, what, cause)

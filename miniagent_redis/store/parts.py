@@ -21,6 +21,7 @@ from .limits import Limits
 from .listing import Listing
 from .locks import Locks
 from .message_records import MessageRecords
+from .open_turns import OpenTurns
 from .renewal import Renewal
 from .resolving import Resolving
 from .room import Room
@@ -60,6 +61,7 @@ class Parts:
         self.waiting: Waiting = Waiting(core)
         self.turn_begin: TurnBegin = TurnBegin(core, self.threads, records, self.waiting)
         self.turns: Turns = Turns(core, self.threads, self.index, records)
+        self.open_turns: OpenTurns = OpenTurns(core, self.threads, records)
         self.resolving: Resolving = Resolving(core, self.threads)
         self.listing: Listing = Listing(core, self.index)
         self.expiry: Expiry = Expiry(core, self.index, records)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import get_args
 
-from attrs import define, evolve
+from attrs import evolve
 
 from ..errors import InvalidInput, MiniAgentError, TurnSuperseded, TurnUncertain
 from ..models import Message, OnBusy, OpenTurn, new_id
@@ -14,10 +14,11 @@ from ..runtime.checks import maybe_number, whole_number
 from ..runtime.clock import Clock
 from ..runtime.durations import Duration
 from .checks import check_mark, check_message, check_ticket, check_wait, milliseconds
-from .core import OnSession, StoreCore
+from .core import StoreCore
 from .giving_up import give_up, must_be_given_up
 from .keys import id_or_new, to_text
 from .message_records import MessageRecords
+from .opening import Opening
 from .operations.replies import Unsure
 from .operations.thread import Piece
 from .operations.turn import (
@@ -31,32 +32,11 @@ from .operations.turn import (
     abort_turn,
     begin_turn,
 )
+from .repeated import TurnRuns, TurnStored
 from .threads import FIRST, PAGE, Enough, Threads
 from .waiting import Waiting
 
 ON_BUSY = get_args(OnBusy)
-
-
-@define
-class _Opening:
-    """One attempt to open a turn, by whatever number of tries."""
-
-    on: OnSession
-    turn_id: str
-    holder: str
-    message: Message | None
-    record: bytes | None
-    epoch: int | None
-    count: int
-    mark: bytes
-    tickets: str
-    """Those of who waits in this process, our own first; or INTERRUPT, or empty."""
-    place: str
-    """What stands in front of our own: '+' to keep it behind an abandoned turn."""
-    enough: Enough | None
-    named: str  # NAMED if a caller gave the turn's id
-    searched: int | None = None
-    """Up to which version the turn is known not to be in the thread; None if nobody has looked."""
 
 
 class TurnBegin:
@@ -84,6 +64,7 @@ class TurnBegin:
         busy_timeout: Duration = 30.0,
         ticket: str | None = None,
         enough: Enough | None = None,
+        searched: int | None = None,
     ) -> OpenTurn:
         """Open a turn with the user's message and get the messages not known yet.
 
@@ -101,9 +82,12 @@ class TurnBegin:
         place in front of those who wait, as long as the lease: the next call with it comes first.
 
         With a ``turn_id`` of your own the call may be repeated later: a turn that is stored, and
-        not 500 changes ago, is not begun again but refused as InvalidInput. Raises SessionNotFound,
-        SessionBusy, SessionTooLarge, TurnSuperseded (others have finished the turn while this call
-        was cut off), TurnUncertain or StoreUnavailable.
+        not 500 changes ago, is not begun again but refused as InvalidInput. ``searched`` is up to
+        which version of the session you know it not to be in the thread, 0 if nobody has looked:
+        then it is looked for there too, however long ago, and SessionBusy is raised at once if
+        that very turn is running. Raises SessionNotFound, SessionBusy, SessionTooLarge,
+        TurnSuperseded (others have finished the turn while this call was cut off), TurnUncertain
+        or StoreUnavailable.
         """
         turn = id_or_new(turn_id, "a turn id")
         if on_busy not in ON_BUSY:
@@ -126,6 +110,7 @@ class TurnBegin:
             wait=check_wait(busy_timeout, "busy_timeout") if on_busy == "wait" else 0.0,
             enough=enough,
             may_be_done=turn_id is not None,
+            searched=maybe_number(searched, "searched"),
         )
         assert opened is not None  # there is a message to begin with
         return opened
@@ -171,9 +156,10 @@ class TurnBegin:
         wait: float,
         enough: Enough | None,
         may_be_done: bool = False,
+        searched: int | None = None,
     ) -> OpenTurn | None:
         """Run the script until it opens a turn, or finds none to resume (None)."""
-        opening = _Opening(
+        opening = Opening(
             on=self._core.on(session_id, user_id, operation=turn, shows=turn),
             turn_id=turn,
             holder=new_id(),
@@ -186,6 +172,8 @@ class TurnBegin:
             place="" if ticket is None else "+",
             enough=enough,
             named=NAMED if may_be_done else "",
+            searched=searched,
+            is_told_at_once=searched is not None,
         )
         ticket = ticket or ("" if message is None else opening.holder)
         if wait > 0 and not interrupt:
@@ -193,7 +181,8 @@ class TurnBegin:
         try:
             reply = self._try(opening)
             if isinstance(reply, Busy):
-                opening.searched = reply.version
+                if opening.searched is None:
+                    opening.searched = reply.version
                 opening.on.goes_on()
                 again = partial(self._try_again, opening)
                 reply = self._waiting.wait(opening.on, ticket, wait, reply, again)
@@ -208,21 +197,25 @@ class TurnBegin:
                 return self._opened(opening, reply)
             case NothingOpen():
                 return None
-            case Done() if may_be_done:
-                raise InvalidInput(
-                    f"turn {turn} was committed already", hint="use a new turn_id for a new turn"
-                )
+            case Done(version) if may_be_done:
+                raise TurnStored(session_id, turn, version)
         # Begun, taken over and finished by others while we waited or our reply was lost.
         raise TurnSuperseded(session_id, turn)
 
-    def _try(self, opening: _Opening) -> BeginReply:
+    def _try(self, opening: Opening) -> BeginReply:
         """Run the script; also behind a turn that killed too many of its holders, or a search."""
         while True:
             reply = self._run(opening)
+            session_id = opening.on.session_id
+            if isinstance(reply, Busy) and reply.same and opening.is_told_at_once:
+                raise TurnRuns(session_id, opening.turn_id, reply.left_ms / 1000)
             if isinstance(reply, Unsure):
-                session_id, owner = opening.on.session_id, to_text(opening.on.user) or None
+                owner = to_text(opening.on.user) or None
                 find = self._threads.find_turn
+                # What was let go of before this call does not count against it.
                 seen = opening.searched
+                if opening.is_told_at_once and not opening.on.tries.is_lost:
+                    seen = reply.version
                 stored, opening.searched = find(session_id, opening.turn_id, owner, seen)
                 if stored:
                     return Done(reply.version)
@@ -232,7 +225,7 @@ class TurnBegin:
             give_up(self._core, opening.on, reply, opening.holder)
             opening.holder = new_id()  # that one's turn is over
 
-    def _run(self, opening: _Opening) -> BeginReply:
+    def _run(self, opening: Opening) -> BeginReply:
         config = self._core.config
         return begin_turn(
             opening.on,
@@ -249,7 +242,7 @@ class TurnBegin:
             message=opening.record,
         )
 
-    def _opened(self, opening: _Opening, begun: Begun) -> OpenTurn:
+    def _opened(self, opening: Opening, begun: Begun) -> OpenTurn:
         """Return the turn that is open now, with what the caller does not have of the thread."""
         session_id, message = opening.on.session_id, opening.message
         piece = Piece(
@@ -276,12 +269,12 @@ class TurnBegin:
         turn.heard(begun.event)
         return turn
 
-    def _withdraw(self, opening: _Opening) -> None:
+    def _withdraw(self, opening: Opening) -> None:
         with suppress(MiniAgentError):  # its lease ends by itself
             turn_id, holder = opening.turn_id, opening.holder
             abort_turn(opening.on, turn_id=turn_id, holder=holder, why=b"", counts="")
 
-    def _try_again(self, opening: _Opening, tickets: str) -> BeginReply:
+    def _try_again(self, opening: Opening, tickets: str) -> BeginReply:
         """Run the script when it was told Busy before.
 
         A try whose reply was lost may have begun the turn, and others may have finished it since,

@@ -35,10 +35,14 @@ class Begun(NamedTuple):
 
 
 class Busy(NamedTuple):
-    """Another holder works on the session, or comes before us: for so long unless it renews."""
+    """Another holder works on the session, or comes before us: for so long unless it renews.
+
+    ``same`` is 1 if what it works on is the very turn that is asked for.
+    """
 
     left_ms: int
     version: int
+    same: int = 0
 
 
 class Done(NamedTuple):

@@ -1,0 +1,40 @@
+"""What a caller asks for: a message to answer, in a turn that may have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ..errors import InvalidInput
+from ..models import Message, OpenTurn
+
+
+@frozen
+class Asked:
+    """A message to answer. Without a ``turn_id`` the turn gets one that nobody asks for again."""
+
+    session_id: str
+    message: str | Message
+    user_id: str | None = None
+    turn_id: str | None = None
+    is_new: bool = False
+    """Whether the id was made just now, so that it cannot be a repetition."""
+
+    def is_for(self, turn: OpenTurn) -> bool:
+        """Whether an abandoned turn that was taken over is the one that is asked for."""
+        return turn.turn_id == self.turn_id and self._has_message(turn.staged)
+
+    def must_be(self, messages: Sequence[Message]) -> None:
+        """Raise InvalidInput if the messages of the turn begin with another one."""
+        if not self._has_message(messages):
+            raise InvalidInput(
+                f"turn {self.turn_id} of session {self.session_id!r} had another message",
+                cause="a turn_id names one message: a repetition sends the same",
+                hint="use a new turn_id for a new message",
+            )
+
+    def _has_message(self, messages: Sequence[Message]) -> bool:
+        message = self.message
+        content = message.content if isinstance(message, Message) else message
+        return not messages or messages[0].content == content
