@@ -6,6 +6,7 @@ happens or read from Redis elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from enum import StrEnum
 from typing import Any
@@ -188,3 +189,15 @@ def gap(after: str, before: str | None, missed: int | None) -> Told:
 def health_changed(state: str, error: str) -> Told:
     """Tell that the store went away, or is back."""
     return EventType.HEALTH_CHANGED, {"state": state, "error": error}
+
+
+def told_again(session_id: str, messages: Sequence[Message], version: int) -> list[Event]:
+    """Return what is told of a stored turn by its messages: text in one piece, and without ids."""
+    first, *steps, answer = messages
+    told = [(turn_started(first, version - 1, resumed=False), first)]
+    told += [(one, step) for step in steps for one in turn_step(step)]
+    told.append((agent_response(answer, version), answer))
+    return [
+        Event(kind, session_id, first.turn_id, data, message.created_at)
+        for (kind, data), message in told
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from concurrent.futures import Future
 from typing import TypeVar
 
 from ..agent import Agent, AgentConfig, StreamCallback
@@ -25,6 +24,7 @@ from ..telemetry import Instrumentation, Telemetry
 from ..tools import Tools
 from .asked import Asked
 from .forgotten import not_at_exit, shut_down_at_exit
+from .futures import Submitted
 from .given import given_callbacks, given_config, given_store, leave_store
 from .news import News
 from .results import to_its_end
@@ -70,7 +70,7 @@ class SessionAgent:
         self._work_on_turns()
         self._sweeps = Sweeps(parts, self.clock)
         jobs = standard_jobs(parts, self.store.health, self._sweeps)
-        self.background: Background = Background(jobs + self._turns.jobs(), self.clock)
+        self.background: Background = Background(jobs + self.turns.jobs(), self.clock)
         parts.core.connections.availability.on_change.append(weakly(self._news.of_health))
         self._root = self
         self._tenants: dict[str, SessionAgent] = {}
@@ -78,8 +78,11 @@ class SessionAgent:
 
     def _work_on_turns(self) -> None:
         """Make what works on turns in the store's namespace."""
-        self._turns = AgentTurns(self.store, self.agent, self.callbacks, self._news)
-        self.spool: Spool | None = self._turns.spool
+        must_be_open = weakly(self._must_be_open)
+        self.turns: AgentTurns = AgentTurns(
+            self.store, self.agent, self.callbacks, self._news, must_be_open
+        )
+        self.spool: Spool | None = self.turns.spool
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -92,7 +95,7 @@ class SessionAgent:
         if self.spool is not None:
             self.spool.open()
         self.store.connect()
-        self._turns.replay()
+        self.turns.replay()
         self.background.start()
         self._is_open = True
         shut_down_at_exit(self)
@@ -110,12 +113,12 @@ class SessionAgent:
         self._is_open = False
         not_at_exit(self)
         family = [self, *self._tenants.copy().values()]
-        idle = [each._turns.finish(deadline) for each in family]
+        idle = [each.turns.finish(deadline) for each in family]
         for thread in (self.background, self._sweeps.thread):  # the one starts the other
             idle.append(thread.stop(max(0.1, deadline - self.clock.monotonic())))
         try:
             for each in family:
-                each._turns.replay()
+                each.turns.replay()
         finally:
             leave_store(self.store, is_given=self._is_store_given)
         return all(idle)
@@ -153,7 +156,7 @@ class SessionAgent:
 
     def stats(self) -> AgentStats:
         """Return what the agent is doing in this process. Asks Redis nothing."""
-        return stats_of(self.store, self.background, self._turns)
+        return stats_of(self.store, self.background, self.turns)
 
     # --- threads ------------------------------------------------------------------------------
 
@@ -161,11 +164,11 @@ class SessionAgent:
         """Return the session's thread, loaded when first looked at; recent ones are kept here."""
         if user_id is not None:
             return SessionThread(self.store, session_id, user_id=user_id)
-        return self._turns.kept.get(check_session_id(session_id))
+        return self.turns.kept.get(check_session_id(session_id))
 
     def forget(self, session_id: str) -> None:
         """Drop what is kept here of the session; Redis is not asked."""
-        self._turns.kept.forget(check_session_id(session_id))
+        self.turns.kept.forget(check_session_id(session_id))
 
     # --- turns --------------------------------------------------------------------------------
 
@@ -176,15 +179,13 @@ class SessionAgent:
         *,
         user_id: str | None = None,
         turn_id: str | None = None,
-    ) -> Future[TurnResult]:
-        """Start a turn in the pool; the future has its result or its error."""
-        self._must_be_open()
-        asked = Asked(session_id, message, user_id, turn_id)
+    ) -> Submitted:
+        """Start a turn in the pool; the future has its result or its error.
 
-        def run() -> TurnResult:
-            return to_its_end(self._stream(asked, late=True))
-
-        return self._turns.submitted.submit(run)
+        Its ``turn_id`` and ``cursor`` are known at once. The turn begins before this returns, in
+        one round trip, unless the session is busy: then it waits for its place in the pool.
+        """
+        return self.turns.submit(Asked(session_id, message, user_id, turn_id))
 
     def run(
         self,
@@ -219,14 +220,7 @@ class SessionAgent:
         SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain,
         ModelError, InvalidInput (also for a ``turn_id`` of another message) or StoreUnavailable.
         """
-        return self._stream(Asked(session_id, message, user_id, turn_id))
-
-    def _stream(self, asked: Asked, *, late: bool = False) -> Generator[Event, None, TurnResult]:
-        """Do the turn; one that is ``late`` was accepted, and is done though the agent is shut."""
-        if not late:
-            self._must_be_open()
-        check_session_id(asked.session_id)
-        return (yield from self._turns.stream(asked))
+        return self.turns.stream(Asked(session_id, message, user_id, turn_id))
 
     def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
         """Finish the session's abandoned turn; None if it has none.
@@ -236,8 +230,7 @@ class SessionAgent:
         a running turn is never interrupted. The next ``chat`` does the same by itself. Errors as
         in ``stream``.
         """
-        self._must_be_open()
-        return self._turns.resume(check_session_id(session_id), user_id)
+        return self.turns.resume(session_id, user_id)
 
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's running turn, on whichever instance; return whether there is one.
@@ -247,8 +240,7 @@ class SessionAgent:
         ended with it; what a model function or a tool gives later is thrown away.
         Raises SessionNotFound or StoreUnavailable.
         """
-        self._must_be_open()
-        return self._turns.cancel(session_id, user_id)
+        return self.turns.cancel(session_id, user_id)
 
     def _must_be_open(self) -> None:
         if not self._root._is_open:
@@ -267,7 +259,7 @@ class _Tenant(SessionAgent):
         self._work_on_turns()
         self.background = root.background
         self._root = root
-        for job in self._turns.jobs():
+        for job in self.turns.jobs():
             self.background.add(job)
 
     def initialize(self) -> SessionAgent:
@@ -275,12 +267,12 @@ class _Tenant(SessionAgent):
         self._root.initialize()
         if self.spool is not None:
             self.spool.open()
-        self._turns.replay()
+        self.turns.replay()
         return self
 
     def shutdown(self, timeout: Duration = SHUTDOWN_TIMEOUT) -> bool:
         """Finish what runs in this namespace and write what is noted; the rest stays open."""
-        idle = self._turns.finish(self.clock.monotonic() + check_wait(timeout, "timeout"))
-        self._turns.replay()
+        idle = self.turns.finish(self.clock.monotonic() + check_wait(timeout, "timeout"))
+        self.turns.replay()
         leave_store(self.store, is_given=self._root._is_store_given)
         return idle

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..errors import InvalidInput
-from ..models import Message, OpenTurn
+from ..models import Message, OpenTurn, new_id
 
 
 @frozen
@@ -20,6 +20,10 @@ class Asked:
     turn_id: str | None = None
     is_new: bool = False
     """Whether the id was made just now, so that it cannot be a repetition."""
+
+    def with_id(self) -> Asked:
+        """Return the same with an id: a new one if it has none."""
+        return self if self.turn_id is not None else evolve(self, turn_id=new_id(), is_new=True)
 
     def is_for(self, turn: OpenTurn) -> bool:
         """Whether an abandoned turn that was taken over is the one that is asked for."""

@@ -13,6 +13,19 @@ from ..runtime.threads import Pool
 _WORKERS = 32
 
 
+class Submitted(Future[TurnResult]):
+    """A turn that was submitted: the future has its result, or its error.
+
+    ``turn_id`` is its id, and ``cursor`` the place in front of its first event, as far as it is
+    known: ``watch(session_id, after=cursor)`` sees the whole turn.
+    """
+
+    def __init__(self, turn_id: str, cursor: str = "") -> None:
+        super().__init__()
+        self.turn_id: str = turn_id
+        self.cursor: str = cursor
+
+
 class SubmittedTurns:
     """Runs turns in daemon threads: one that hangs cannot hold up the end of the program.
 
@@ -27,9 +40,13 @@ class SubmittedTurns:
     def _start_anew(self) -> None:
         self._futures: WeakRegistry[Future[TurnResult]] = WeakRegistry()  # the jobs hold them
 
-    def submit(self, run: Callable[[], TurnResult]) -> Future[TurnResult]:
-        """Run it as soon as one of the threads is free."""
-        future: Future[TurnResult] = Future()
+    def run(
+        self,
+        future: Future[TurnResult],
+        run: Callable[[], TurnResult],
+        drop: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Run it as soon as one of the threads is free; ``drop`` if it was cancelled by then."""
         self._futures.add(future)
 
         def job() -> None:
@@ -38,10 +55,11 @@ class SubmittedTurns:
                     future.set_result(run())
                 except BaseException as exc:
                     future.set_exception(exc)
+            else:
+                drop()
             self._futures.discard(future)
 
         self._pool.submit(job)
-        return future
 
     def __len__(self) -> int:
         """How many have not ended."""

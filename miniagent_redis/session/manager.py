@@ -10,13 +10,15 @@ from typing import Any
 from attrs import evolve
 
 from ..errors import SessionExists, SessionNotFound
-from ..models import Event, Forgotten, Message, Page, TurnResult, UsageTotals
+from ..models import Event, Forgotten, Message, Page, TurnResult, TurnState, UsageTotals
 from ..records.json import Json
 from ..runtime.checks import of_kind
 from ..runtime.durations import Duration
 from ..store.checks import check_object
 from ..store.manager import RedisSessionManager
 from .agent import SessionAgent
+from .asked import Asked
+from .turns import Started
 
 
 class SessionManager:
@@ -116,6 +118,32 @@ class SessionManager:
         """
         return self.agent.stream(session_id, message, user_id=user_id, turn_id=turn_id)
 
+    def start(
+        self,
+        session_id: str,
+        message: str | Message,
+        turn_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Started:
+        """Begin a turn that goes on in this process's pool; return its ``turn_id`` and ``cursor``.
+
+        Then the message is stored and the turn is done, whoever reads of it or leaves: with
+        ``watch(session_id, after=cursor)``, ``watch(session_id, turn_id=turn_id)`` or ``turn``.
+        A repetition with the same ``turn_id`` starts nothing and returns the same. Blocks
+        while another turn runs, up to ``busy_timeout``, or finishes one that was abandoned. Raises
+        SessionNotFound, SessionBusy, SessionTooLarge, RateLimited, InvalidInput, TurnUncertain or
+        StoreUnavailable; what goes wrong later is told as TURN_FAILED, and logged.
+        """
+        return self.agent.turns.start(Asked(session_id, message, user_id, turn_id))
+
+    def turn(self, session_id: str, turn_id: str, user_id: str | None = None) -> TurnState:
+        """Tell how a turn stands, whoever works on it: see ``TurnState``.
+
+        One round trip, and a look into the thread for one that is over. Raises SessionNotFound,
+        InvalidInput or StoreUnavailable.
+        """
+        return self.agent.turns.named.state(session_id, turn_id, user_id)
+
     def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
         """Finish a turn whose process died or lost Redis; None if the session has none. Blocks.
 
@@ -139,15 +167,17 @@ class SessionManager:
         timeout: Duration | None = None,
         *,
         user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> Iterator[Event]:
         """Yield what happens on the session, on whichever instance; from the first ``next`` on.
 
-        ``after`` is the ``id`` of the last event seen, "" for the oldest that is kept. Blocks; ends
-        after ``timeout`` seconds without an event, or when the session does. Outages are ridden
-        out; what could not be had is told as a GAP. Raises SessionNotFound, InvalidInput or
-        StoreUnavailable.
+        ``after`` is the ``id`` of the last event seen, "" for the oldest that is kept. With a
+        ``turn_id`` it yields the events of that turn, from its first one on unless ``after`` is
+        given, and ends when that turn is over. Blocks; ends after ``timeout`` seconds without an
+        event, or when the session does. Outages are ridden out; what could not be had is told as
+        a GAP. Raises SessionNotFound, InvalidInput or StoreUnavailable.
         """
-        return self.store.watch(session_id, after, timeout, user_id=user_id)
+        return self.store.watch(session_id, after, timeout, user_id=user_id, turn_id=turn_id)
 
     def get_history(
         self,
@@ -156,22 +186,34 @@ class SessionManager:
         before: int | None = None,
         *,
         user_id: str | None = None,
+        pending: bool = False,
     ) -> list[dict[str, Any]]:
         """Return messages as dicts, oldest first: all, or the last ``limit`` before ``before``.
 
         Each has ``index`` (its position), ``role``, ``content``, ``id``, ``turn_id``,
         ``created_at`` (ISO 8601, UTC) and, where set, ``tool_calls``, ``tool_call_id``, ``name``,
-        ``metadata``. For the page before, pass the first one's index as ``before``.
+        ``metadata``. For the page before, pass the first one's index as ``before``. With
+        ``pending`` the question and the steps of a turn that is not over follow, beyond the
+        ``limit``, each with ``"pending": True``.
         """
+        open_turn = self.store.parts.open_turns.look(session_id, None, user_id) if pending else None
         if limit is None and before is None:
             found = self.store.load_thread(session_id, user_id=user_id)
         else:
             most = max(before or 1, 1) if limit is None else limit
             found = self.store.load_tail(session_id, most, before=before, user_id=user_id)
-        return [
+        history = [
             {"index": index, **message.to_dict()}
             for index, message in zip(found.indexes, found.messages, strict=True)
         ]
+        if open_turn is not None:  # unless it was stored since
+            here = {message.id for message in found.messages}
+            history += [
+                {"index": found.count + number, **message.to_dict(), "pending": True}
+                for number, message in enumerate(open_turn.staged)
+                if message.id not in here
+            ]
+        return history
 
     def list_sessions(
         self, user_id: str | None = None, limit: int = 50, cursor: str | None = None

@@ -7,17 +7,25 @@ Who joins it hears its stored events, as any watcher does, and reads its result 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
-from attrs import define
+from attrs import define, frozen
 
-from ..errors import RateLimited, TurnSuperseded
+from ..errors import (
+    InvalidInput,
+    RateLimited,
+    SessionBusy,
+    SessionNotFound,
+    TurnSuperseded,
+)
 from ..models import Event, EventType, Message, OpenTurn, TurnResult, TurnStands, TurnState
-from ..models.event import Told, agent_response, turn_started, turn_step
+from ..models.event import told_again
 from ..runtime.threads import make_room
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from ..store.open_turns import FoundTurn
 from ..store.repeated import TurnRuns, TurnStored
+from .accounting import take_back
 from .asked import Asked
 from .kept_threads import KeptThread
 from .results import found_again
@@ -25,6 +33,14 @@ from .runner import TurnWork
 
 _SOON = 0.05
 """Seconds behind the end of a lease at which somebody looks whether it was renewed."""
+
+
+@frozen
+class Opened:
+    """A turn that was begun before anybody works on it, and how it was admitted."""
+
+    turn: OpenTurn
+    admission: Admission | None
 
 
 @define
@@ -43,15 +59,19 @@ class NamedTurns:
         self._work = work
         self._open_turns = store.parts.open_turns
 
-    def perform(self, asked: Asked, thread: KeptThread) -> Generator[Event, None, TurnResult]:
+    def perform(
+        self, asked: Asked, thread: KeptThread, opened: Opened | None = None
+    ) -> Generator[Event, None, TurnResult]:
         """Do the turn, or join it, or find it: yield its events, return its result.
 
-        Errors as of any turn; InvalidInput if the id was another message's.
+        Errors as of any turn; InvalidInput if the id was another message's. ``opened`` is what
+        ``begin_at_once`` gave.
         """
         heard = _Heard()
         while True:
             try:
-                turn = self.begin(asked, thread)
+                first, opened = opened, None
+                turn = self.begin(asked, thread, first)
                 return (yield from self._work.perform(turn, thread))
             except TurnRuns as exc:
                 yield from self._follow(exc, asked, heard)
@@ -61,10 +81,31 @@ class NamedTurns:
                 if exc.turn_id != asked.turn_id or not self._is_known(asked):
                     raise  # another message took its place
 
-    def begin(self, asked: Asked, thread: KeptThread) -> OpenTurn:
+    def begin(self, asked: Asked, thread: KeptThread, opened: Opened | None = None) -> OpenTurn:
         """Open the turn. Raises TurnRuns or TurnStored where it is a repetition."""
+        admission = opened.admission if opened else self._admit(asked)
+        with _counted_if_begun(admission):
+            turn = self._work.begin(thread, asked, opened.turn if opened else None)
+        if turn.resumed:  # it was counted when it was begun
+            take_back(admission)
+        return turn
+
+    def begin_at_once(self, asked: Asked, thread: KeptThread) -> Opened:
+        """Open the turn, or an abandoned one that comes first; raise SessionBusy if that waits."""
         admission = self._admit(asked)
-        return self._work.begin(admission, thread, asked)
+        with _counted_if_begun(admission):
+            return Opened(self._work.open(thread, asked), admission)
+
+    def cursor(self, asked: Asked, turn_id: str) -> str:
+        """Return the place in front of a turn's first event; "" if that is not kept."""
+        found = self._open_turns.look(asked.session_id, turn_id, asked.user_id)
+        asked.must_be(found.staged)
+        return found.cursor or ""
+
+    def must_be(self, asked: Asked) -> None:
+        """Raise InvalidInput if the stored turn is of another message."""
+        stored = self._open_turns.stored
+        asked.must_be(stored(asked.session_id, asked.turn_id or "", asked.user_id))
 
     def _admit(self, asked: Asked) -> Admission | None:
         """Count the request against the limits; a repetition passes them."""
@@ -121,11 +162,10 @@ class NamedTurns:
             stored.cause = "its messages were cleared, or let go of to make room"
             raise stored
         asked.must_be(messages)
-        told = list(_told_again(messages, stored.version))
+        told = told_again(session_id, messages, stored.version)
         if heard.after is not None:
             told = [] if heard.is_over else told[-1:]
-        for (kind, data), message in told:
-            yield Event(kind, session_id, turn_id, data, message.created_at)
+        yield from told
         return self._result(session_id, messages, stored.version)
 
     def _result(self, session_id: str, messages: Sequence[Message], version: int) -> TurnResult:
@@ -151,11 +191,11 @@ class NamedTurns:
         return TurnState(turn_id, over, messages[0], result.steps, result.text, result)
 
 
-def _told_again(messages: Sequence[Message], version: int) -> Iterator[tuple[Told, Message]]:
-    """Yield what was told of a turn, with the message that it is about; text in one piece."""
-    message, *steps, answer = messages
-    yield turn_started(message, version - 1, resumed=False), message
-    for step in steps:
-        for told in turn_step(step):
-            yield told, step
-    yield agent_response(answer, version), answer
+@contextmanager
+def _counted_if_begun(admission: Admission | None) -> Iterator[None]:
+    """Count a request no more that began nothing: it is refused, or repeats a turn."""
+    try:
+        yield
+    except (SessionBusy, SessionNotFound, InvalidInput):
+        take_back(admission)
+        raise

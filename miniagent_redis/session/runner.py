@@ -11,7 +11,6 @@ from ..agent import Agent, StreamCallback, TurnOutcome, enough_for
 from ..errors import (
     MiniAgentError,
     ModelError,
-    SessionBusy,
     StoreUnavailable,
     TurnNotSaved,
     TurnSuperseded,
@@ -22,9 +21,8 @@ from ..models import Event, OpenTurn, TurnResult, UsageTotals, new_id
 from ..models.event import agent_response, turn_failed
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
-from ..store.repeated import TurnStored
 from ..telemetry import Telemetry, TurnRun
-from .accounting import Accounting, take_back
+from .accounting import Accounting
 from .asked import Asked
 from .given_up import WILL_BE_DROPPED, GivenUp, GivenUpTurns, raise_first, tell_what_stands
 from .kept_threads import KeptThread
@@ -60,25 +58,24 @@ class TurnWork:
         """Count a request against the agent's limits, if it has any. Raises RateLimited."""
         return self.accounting.admit(session_id, user_id)
 
-    def begin(self, admission: Admission | None, thread: KeptThread, asked: Asked) -> OpenTurn:
+    def begin(self, thread: KeptThread, asked: Asked, first: OpenTurn | None = None) -> OpenTurn:
         """Open a turn; an abandoned one is finished before, by the same errors as in ``perform``.
 
-        A request that meets a busy session is not counted, nor is one that repeats a named turn:
-        that raises TurnRuns or TurnStored, or goes on with it if it was abandoned.
+        One that has the id that is asked for is gone on with instead. ``first`` is what is open.
         """
         ticket = new_id()  # others who come meanwhile are behind us
-        try:
-            while (turn := self._begin(thread, asked, ticket)).resumed:
-                if asked.is_for(turn):
-                    take_back(admission)
-                    break
-                self._finish(turn, thread, ticket)
-        except (SessionBusy, TurnStored):
-            take_back(admission)
-            raise
+        while (turn := first or self.open(thread, asked, ticket)).resumed:
+            if asked.is_for(turn):
+                break
+            self._finish(turn, thread, ticket)
+            first = None
         return turn
 
-    def _begin(self, thread: KeptThread, asked: Asked, ticket: str) -> OpenTurn:
+    def open(self, thread: KeptThread, asked: Asked, ticket: str | None = None) -> OpenTurn:
+        """Open a turn, or take over an abandoned one. Without a ticket it waits for nobody.
+
+        Raises TurnRuns or TurnStored if it repeats a named turn.
+        """
         config, session_id, turn_id = self._agent.config, thread.session_id, asked.turn_id
         while True:
             self._clear_up(session_id)
@@ -94,7 +91,7 @@ class TurnWork:
                     count=count,
                     mark=mark,
                     on_busy=config.on_busy,
-                    busy_timeout=config.busy_timeout,
+                    busy_timeout=config.busy_timeout if ticket else 0.0,
                     ticket=ticket,
                     enough=self._enough,
                     searched=thread.lacks(turn_id, is_new=asked.is_new) if turn_id else None,

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import logging
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from typing import NamedTuple
 
 from ..agent import Agent, StreamCallback
+from ..errors import MiniAgentError, SessionBusy
 from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
-from ..models import Event, TurnResult
+from ..models import Event, OpenTurn, TurnResult
+from ..store.keys import check_session_id
 from ..store.manager import RedisSessionManager
+from ..store.open_turns import before
+from ..store.repeated import TurnRuns, TurnStored
 from .asked import Asked
-from .futures import SubmittedTurns
-from .kept_threads import KeptThreads
-from .named import NamedTurns
+from .futures import Submitted, SubmittedTurns
+from .kept_threads import KeptThread, KeptThreads
+from .named import NamedTurns, Opened
 from .news import News
 from .registry import RunningTurns
 from .results import to_its_end
 from .runner import TurnWork
+
+log: logging.Logger = logging.getLogger("miniagent_redis")
+
+
+class Started(NamedTuple):
+    """A turn that goes on in the pool: its id, and the place in front of its first event."""
+
+    turn_id: str
+    cursor: str
 
 
 class AgentTurns:
     """Runs turns, here or in threads of its own. Safe for threads."""
 
     def __init__(
-        self, store: RedisSessionManager, agent: Agent, callbacks: StreamCallback, news: News
+        self,
+        store: RedisSessionManager,
+        agent: Agent,
+        callbacks: StreamCallback,
+        news: News,
+        must_be_open: Callable[[], object],
     ) -> None:
         folder, config = store.config.spool_dir, agent.config
         self._store = store
+        self._must_be_open = must_be_open
         self.spool: Spool | None = Spool(folder, store.parts, news.of_spooled) if folder else None
         self.running: RunningTurns = RunningTurns(store, config.reader_timeout)
         self._work = TurnWork(store, agent, self.running, callbacks, self.spool)
@@ -41,16 +66,89 @@ class AgentTurns:
 
     def stream(self, asked: Asked) -> Generator[Event, None, TurnResult]:
         """Do what is asked for, in the caller's thread."""
-        return (yield from self.named.perform(asked, self.kept.get(asked.session_id)))
+        self._must_be_open()
+        return (yield from self.named.perform(asked, self._thread(asked)))
+
+    def _thread(self, asked: Asked) -> KeptThread:
+        return self.kept.get(check_session_id(asked.session_id))
+
+    def submit(self, asked: Asked) -> Submitted:
+        """Do what is asked for in a thread of the pool. Begun at once, unless the session is busy.
+
+        What goes wrong is the future's error.
+        """
+        self._must_be_open()
+        asked, thread = asked.with_id(), self._thread(asked)
+        future = Submitted(asked.turn_id or "")
+        opened: Opened | None = None
+        try:
+            try:
+                opened = self.named.begin_at_once(asked, thread)
+                future.cursor = self._cursor(asked, opened.turn)
+            except (SessionBusy, TurnStored) as exc:
+                if isinstance(exc, (TurnRuns, TurnStored)):
+                    future.cursor = self.named.cursor(asked, exc.turn_id)
+                else:
+                    future.cursor = self._store.parts.events.end(asked.session_id, asked.user_id)
+        except BaseException as exc:
+            future.set_exception(exc)
+            if not isinstance(exc, Exception):
+                raise
+            return future
+        self._perform(asked, thread, future, opened)
+        return future
+
+    def start(self, asked: Asked) -> Started:
+        """Begin what is asked for and let it go on in the pool; waits for a busy session."""
+        self._must_be_open()
+        asked, thread = asked.with_id(), self._thread(asked)
+        try:
+            turn = self.named.begin(asked, thread)
+        except TurnRuns as exc:
+            return Started(exc.turn_id, self.named.cursor(asked, exc.turn_id))
+        except TurnStored as exc:
+            self.named.must_be(asked)
+            return Started(exc.turn_id, self.named.cursor(asked, exc.turn_id))
+        future = Submitted(turn.turn_id, self._cursor(asked, turn))
+        future.add_done_callback(_tell_failure)
+        self._perform(asked, thread, future, Opened(turn, None))
+        return Started(future.turn_id, future.cursor)
+
+    def _cursor(self, asked: Asked, turn: OpenTurn) -> str:
+        """Return the place in front of the first event of a turn that was just opened."""
+        if turn.event_ids and not asked.is_for(turn):
+            return before(turn.event_ids[0])
+        with suppress(MiniAgentError):  # it is begun, which is what counts
+            return self.named.cursor(asked, turn.turn_id)
+        return ""
+
+    def _perform(
+        self, asked: Asked, thread: KeptThread, future: Submitted, opened: Opened | None
+    ) -> None:
+        # Until somebody works on it: so its lease is renewed while it waits for a thread.
+        running = None if opened is None else self.running.begin(opened.turn)
+
+        def run() -> TurnResult:
+            return to_its_end(self.named.perform(asked, thread, opened))
+
+        def drop() -> None:
+            if running is not None:
+                self.running.end(running)
+                with suppress(MiniAgentError):  # its lease ends
+                    self._store.abort_turn(running.turn)
+
+        self.submitted.run(future, partial(copy_context().run, run), drop)
 
     def resume(self, session_id: str, user_id: str | None) -> TurnResult | None:
         """Finish the session's abandoned turn; None if it has none."""
-        thread = self.kept.get(session_id)
+        self._must_be_open()
+        thread = self.kept.get(check_session_id(session_id))
         turn = self._work.resume(thread, user_id)
         return None if turn is None else to_its_end(self._work.perform(turn, thread))
 
     def cancel(self, session_id: str, user_id: str | None) -> bool:
         """End the session's running turn soon; return whether there is one."""
+        self._must_be_open()
         running = self.running.of(session_id)
         is_running = self._store.cancel_turn(session_id, user_id=user_id)
         if is_running and running is not None:
@@ -69,3 +167,10 @@ class AgentTurns:
         idle &= self.running.wait_until_idle(max(0.0, deadline - clock.monotonic()))
         self._work.end()
         return idle
+
+
+def _tell_failure(future: Future[TurnResult]) -> None:
+    """Log why a turn has failed that nobody waits for; watchers are told as by any turn."""
+    if not future.cancelled() and (error := future.exception()) is not None:
+        turn_id = future.turn_id if isinstance(future, Submitted) else ""
+        log.warning("turn %s failed: %s", turn_id, error)

@@ -94,6 +94,10 @@ class Events:
         on = self._core.on(session_id, user_id)
         return read_events(on, first=first, most=most, max_bytes=_PAGE_BYTES)
 
+    def end(self, session_id: str, user_id: str | None) -> str:
+        """Return the place behind the last event: who watches from there sees what comes."""
+        return str(end_of(self.look(session_id, user_id, None, 1)))
+
     def behind(self, session_id: str, place: Place, found: Found) -> list[Event]:
         """Turn stored events into those to hand out, with a GAP wherever numbers are missing."""
         told: list[Event] = []

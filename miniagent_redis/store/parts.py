@@ -30,6 +30,7 @@ from .single_flight import SingleFlight
 from .threads import Threads
 from .transfer import Transfer
 from .turn_begin import TurnBegin
+from .turn_watching import TurnWatching
 from .turns import Turns
 from .usage import UsageCounts
 from .waiting import Waiting
@@ -66,7 +67,9 @@ class Parts:
         self.listing: Listing = Listing(core, self.index)
         self.expiry: Expiry = Expiry(core, self.index, records)
         self.events: Events = Events(core)
-        self.watching: Watching = Watching(core, self.events)
+        self.watching: Watching = Watching(
+            core, self.events, TurnWatching(self.events, self.open_turns)
+        )
         self.locks: Locks = Locks(core)
         self.cache: Cache = Cache(core)
         self.flights: SingleFlight = SingleFlight(core, self.cache, self.locks)

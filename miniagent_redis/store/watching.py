@@ -21,6 +21,7 @@ from .checks import optional_wait
 from .core import StoreCore
 from .events import Events, Place, end_of
 from .operations.events import Found
+from .turn_watching import TurnWatching
 from .wakes import Wakes
 
 PAGE: Final = 50
@@ -55,9 +56,10 @@ class _Watch:
 class Watching:
     """Watching things happen on sessions."""
 
-    def __init__(self, core: StoreCore, events: Events) -> None:
+    def __init__(self, core: StoreCore, events: Events, turns: TurnWatching) -> None:
         self._core = core
         self._events = events
+        self._turns = turns
         self._watches: WeakRegistry[_Watch] = WeakRegistry()
 
     @property
@@ -72,19 +74,22 @@ class Watching:
         timeout: Duration | None = None,
         *,
         user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> Iterator[Event]:
         """Yield events as they happen, on whichever instance: from the first ``next`` on.
 
         ``after`` is the ``id`` of the last event seen, to go on behind it, or "" to begin with the
-        oldest that is kept. Blocks. Ends after ``timeout`` seconds without an event, behind
-        SESSION_ENDED or SESSION_EXPIRED (within a second of it), and when the store disconnects.
+        oldest that is kept. With a ``turn_id`` only that turn's events come, from its first one
+        on (unless ``after`` is given) to the one that ends it. Blocks. Ends after ``timeout``
+        seconds without an event, behind SESSION_ENDED or SESSION_EXPIRED (within a second of it),
+        and when the store disconnects.
 
         It begins only if Redis answers and the session is there. From then on it rides out
         outages, up to ``timeout`` seconds each, and goes on behind the last event; what could not
         be had is told as a GAP, and no event comes twice. Raises SessionNotFound, also if the
         session was lost with the server, InvalidInput, StoreMisconfigured or StoreUnavailable.
         """
-        steps = self.watch_in_steps(session_id, after, timeout, user_id=user_id)
+        steps = self.watch_in_steps(session_id, after, timeout, user_id=user_id, turn_id=turn_id)
         return run_in_thread(steps, self._core.clock)
 
     def watch_in_steps(
@@ -94,8 +99,21 @@ class Watching:
         timeout: Duration | None = None,
         *,
         user_id: str | None = None,
+        turn_id: str | None = None,
     ) -> Steps[Event]:
         """Do what ``watch`` does, but yield each pause instead of waiting."""
+        if turn_id is None:
+            return self._watch(session_id, after, timeout, user_id=user_id)
+        return self._turns.watch_in_steps(self._watch, session_id, turn_id, after, timeout, user_id)
+
+    def _watch(
+        self,
+        session_id: str,
+        after: str | None = None,
+        timeout: Duration | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> Steps[Event]:
         watch = _Watch(session_id, user_id, None if after is None else Place.of(after))
         longest = optional_wait(timeout)
         session_id = self._core.on(session_id, user_id).session_id  # refused before all else

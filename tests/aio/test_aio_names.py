@@ -73,7 +73,7 @@ def test_each_public_name_is_mirrored(name: str, method: Any, twin: type) -> Non
     awaited = inspect.iscoroutinefunction(mirrored)
     returned = str(inspect.signature(method).return_annotation)
     iterates = returned.startswith(("Iterator", "Generator"))
-    starts_a_task = returned.startswith("Future")
+    starts_a_task = returned.startswith("Submitted")
     plain = f"{twin.__name__}.{name}" in NOT_AWAITED or name == "__len__"
     assert awaited + iterates + starts_a_task + plain == 1, name
     assert mirrored.__doc__ or name.startswith("__") or name in OTHER_RESULTS

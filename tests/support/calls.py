@@ -239,6 +239,8 @@ MANAGER = {
     "chat": _owned(lambda s: s.manager.chat(s.sid, "x", user_id=s.user), commits=True),
     "run": _owned(lambda s: s.manager.run(s.sid, "x", user_id=s.user), commits=True),
     "stream": _owned(lambda s: s.manager.stream(s.sid, "x", user_id=s.user), commits=True),
+    "start": _owned(lambda s: s.manager.start(s.sid, "x", user_id=s.user)),
+    "turn": _owned(lambda s: s.manager.turn(s.sid, "none", s.user)),
     "resume_turn": _owned(lambda s: s.manager.resume_turn(s.sid, user_id=s.user)),
     "cancel": _owned(lambda s: s.manager.cancel(s.sid, user_id=s.user)),
     # If it is under way, one look finds out, and the last one may take as long.
