@@ -26,6 +26,7 @@ from .errors import (
     SessionExists,
     SessionNotFound,
     SessionTooLarge,
+    SessionWaiting,
     StoreMisconfigured,
     StoreUnavailable,
     ToolError,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from .agent import AgentConfig, StreamCallback
     from .config import RedisConfig
     from .models import (
+        Approve,
+        Deny,
         Event,
         EventType,
         Message,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         TurnResult,
         Usage,
         UsageTotals,
+        WaitingCall,
     )
     from .session import SessionAgent, SessionManager, SessionThread
     from .store.manager import RedisSessionManager, get_redis_manager
@@ -57,6 +61,8 @@ _HOMES = {
     "agent": ("AgentConfig", "StreamCallback"),
     "config": ("RedisConfig",),
     "models": (
+        "Approve",
+        "Deny",
         "Event",
         "EventType",
         "Message",
@@ -67,6 +73,7 @@ _HOMES = {
         "TurnResult",
         "Usage",
         "UsageTotals",
+        "WaitingCall",
     ),
     "session": ("SessionAgent", "SessionManager", "SessionThread"),
     "store.manager": ("RedisSessionManager", "get_redis_manager"),
@@ -75,6 +82,8 @@ _HOMES = {
 
 __all__ = [
     "AgentConfig",
+    "Approve",
+    "Deny",
     "Event",
     "EventType",
     "IncompleteResponse",
@@ -101,6 +110,7 @@ __all__ = [
     "SessionNotFound",
     "SessionThread",
     "SessionTooLarge",
+    "SessionWaiting",
     "StoreMisconfigured",
     "StoreUnavailable",
     "StreamCallback",
@@ -115,6 +125,7 @@ __all__ = [
     "TurnUncertain",
     "Usage",
     "UsageTotals",
+    "WaitingCall",
     "get_redis_manager",
 ]
 

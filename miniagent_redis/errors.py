@@ -6,6 +6,7 @@
     ├── SessionExists           that session id is taken
     ├── SessionChanged          it has another version than expected; nothing was written
     ├── SessionBusy             another turn is running
+    ├── SessionWaiting          its turn waits for somebody to answer a call
     ├── SessionTooLarge         the write would exceed max_session_size; nothing changed
     ├── TurnSuperseded          the open turn is no longer ours
     ├── TurnNotSaved            certainly not written; carries the answer
@@ -118,6 +119,22 @@ class SessionBusy(MiniAgentError):
         super().__init__(problem, cause=cause, hint=hint)
         self.session_id = session_id
         self.lease_remaining = lease_remaining
+
+
+class SessionWaiting(MiniAgentError):
+    """The session's turn is parked: calls of it wait for somebody's answer. Nothing was done.
+
+    ``turn_id`` is that of the turn, ``calls`` are those that wait, each a WaitingCall.
+    """
+
+    def __init__(self, session_id: str, turn_id: str, calls: Sequence[object] = ()) -> None:
+        names = ", ".join(str(getattr(call, "name", call)) for call in calls)
+        problem = f"turn {turn_id} of session {session_id!r} waits for an answer"
+        hint = 'answer(session_id, turn_id, {…}), or on_busy="interrupt" to decline and go on'
+        super().__init__(problem, cause=names and f"it called {names}", hint=hint)
+        self.session_id = session_id
+        self.turn_id = turn_id
+        self.calls = tuple(calls)
 
 
 class SessionTooLarge(MiniAgentError):

@@ -89,7 +89,8 @@ class ToolRun(Work):
 class TurnRun(Work):
     """Work on an open turn, from where it was opened until it is stored or given up.
 
-    ``outcome`` is ``answered``; ``interrupted``, which is stored as far as it came; or ``failed``.
+    ``outcome`` is ``answered``; ``waiting``, when it is parked; ``interrupted``, which is
+    stored as far as it came; or ``failed``.
     ``persisted`` is whether it is in Redis by now: a turn that waits in the spool is not.
     ``spent`` is what it took, as far as that is known.
     """
@@ -98,7 +99,9 @@ class TurnRun(Work):
     turn_id: str
     user_id: str | None
     resumed: bool
-    outcome: Literal["answered", "interrupted", "failed"] = field(default="failed", init=False)
+    outcome: Literal["answered", "waiting", "interrupted", "failed"] = field(
+        default="failed", init=False
+    )
     persisted: bool = field(default=False, init=False)
     spent: UsageTotals = field(factory=UsageTotals, init=False)
 

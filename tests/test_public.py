@@ -23,6 +23,7 @@ CONTRACT = ERRORS | {
     *("RedisSessionManager", "get_redis_manager"),
     *("Message", "ToolCall", "ToolContext", "ToolRegistry", "ToolResult", "TurnResult", "Usage"),
     *("Price", "RateLimit", "UsageTotals"),
+    *("Approve", "Deny", "WaitingCall"),
     *("Event", "EventType", "StreamCallback"),
 }
 MODELS = {

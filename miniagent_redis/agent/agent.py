@@ -10,8 +10,16 @@ from attrs import astuple, evolve, frozen
 
 from ..errors import ModelError
 from ..llm import Answer, DemoModel, Model, ModelRequest, Reply, TextDelta, ToolSpec, resolve_model
-from ..models import Event, Message, ToolResult
-from ..models.event import cache_hit, cache_miss, numbered, text_delta, tool_call, tool_result
+from ..models import Event, Message, ToolCall, ToolResult, WaitingCall
+from ..models.event import (
+    cache_hit,
+    cache_miss,
+    numbered,
+    text_delta,
+    tool_call,
+    tool_result,
+    turn_waiting,
+)
 from ..runtime.aside import Aside
 from ..telemetry import ModelCall, Telemetry
 from ..tools import Tool, ToolRegistry, Tools, calculator
@@ -19,10 +27,12 @@ from .broken_off import failure_of, why
 from .caching import Lookups, TurnCache, cache_name
 from .config import AgentConfig
 from .measured import MeasuredAnswer, told_name
-from .steps import AskModel, AwaitTool, Outcome, Stage, StartTools, TurnLoop
+from .steps import AskModel, AwaitTool, Outcome, Park, Stage, StartTools, TurnLoop
 from .tool_runs import ToolRuns
 from .turn_context import TurnCancelled, TurnContext
 from .view import History
+
+_Wishes = dict[str, tuple[ToolCall, str]]
 
 
 @frozen
@@ -38,6 +48,8 @@ class TurnOutcome:
     text: str
     interrupted: str = ""
     """Why the answer is only the beginning of one, as ``Reply.interrupted``; else empty."""
+    waiting: tuple[WaitingCall, ...] = ()
+    """Calls that others have to answer: the turn is parked, with all of ``steps`` staged."""
     error: BaseException | None = None
     """What broke it off: to be raised when the turn is stored."""
 
@@ -86,7 +98,8 @@ class Agent:
         TurnSuperseded: at once while the model is asked, or within 0.05 s while tools run. A
         model or a tool that is running then goes on unheeded. Once it is cancelled, at the same
         moments, it ends with what there is of the answer; so does an answer that breaks off (the
-        outcome's ``error``), if there is anything of it.
+        outcome's ``error``), if there is anything of it. If others have to answer calls it ends
+        parked, with TURN_WAITING.
 
         Text that comes with tool calls is streamed too, but is no part of the outcome's ``text``.
         Blocks while the model or tools work. Raises ModelError when there is no answer. Closing
@@ -99,7 +112,7 @@ class Agent:
         loop = surroundings.run(history, staged)
         cache = TurnCache(self._lookups, turn)
         steps = list(staged[1:])
-        wishes: list[str] = []  # ids of the events of the calls that were staged last
+        wishes: _Wishes = {}  # of the reply that was staged last, until they are told
         runs: ToolRuns | None = None
         broken: ModelError | None = None
         outcome: Outcome = None
@@ -120,8 +133,8 @@ class Agent:
                         outcome, broken = yield from self._ask(request, turn, cache)
                         yield from _told_of_cache(turn, "model", self._cache_name, outcome)
                     case StartTools(calls):
-                        for call, wish in zip(calls, wishes or [""] * len(calls), strict=True):
-                            yield turn.tell(tool_call(call), wish)
+                        yield from _told_of_calls(turn, wishes, calls)
+                        wishes = {}
                         runs = ToolRuns(
                             tools,
                             calls,
@@ -134,6 +147,11 @@ class Agent:
                         assert runs is not None
                         outcome = runs.next()
                         yield from _told_of_cache(turn, "tool", outcome.name, outcome)
+                    case Park(calls):
+                        yield from _told_of_calls(turn, wishes)
+                        yield turn.tell(turn_waiting(calls), turn.park(calls))
+                        said = [step.text for step in steps if step.role == "assistant"]
+                        return TurnOutcome((), tuple(steps), said[-1], waiting=calls)
                     case Stage(messages):
                         ids = turn.stage(messages) or [""] * len(messages)
                         steps.extend(messages)
@@ -141,7 +159,7 @@ class Agent:
                             if message.role == "tool":
                                 yield turn.tell(tool_result(message), its_id)
                             else:
-                                wishes = numbered(its_id, len(message.tool_calls)) if its_id else []
+                                wishes = _wishes(message, its_id)
         finally:
             if runs is not None:
                 runs.close()
@@ -204,6 +222,24 @@ class Agent:
             specs = tuple(ToolSpec(**spec) for spec in tools.specs())
             self._specs = registered, specs
         return specs
+
+
+def _wishes(reply: Message, event_id: str) -> _Wishes:
+    """Return a reply's calls, by their ids, with the ids of the events that tell of them."""
+    calls = reply.tool_calls
+    ids = numbered(event_id, len(calls)) if event_id and calls else [""] * len(calls)
+    return {call.id: (call, wish) for call, wish in zip(calls, ids, strict=True)}
+
+
+def _told_of_calls(
+    turn: TurnContext, wishes: _Wishes, started: Sequence[ToolCall] = ()
+) -> Iterator[Event]:
+    """Yield the events of the calls of a reply that was staged, and of others that are started."""
+    for call, wish in wishes.values():
+        yield turn.tell(tool_call(call), wish)
+    for call in started:
+        if call.id not in wishes:
+            yield turn.tell(tool_call(call))
 
 
 def _told_of_cache(

@@ -13,7 +13,7 @@ from attrs import asdict, evolve, frozen
 
 from ..errors import InvalidInput, ModelError
 from ..llm import ModelRequest, Reply, ToolSpec
-from ..models import Message, ToolCall, ToolResult
+from ..models import Message, ToolCall, ToolResult, WaitingCall
 from ..records.json import check_json
 from ..tools import ToolRegistry
 from .config import AgentConfig
@@ -48,7 +48,14 @@ class Stage:
     messages: tuple[Message, ...]
 
 
-Action = AskModel | StartTools | AwaitTool | Stage
+@frozen
+class Park:
+    """Leave the turn until somebody has answered these calls; nothing is sent back."""
+
+    calls: tuple[WaitingCall, ...]
+
+
+Action = AskModel | StartTools | AwaitTool | Stage | Park
 Outcome = Reply | ToolResult | None
 _ORDINARY_REASONS = ("stop", "tool_calls")
 
@@ -64,8 +71,10 @@ class TurnLoop:
 
     def run(
         self, history: History, staged: Sequence[Message]
-    ) -> Generator[Action, Outcome, Message]:
+    ) -> Generator[Action, Outcome, Message | None]:
         """Yield actions until the model has answered, and return its answer, which is not staged.
+
+        None, behind a Park, if others have to answer calls first; ours of the same reply are done.
 
         ``history`` is the thread before this turn. ``staged`` are this turn's messages so far:
         the user's, and in a resumed turn what was staged after it. Tool results among them are
@@ -76,7 +85,8 @@ class TurnLoop:
         """
         steps = list(staged)
         window = ContextWindow(self.config, self.specs, history)
-        yield from self._resume(steps)
+        if (yield from self._resume(steps)):
+            return None
         asked = sum(message.role == "assistant" for message in steps)
         for step in range(asked + 1, self.config.max_steps + 1):
             view = window.view(steps)
@@ -103,33 +113,58 @@ class TurnLoop:
                 break
             steps.append(message)
             yield Stage((message,))
-            yield from self._run_tools(reply.tool_calls, steps)
+            if (yield from self._run_tools(reply.tool_calls, steps)):
+                return None
         raise ModelError(
             f"the model did not come to an answer within {self.config.max_steps} steps",
             cause="each of its replies asked for more tools, also the last, which was given none",
             hint="raise AgentConfig.max_steps, or make the tools' results easier to use",
         )
 
-    def _resume(self, steps: list[Message]) -> Generator[Action, Outcome, None]:
-        """Finish the calls that an earlier holder of the turn left without a result."""
+    def _resume(self, steps: list[Message]) -> Generator[Action, Outcome, bool]:
+        """Finish the calls that an earlier holder of the turn left without a result.
+
+        Returns whether the turn is parked with some of them. What was approved is run, unless
+        another holder may have begun to: then it is not run again, whatever the tool.
+        """
         runnable: list[ToolCall] = []
         lost: list[Message] = []
+        approved: list[ToolCall] = []
         for call in open_calls(steps):
             tool = self.tools.get(call.name)
-            if tool is None or tool.idempotent:
+            if (decided := self.turn.decision(call, steps)) == "approved":
+                approved.append(call)
+            elif decided != "started" and (tool is None or tool.idempotent or self._waits(call)):
                 runnable.append(call)
             else:
                 lost.append(self._result_message(_unknown_outcome(call)))
         if lost:
             steps.extend(lost)
             yield Stage(tuple(lost))
-        yield from self._run_tools(runnable, steps)
+        return (yield from self._run_tools(runnable, steps, approved))
+
+    def _waits(self, call: ToolCall) -> WaitingCall | None:
+        """Return the call as one that somebody has to answer, if that is so."""
+        tool = self.tools.get(call.name)
+        kind = None if tool is None else tool.waits_for(call.arguments)
+        return None if kind is None else WaitingCall.of(call, kind)
 
     def _run_tools(
+        self, calls: Sequence[ToolCall], steps: list[Message], approved: Sequence[ToolCall] = ()
+    ) -> Generator[Action, Outcome, bool]:
+        """Run the calls that need nobody, then park the turn if any are left; return whether."""
+        waiting = [found for call in calls if (found := self._waits(call)) is not None]
+        waiting_ids = {call.id for call in waiting}
+        ours = [*approved, *(call for call in calls if call.id not in waiting_ids)]
+        if ours:
+            yield from self._run_ours(ours, steps)
+        if waiting:
+            yield Park(tuple(waiting))
+        return bool(waiting)
+
+    def _run_ours(
         self, calls: Sequence[ToolCall], steps: list[Message]
     ) -> Generator[Action, Outcome, None]:
-        if not calls:
-            return
         yield StartTools(tuple(calls))
         for _ in calls:
             result = yield AwaitTool()

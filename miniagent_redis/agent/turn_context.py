@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import TurnSuperseded
-from ..models import Event, Message
+from ..models import Event, Message, ToolCall, WaitingCall
 from ..models.event import Told, time_of
 from ..runtime.cancellation import raise_if_cancelled, ring_when_cancelled
 from ..runtime.clock import Clock, SystemClock
 from ..runtime.interrupts import Bell
+
+Decision = Literal["approved", "started"]
+"""Of a call that was approved: whether another holder of the turn may have started it."""
 
 
 class TurnCancelled(Exception):
@@ -55,6 +58,14 @@ class TurnContext:
     def session_data(self) -> dict[str, Any]:
         """Return the session's custom data, to keep; may block. Here there is none."""
         return {}
+
+    def decision(self, call: ToolCall, steps: Sequence[Message]) -> Decision | None:
+        """Return what was decided of an open call of the last reply, while the turn was parked."""
+        return None
+
+    def park(self, calls: Sequence[WaitingCall]) -> str:
+        """Leave the turn until the calls are answered; return the id of the event for watchers."""
+        return ""
 
     def ring(self, bell: Bell) -> None:
         """Put None to the bell whenever ``check`` or ``is_cancelled`` may have changed.

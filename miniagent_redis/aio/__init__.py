@@ -31,6 +31,7 @@ from ..errors import (
     SessionExists,
     SessionNotFound,
     SessionTooLarge,
+    SessionWaiting,
     StoreMisconfigured,
     StoreUnavailable,
     ToolError,
@@ -39,6 +40,8 @@ from ..errors import (
     TurnUncertain,
 )
 from ..models import (
+    Approve,
+    Deny,
     Event,
     EventType,
     Message,
@@ -49,6 +52,7 @@ from ..models import (
     TurnResult,
     Usage,
     UsageTotals,
+    WaitingCall,
 )
 from ..tools import ToolContext
 from .hooks import StreamCallback, ToolRegistry
@@ -58,6 +62,8 @@ from .thread import SessionThread
 
 __all__ = [
     "AgentConfig",
+    "Approve",
+    "Deny",
     "Event",
     "EventType",
     "IncompleteResponse",
@@ -84,6 +90,7 @@ __all__ = [
     "SessionNotFound",
     "SessionThread",
     "SessionTooLarge",
+    "SessionWaiting",
     "StoreMisconfigured",
     "StoreUnavailable",
     "StreamCallback",
@@ -98,5 +105,6 @@ __all__ = [
     "TurnUncertain",
     "Usage",
     "UsageTotals",
+    "WaitingCall",
     "get_redis_manager",
 ]

@@ -166,6 +166,11 @@ class RedisConfig:
         metadata=_about("MINIAGENT_SESSION_TTL", "a session expires this long after its last use"),
     )  # fmt: skip
     """Each turn starts it anew. None, or "never": it does not expire."""
+    waiting_ttl: float | None = field(
+        default=604_800, converter=seconds_or_none, validator=some_time_or_none,
+        metadata=_about("MINIAGENT_WAITING_TTL", "a session lives on while its turn waits"),
+    )  # fmt: skip
+    """For so long at the least, from when the turn was parked; None: until it is answered."""
     session_max_age: float | None = field(
         default=None, converter=seconds_or_none, validator=some_time_or_none,
         metadata=_about("MINIAGENT_SESSION_MAX_AGE", "a session ends this long after its creation"),

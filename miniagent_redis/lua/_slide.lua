@@ -1,10 +1,11 @@
 -- Follows in scripts that use the session: it lives on.
 
--- Moves the deadline to now + the session's ttl, never past its absolute end; what is not the
+-- Moves the deadline to now + the session's ttl, never past its absolute end, and not back while a
+-- turn waits; what is not the
 -- session itself stays readable for the grace. Keys of one that never ends have no end, and are not
 -- asked. Sets the metadata that most changes touch, and the fields given.
 local function slide(...)
-  deadline = now + ttl
+  deadline = math.max(now + ttl, open_turn and waits ~= '' and deadline or 0)
   if max_end > 0 and deadline > max_end then
     deadline = max_end
   end

@@ -1,8 +1,15 @@
 -- Follows _queue.lua where a turn is begun.
 
--- Returns for how many ms the caller has to wait, which it does in the queue, or nothing. Who wants
+-- Returns for how many ms the caller has to wait, which it does in the queue, or nothing; for a turn
+-- that is parked there is a refusal. Who wants
 -- to take over an abandoned turn and nothing else comes before all who wait.
 local function must_wait(tickets, resumes)
+  if waits ~= '' then
+    refused = refusal() or {nonce, 'waiting', open_turn, waits, redis.call('LRANGE', KEYS[3], 0, -1)}
+    return 0
+  elseif not tickets then
+    return nil
+  end
   local left, queue, others = open_turn and lease_left() or 0, nil, nil
   if not resumes and (left > 0 or next_ticket ~= '') then
     queue, others = line_up(tickets)
@@ -14,13 +21,27 @@ local function must_wait(tickets, resumes)
   return left > 0 and left
 end
 
--- Returns of the turn that is gone on with: if it is cancelled, how often it was taken over by now.
-local function so_far(again, new)
-  if new then
+-- Returns of the turn that is gone on with, if one is: if it is cancelled, how often it was taken over
+-- by now, and the calls that were approved while it was parked: behind the first holder that could
+-- start them, who is the caller if there was none yet.
+local function so_far(turn, again, holder)
+  if not turn then
     return '', 0
   end
-  local cancel, takeovers = unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers'))
-  return cancel or '', (tonumber(takeovers or 0) or 0) + (again and 0 or 1)
+  local cancel, takeovers, approved =
+    unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers', 'approved'))
+  local of, by, calls = string.match(approved or '', '^(%S+) (%S+)(.*)$')
+  approved = of == turn and (by == '-' and holder or by) .. calls or nil
+  if approved and by == '-' then
+    redis.call('HSET', KEYS[4], 'approved', turn .. ' ' .. approved)
+  end
+  return cancel or '', (tonumber(takeovers or 0) or 0) + (again and 0 or 1), approved
+end
+
+-- Drops the open turn, as another message takes its place.
+local function drop()
+  redis.call('DEL', KEYS[3])
+  emit('turn_failed', open_turn, '', version)
 end
 
 -- Takes the caller out of the queue, with those in front of it, whose tickets have ended. With a '+'

@@ -7,12 +7,13 @@
 --       14 searched: up to which version the turn is known not to be in the thread, if that is so,
 --       '=' in front if a caller gave its id; '' for one that is surely new  15 message, or ''
 -- Returns  nonce 'ok' turn version epoch count start messages staged owner, id of the event or '',
---            takeovers, position of the first record, or nil for 0; another turn: an abandoned one
+--            takeovers, position of the first record, or nil for 0, calls approved as so_far has
+--            them, or nil; another turn: an abandoned one
 --          nonce 'busy' ms left of the lease or the first ticket, version, 1 if it is this very turn
---          nonce 'none', nothing to take over  |  nonce 'superseded', this holder's turn is over
---          nonce 'done' version of its commit  |  nonce 'unsure' version: look into the thread
---          nonce 'toolarge' bytes needed  |  nonce 'miscounted' count length of the thread
---          those of _open, _session and _doubt
+--          nonce 'waiting' turn, what for as in park_turn, its messages  |  nonce 'none', no turn
+--          nonce 'superseded', this holder's turn is over  |  nonce 'done' version of its commit
+--          nonce 'unsure' version: look into the thread  |  nonce 'toolarge' bytes needed
+--          nonce 'miscounted' count length of the thread  |  those of _open, _session and _doubt
 local length, ops = redis.pcall('LLEN', KEYS[2]), redis.pcall('HLEN', KEYS[5])
 local first, kept = first_of(length)
 if not first or type(ops) == 'table' then
@@ -24,11 +25,11 @@ if doubtful and doubtful[2] ~= 'unsure' then
 end
 local turn, staged, new, again = ARGV[5], {}, not open_turn, holder == ARGV[6] -- by an earlier try
 local given, searched = string.match(ARGV[14], '^(=?)(%d*)$')
-local same = searched ~= '' and open_turn == turn and not again -- nobody interrupts his own turn
-local stays = same or ARGV[8] ~= 'interrupt'
-local left = not again and stays and must_wait(ARGV[8], same or ARGV[15] == '')
+local same = searched ~= '' and open_turn == turn and not again
+local stays = same or ARGV[8] ~= 'interrupt' -- nobody interrupts his own turn
+local left = not again and must_wait(stays and ARGV[8], same or ARGV[15] == '')
 if left then
-  return {nonce, 'busy', left, version, same and 1 or nil}
+  return refused or {nonce, 'busy', left, version, same and 1 or nil}
 elseif open_turn and not (again and open_turn == turn) then
   staged = (again or stays) and redis.call('LRANGE', KEYS[3], 0, -1) or {}
   new = #staged == 0 -- interrupted, or its steps are lost: there is nothing to go on with
@@ -48,8 +49,7 @@ if new then
   elseif with_answer(bytes + #ARGV[15], ARGV[9]) > tonumber(ARGV[9]) then
     return refusal() or {nonce, 'toolarge', with_answer(bytes + #ARGV[15], ARGV[9])}
   elseif open_turn then
-    redis.call('DEL', KEYS[3])
-    emit('turn_failed', open_turn, '', version)
+    drop()
   end
   if not append(KEYS[3], ARGV, 15, 'turn_started', turn, format('%d', version)) then
     return refused
@@ -59,7 +59,7 @@ local lease_end = now + tonumber(ARGV[7])
 if deadline < lease_end then
   slide() -- it must not expire under the turn
 end
-local cancel, takeovers = so_far(again, new)
+local cancel, takeovers, approved = so_far(not new and turn, again, ARGV[6])
 redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', format('%d', lease_end),
   'lease_ms', ARGV[7], 'cancel', cancel, 'events', last_event or '0', 'takeovers', takeovers,
   'named', new and given or named)
@@ -67,4 +67,5 @@ expire(3, deadline)
 step_out(ARGV[8], not new and turn ~= ARGV[5] and ARGV[15] ~= '', lease_end)
 local start = still(tonumber(ARGV[11]), ARGV[10], ARGV[12], first)
 return {nonce, 'ok', turn, version, epoch, count, start,
-  records_of(start, ARGV[13]), staged, owner or '', event, takeovers, first > 0 and first or nil}
+  records_of(start, ARGV[13]), staged, owner or '', event, takeovers,
+  (first > 0 or approved) and first or nil, approved}

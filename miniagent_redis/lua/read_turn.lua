@@ -2,13 +2,14 @@
 -- include: _open _checked _session _ops
 -- Tell how a turn stands: whether it is open, or was committed, and which events tell of it.
 -- ARGV  5 turn_id, or '' for the one that is open  6 events: through so many it looks, the last ones
--- Returns  nonce 'ok' version of the session  open turn or ''  ms left of its lease, below 0 if that is over
---            '=' if a caller gave its id  what it waits for, or ''  staged messages, of the turn asked for
+-- Returns  nonce 'ok' version of the session  open turn or ''  ms left of its lease, below 0 if that
+--            is over  '=' if a caller gave its id  what it waits for, as in park_turn
+--            staged messages, of the turn asked for
 --            version of the turn's commit, or 0 if that is not remembered
 --            ids of the turn's first event and of that which ended it, each '' if it is not there
---            the session's agent
+--            the session's agent and owner
 --          those of _open and _session
-local turn, waits = ARGV[5], redis.call('HGET', KEYS[4], 'waits')
+local turn = ARGV[5]
 if turn == '' then
   turn = open_turn or ''
 end
@@ -27,6 +28,6 @@ while turn ~= '' and first == '' and left > 0 do
   end
   before, left = #events == 100 and '(' .. events[100][1] or '', #events == 100 and left - 100 or 0
 end
-return {nonce, 'ok', version, open_turn or '', (tonumber(head[17]) or 0) - now, named, waits or '',
+return {nonce, 'ok', version, open_turn or '', (tonumber(head[17]) or 0) - now, named, waits,
   is_open and redis.call('LRANGE', KEYS[3], 0, -1) or {}, turn ~= '' and recall('=' .. turn) or 0,
-  first, last, redis.call('HGET', KEYS[4], 'agent') or ''}
+  first, last, redis.call('HGET', KEYS[4], 'agent') or '', owner}

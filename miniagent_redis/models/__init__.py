@@ -15,8 +15,11 @@ from .session import (
 )
 from .turn import OnBusy, ToolResult, TurnResult, TurnStands, TurnState
 from .usage import Usage, UsageTotals
+from .waiting import Approve, Deny, WaitingCall, WaitsFor
 
 __all__ = [
+    "Approve",
+    "Deny",
     "Event",
     "EventType",
     "ExpiredSession",
@@ -40,6 +43,8 @@ __all__ = [
     "Usage",
     "UsageTotals",
     "Version",
+    "WaitingCall",
+    "WaitsFor",
     "isoformat",
     "new_id",
 ]

@@ -6,7 +6,7 @@ happens or read from Redis elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from enum import StrEnum
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from attrs import field, frozen
 
 from .message import Message, ToolCall
+from .waiting import WaitingCall
 
 _LONGEST = 4_000  # characters of an error's text in an event: models answer with whole pages
 
@@ -40,6 +41,9 @@ class EventType(StrEnum):
     ``saved_tokens``."""
     CACHE_MISS = "cache_miss"
     """Not for watchers. ``what``, ``name``: looked for in the cache, and then computed."""
+    TURN_WAITING = "turn_waiting"
+    """The turn is parked. ``calls``: those that somebody has to answer, each ``id``, ``name``,
+    ``arguments`` and ``waits_for``: "approval" or "result"."""
     AGENT_RESPONSE = "agent_response"
     """``text``: the whole answer; ``message``: the same as a dict; ``version``: the session's;
     ``persisted``: False when spooled; ``interrupted``: whether it is only a beginning."""
@@ -156,6 +160,11 @@ def agent_response(message: Message, version: int, *, persisted: bool = True) ->
 def turn_replayed(message: Message, version: int) -> Told:
     """Tell that the answer is stored, some time after it was given."""
     return EventType.TURN_REPLAYED, agent_response(message, version)[1]
+
+
+def turn_waiting(calls: Iterable[WaitingCall]) -> Told:
+    """Tell that the turn is parked until these calls are answered."""
+    return EventType.TURN_WAITING, {"calls": [call.to_dict() for call in calls]}
 
 
 def turn_failed(error: BaseException) -> Told:

@@ -167,6 +167,11 @@ class OpenTurn:
     resumed: bool = False
     user_id: str | None = None
     cancelled: bool = False
+    approved: frozenset[str] = frozenset()
+    """The calls that somebody approved while the turn was parked, and nobody has started yet: by
+    ``call_digest`` of the store."""
+    started: frozenset[str] = frozenset()
+    """Those approved that an earlier holder may have started."""
     process_id: int = field(factory=os.getpid)
     """Whose right it is: a forked child has a copy of the turn and may not write with it."""
     event_ids: list[str] = field(factory=list, eq=False, repr=False)

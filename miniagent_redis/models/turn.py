@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from .message import Message
 from .usage import Usage
+from .waiting import WaitingCall
 
 OnBusy = Literal["wait", "reject", "interrupt"]
 """What a message does that meets a running turn: wait for it, fail, or take its place."""
@@ -40,7 +41,9 @@ class TurnResult:
     which ``usage`` does not have. ``seconds`` is how long it took (not compared: of a turn that is
     found again it is from the user's message to the answer), ``cost`` what its tokens cost in
     USD, None if ``AgentConfig.prices`` does not have the model. ``interrupted`` is whether it was
-    cancelled: then ``text`` is what there was of the answer by then.
+    cancelled: then ``text`` is what there was of the answer by then. A turn that is parked has the
+    calls that somebody has to answer as ``waiting``; nothing of it is in the thread yet, and
+    ``version`` is that from before.
     """
 
     text: str
@@ -57,6 +60,7 @@ class TurnResult:
     tool_calls: int = 0
     seconds: float = field(default=0.0, eq=False)
     cost: float | None = None
+    waiting: tuple[WaitingCall, ...] = ()
 
 
 TurnStands = Literal["running", "waiting", "abandoned", "completed", "interrupted", "unknown"]
@@ -70,7 +74,8 @@ class TurnState:
     process is gone, until another one finishes it; "completed"; "interrupted", when it was stored
     as far as it came; or "unknown": it has not begun, nothing of it was stored, or its messages are
     not there any more. ``message`` is the user's, ``steps`` are those behind it so far, ``text`` is
-    the last thing that the model said. ``result`` is what the turn gave, once it is stored.
+    the last thing that the model said. ``result`` is what the turn gave, once it is stored;
+    ``waiting`` are the calls that somebody has to answer.
     """
 
     turn_id: str
@@ -79,3 +84,4 @@ class TurnState:
     steps: tuple[Message, ...] = ()
     text: str = ""
     result: TurnResult | None = None
+    waiting: tuple[WaitingCall, ...] = ()

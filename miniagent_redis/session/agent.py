@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TypeVar
 
 from ..agent import Agent, AgentConfig, StreamCallback
@@ -20,6 +20,7 @@ from ..store.checks import check_wait
 from ..store.hook_calls import ExpiryHook
 from ..store.keys import check_namespace, check_session_id
 from ..store.manager import RedisSessionManager
+from ..store.parking import Answer
 from ..telemetry import Instrumentation, Telemetry
 from ..tools import Tools
 from .asked import Asked
@@ -231,6 +232,25 @@ class SessionAgent:
         in ``stream``.
         """
         return self.turns.resume(session_id, user_id)
+
+    def answer(
+        self,
+        session_id: str,
+        turn_id: str,
+        answers: Mapping[str, Answer],
+        *,
+        user_id: str | None = None,
+    ) -> TurnResult:
+        """Answer calls for which a parked turn waits; with the last one, finish the turn here.
+
+        ``answers`` has, by the id of the call, its result (text, or a ToolResult), ``Approve()`` or
+        ``Deny(why)``. Returns what the turn came to: while other calls wait, and if it is parked
+        again, they are the result's ``waiting``. A call that is answered already is passed over, so
+        this may be repeated: what was over is returned as it was stored. Blocks while the turn
+        works. Raises InvalidInput for a turn or call that does not wait, SessionNotFound, and what
+        ``stream`` raises.
+        """
+        return self.turns.answer(session_id, turn_id, answers, user_id)
 
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's running turn, on whichever instance; return whether there is one.

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from attrs import evolve
 
-from ..errors import SessionExists, SessionNotFound
+from ..errors import SessionExists, SessionNotFound, SessionWaiting
 from ..models import Event, Forgotten, Message, Page, TurnResult, TurnState, UsageTotals
 from ..records.json import Json
 from ..runtime.checks import of_kind
 from ..runtime.durations import Duration
 from ..store.checks import check_object
 from ..store.manager import RedisSessionManager
+from ..store.parking import Answer
 from .agent import SessionAgent
 from .asked import Asked
 from .turns import Started
@@ -79,9 +80,13 @@ class SessionManager:
     ) -> str:
         """Send a message and return the answer; both are stored by then. Blocks.
 
-        With a ``turn_id`` of your own it may be repeated: see ``stream``. Errors as there.
+        With a ``turn_id`` of your own it may be repeated: see ``stream``. Errors as there; and
+        SessionWaiting if the turn was parked, as then there is no answer yet: see ``answer``.
         """
-        return self.run(session_id, message, user_id=user_id, turn_id=turn_id).text
+        result = self.run(session_id, message, user_id=user_id, turn_id=turn_id)
+        if result.waiting:
+            raise SessionWaiting(session_id, result.turn_id, result.waiting)
+        return result.text
 
     def run(
         self,
@@ -151,6 +156,31 @@ class SessionManager:
         itself. Errors as in ``stream``.
         """
         return self.agent.resume_turn(session_id, user_id=user_id)
+
+    def answer(
+        self,
+        session_id: str,
+        turn_id: str,
+        answers: Mapping[str, Answer],
+        *,
+        user_id: str | None = None,
+    ) -> TurnResult:
+        """Answer calls for which a parked turn waits; with the last one, finish the turn here.
+
+        ``answers`` has, by the id of the call, its result (text, or a ToolResult), ``Approve()`` or
+        ``Deny(why)``. From any process; blocks. See ``SessionAgent.answer``.
+        """
+        return self.agent.answer(session_id, turn_id, answers, user_id=user_id)
+
+    def list_waiting(
+        self, user_id: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[dict[str, Any]]:
+        """List the turns that wait for somebody, those that were parked last first; as dicts.
+
+        Each has ``session_id user_id turn_id since message calls``; a call has ``id name arguments
+        waits_for``. Pass the page's ``cursor`` for the next one.
+        """
+        return self.store.parts.parking.list_waiting(user_id, limit, cursor)
 
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's running turn, on whichever instance; return whether there is one.

@@ -16,19 +16,21 @@ from ..errors import (
     RateLimited,
     SessionBusy,
     SessionNotFound,
+    SessionWaiting,
     TurnSuperseded,
 )
 from ..models import Event, EventType, Message, OpenTurn, TurnResult, TurnStands, TurnState
-from ..models.event import told_again
+from ..models.event import told_again, turn_waiting
 from ..runtime.threads import make_room
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from ..store.open_turns import FoundTurn
 from ..store.repeated import TurnRuns, TurnStored
+from ..store.waiting_calls import waiting_calls
 from .accounting import take_back
 from .asked import Asked
 from .kept_threads import KeptThread
-from .results import found_again
+from .results import found_again, waiting_result
 from .runner import TurnWork
 
 _SOON = 0.05
@@ -75,6 +77,10 @@ class NamedTurns:
                 return (yield from self._work.perform(turn, thread))
             except TurnRuns as exc:
                 yield from self._follow(exc, asked, heard)
+            except SessionWaiting as exc:
+                if exc.turn_id != asked.turn_id:
+                    raise
+                return (yield from self._tell_waiting(asked, heard))
             except TurnStored as exc:
                 return (yield from self._tell_again(exc, asked, heard))
             except TurnSuperseded as exc:
@@ -147,10 +153,23 @@ class NamedTurns:
                 continue
             if event.type is EventType.TURN_FAILED:
                 return
-            heard.is_over = event.type is EventType.AGENT_RESPONSE
+            heard.is_over = event.type in (EventType.AGENT_RESPONSE, EventType.TURN_WAITING)
             yield event
             if heard.is_over:
                 return
+
+    def _tell_waiting(self, asked: Asked, heard: _Heard) -> Generator[Event, None, TurnResult]:
+        """Yield what the reader has not heard of a turn that is parked; return what it has."""
+        parked = self._store.parts.parking.parked(asked.session_id, user_id=asked.user_id)
+        if parked is None or parked.turn_id != asked.turn_id:
+            raise TurnSuperseded(asked.session_id, asked.turn_id or "")  # it was answered just now
+        asked.must_be(parked.staged)
+        result = waiting_result(parked, self._work.accounting)
+        if not heard.is_over:
+            kind, data = turn_waiting(result.waiting)
+            now = self._store.clock.time()
+            yield Event(kind, asked.session_id, asked.turn_id, data, now)
+        return result
 
     def _tell_again(
         self, stored: TurnStored, asked: Asked, heard: _Heard
@@ -178,11 +197,14 @@ class NamedTurns:
             message, *steps = found.staged
             said = [step.text for step in steps if step.role == "assistant"]
             state: TurnStands = "running"
+            calls = waiting_calls(found.staged, found.waits.encode())
             if found.is_waiting:
                 state = "waiting"
             elif found.is_abandoned:
                 state = "abandoned"
-            return TurnState(turn_id, state, message, tuple(steps), "".join(said[-1:]))
+            return TurnState(
+                turn_id, state, message, tuple(steps), "".join(said[-1:]), waiting=calls
+            )
         messages = self._stored(session_id, user_id, found)
         if not messages:
             return TurnState(turn_id, "unknown")
@@ -196,6 +218,6 @@ def _counted_if_begun(admission: Admission | None) -> Iterator[None]:
     """Count a request no more that began nothing: it is refused, or repeats a turn."""
     try:
         yield
-    except (SessionBusy, SessionNotFound, InvalidInput):
+    except (SessionBusy, SessionNotFound, SessionWaiting, InvalidInput):
         take_back(admission)
         raise

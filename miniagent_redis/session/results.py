@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from attrs import evolve
+
 from ..agent import TurnOutcome
 from ..errors import InvalidInput
 from ..models import Event, Message, TurnResult, UsageTotals
+from ..store.parking import Parked
+from ..store.waiting_calls import last_reply
 from .accounting import Accounting
 from .stored_turn import StoredTurn
 
@@ -72,6 +76,22 @@ def found_again(
         version,
         interrupted="interrupted" in answer.metadata,
     )
+
+
+def parked_result(turn: StoredTurn, outcome: TurnOutcome, spent: UsageTotals) -> TurnResult:
+    """Return what a turn came to that is parked."""
+    result = result_of(turn, outcome, spent, turn.open.thread.version)
+    return evolve(result, waiting=outcome.waiting)
+
+
+def waiting_result(parked: Parked, accounting: Accounting) -> TurnResult:
+    """Return what a turn has come to that others parked."""
+    steps = parked.staged[1:]
+    spent, text = accounting.of_outcome(steps, 0.0), last_reply(parked.staged).text
+    result = _result(
+        parked.session_id, parked.turn_id, steps, text, spent, parked.version, interrupted=False
+    )
+    return evolve(result, waiting=parked.calls)
 
 
 def to_its_end(turn: Generator[Event, None, TurnResult]) -> TurnResult:

@@ -11,6 +11,7 @@ from ..agent import Agent, StreamCallback, TurnOutcome, enough_for
 from ..errors import (
     MiniAgentError,
     ModelError,
+    SessionWaiting,
     StoreUnavailable,
     TurnNotSaved,
     TurnSuperseded,
@@ -27,7 +28,7 @@ from .asked import Asked
 from .given_up import WILL_BE_DROPPED, GivenUp, GivenUpTurns, raise_first, tell_what_stands
 from .kept_threads import KeptThread
 from .registry import RunningTurns
-from .results import result_of, to_its_end
+from .results import parked_result, result_of, to_its_end
 from .stored_turn import StoredTurn
 from .thread import SessionThread
 
@@ -96,6 +97,11 @@ class TurnWork:
                     enough=self._enough,
                     searched=thread.lacks(turn_id, is_new=asked.is_new) if turn_id else None,
                 )
+            except SessionWaiting as exc:
+                if config.on_busy != "interrupt" or exc.turn_id == turn_id:
+                    raise
+                self.end_wait(exc, thread, asked.user_id)
+                continue
             except TurnUncertain as exc:
                 self._given_up.drop_begun(exc, asked.user_id)
                 exc.hint = f"send the message again: it was not answered, and {WILL_BE_DROPPED}"
@@ -123,6 +129,12 @@ class TurnWork:
         if turn is not None:
             thread.absorb(turn.thread)
         return None if turn is None or self._is_over(turn) else turn
+
+    def end_wait(self, waits: SessionWaiting, thread: SessionThread, user_id: str | None) -> None:
+        """End a turn that is parked, with what there is of it: its calls are declined."""
+        self._store.parts.parking.decline(waits, user_id=user_id)
+        if (turn := self.resume(thread, user_id)) is not None:
+            to_its_end(self.perform(turn, thread))
 
     def _clear_up(self, session_id: str) -> None:
         """Drop what was given up of the session, and store what is spooled of it, by whomever."""
@@ -193,6 +205,8 @@ class TurnWork:
             try:
                 work = self._work_out(turn, thread)
                 outcome = yield from self._turns.hand_on(running, work, turn.renew)
+                if outcome.waiting:
+                    return self._parked(turn, outcome, told)
                 spent, version = self._save(turn, outcome)
             except BaseException as exc:
                 if (kept := turn.broken_off(outcome, exc)) is None:
@@ -201,6 +215,9 @@ class TurnWork:
                 spent, version = self._save(turn, outcome)
         except BaseException as exc:
             running.is_ending = True
+            if turn.is_parking:  # whoever takes it over parks it, if it is not
+                turn.hand_over(exc, None)
+                raise
             lost = version = None
             if running.is_ours:
                 lost, version = self._give_up(turn, outcome, exc)
@@ -235,6 +252,13 @@ class TurnWork:
             )
             raise error
         return result
+
+    def _parked(self, turn: StoredTurn, outcome: TurnOutcome, told: TurnRun | None) -> TurnResult:
+        """Return what a turn came to that is parked; it is counted with its end."""
+        spent = self.accounting.of_outcome(outcome.steps, turn.seconds)
+        if told is not None:
+            told.outcome, told.spent = "waiting", spent
+        return parked_result(turn, outcome, spent)
 
     def _work_out(
         self, turn: StoredTurn, thread: SessionThread

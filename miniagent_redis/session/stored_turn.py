@@ -10,11 +10,13 @@ from attrs import evolve
 
 from ..agent import StreamCallback, TurnContext, TurnOutcome
 from ..agent.broken_off import broken_off, why
+from ..agent.turn_context import Decision
 from ..errors import MiniAgentError, SessionNotFound, SessionTooLarge
-from ..models import Event, EventType, Message, OpenTurn
+from ..models import Event, EventType, Message, OpenTurn, ToolCall, WaitingCall
 from ..models.event import Told, turn_started
 from ..runtime.interrupts import Bell
 from ..store.manager import RedisSessionManager
+from ..store.waiting_calls import call_digest, last_reply
 from .deltas import Telling
 from .given_up import NOT_KEPT
 from .registry import RunningTurn
@@ -43,6 +45,8 @@ class StoredTurn(TurnContext):
         self.unstored: Sequence[Message] = ()
         """Messages that were to be staged last, if they are not."""
         self._shown: list[str] = []  # the text behind the last step
+        self.is_parking: bool = False
+        """Whether it was to be parked, be it done or not."""
 
     @property
     def open(self) -> OpenTurn:
@@ -102,6 +106,21 @@ class StoredTurn(TurnContext):
         self._telling.forget()
         return self._new_ids()
 
+    def decision(self, call: ToolCall, steps: Sequence[Message]) -> Decision | None:
+        """Return what was decided of a call while the turn was parked."""
+        digest = call_digest(last_reply(steps), call.id)
+        if digest in self.open.approved:
+            return "approved"
+        return "started" if digest in self.open.started else None
+
+    def park(self, calls: Sequence[WaitingCall]) -> str:
+        """Park the turn: its lease is over, and it is no more the one that runs here."""
+        self.running.must_go_on()
+        self._telling.finish()
+        self.running.is_ending = self.is_parking = True
+        self._store.parts.parking.park_turn(self.open, calls)
+        return "".join(self._new_ids()[-1:])
+
     def steps(self, outcome: TurnOutcome | None = None) -> tuple[Message, ...]:
         """Return all that the turn came to behind the user's message, stored or not."""
         return *self.open.staged[1:], *(outcome.messages if outcome else self.unstored)
@@ -119,6 +138,8 @@ class StoredTurn(TurnContext):
         That is if nothing happened in it, or it is not ours any more, or cannot be stored anyway.
         What was being staged when somebody interrupted it is staged first.
         """
+        if self.is_parking:
+            return None
         running, is_ours = self.running, isinstance(error, MiniAgentError)
         if isinstance(error, NOT_KEPT) or running.is_stopped or not running.is_ours:
             return None
@@ -144,7 +165,7 @@ class StoredTurn(TurnContext):
         messages = broken_off(steps, text, error, self)
         if not messages:
             return None
-        return TurnOutcome(messages, (*steps, *messages), text, why(error), error)
+        return TurnOutcome(messages, (*steps, *messages), text, why(error), error=error)
 
     def renew(self) -> None:
         """Renew the lease, and hear whether the turn is cancelled."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ..agent import Agent, StreamCallback
-from ..errors import MiniAgentError, SessionBusy
+from ..errors import MiniAgentError, SessionBusy, SessionWaiting
 from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
@@ -19,12 +19,14 @@ from ..models import Event, OpenTurn, TurnResult
 from ..store.keys import check_session_id
 from ..store.manager import RedisSessionManager
 from ..store.open_turns import before
+from ..store.parking import Answer
 from ..store.repeated import TurnRuns, TurnStored
 from .asked import Asked
 from .futures import Submitted, SubmittedTurns
 from .kept_threads import KeptThread, KeptThreads
 from .named import NamedTurns, Opened
 from .news import News
+from .parked import ParkedTurns
 from .registry import RunningTurns
 from .results import to_its_end
 from .runner import TurnWork
@@ -58,6 +60,7 @@ class AgentTurns:
         self._work = TurnWork(store, agent, self.running, callbacks, self.spool)
         self.named: NamedTurns = NamedTurns(store, self._work)
         self.kept: KeptThreads = KeptThreads(store, config.max_kept_bytes)
+        self.parked: ParkedTurns = ParkedTurns(store, self._work, self.named)
         self.submitted: SubmittedTurns = SubmittedTurns()
 
     def jobs(self) -> list[Job]:
@@ -85,8 +88,10 @@ class AgentTurns:
             try:
                 opened = self.named.begin_at_once(asked, thread)
                 future.cursor = self._cursor(asked, opened.turn)
-            except (SessionBusy, TurnStored) as exc:
-                if isinstance(exc, (TurnRuns, TurnStored)):
+            except (SessionBusy, SessionWaiting, TurnStored) as exc:
+                if isinstance(exc, SessionWaiting) and exc.turn_id != asked.turn_id:
+                    raise
+                if isinstance(exc, (TurnRuns, SessionWaiting, TurnStored)):
                     future.cursor = self.named.cursor(asked, exc.turn_id)
                 else:
                     future.cursor = self._store.parts.events.end(asked.session_id, asked.user_id)
@@ -104,7 +109,9 @@ class AgentTurns:
         asked, thread = asked.with_id(), self._thread(asked)
         try:
             turn = self.named.begin(asked, thread)
-        except TurnRuns as exc:
+        except (TurnRuns, SessionWaiting) as exc:
+            if exc.turn_id != asked.turn_id:
+                raise
             return Started(exc.turn_id, self.named.cursor(asked, exc.turn_id))
         except TurnStored as exc:
             self.named.must_be(asked)
@@ -113,6 +120,18 @@ class AgentTurns:
         future.add_done_callback(_tell_failure)
         self._perform(asked, thread, future, Opened(turn, None))
         return Started(future.turn_id, future.cursor)
+
+    def answer(
+        self,
+        session_id: str,
+        turn_id: str,
+        answers: Mapping[str, Answer],
+        user_id: str | None,
+    ) -> TurnResult:
+        """Answer calls of a parked turn; with the last one, finish it here."""
+        self._must_be_open()
+        thread = self.kept.get(check_session_id(session_id))
+        return self.parked.answer(thread, turn_id, answers, user_id)
 
     def _cursor(self, asked: Asked, turn: OpenTurn) -> str:
         """Return the place in front of the first event of a turn that was just opened."""
@@ -153,6 +172,8 @@ class AgentTurns:
         is_running = self._store.cancel_turn(session_id, user_id=user_id)
         if is_running and running is not None:
             running.end_soon()
+        elif is_running:
+            self.parked.cancel(self.kept.get(session_id), user_id)
         return is_running
 
     def replay(self) -> None:

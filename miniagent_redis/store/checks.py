@@ -6,10 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+from attrs import evolve
+
 from ..errors import InvalidInput
 from ..models import Message, OpenTurn, ToolCall, UsageTotals
 from ..models.message import ROLES
 from ..runtime.checks import of_kind, several
+from ..runtime.clock import Clock
 from ..runtime.durations import FORMS, Duration, is_never, seconds
 from .keys import NEVER_MS
 
@@ -127,6 +130,14 @@ def check_message(message: object) -> None:
     may_be_empty = message.role == "tool" or message.tool_calls or "interrupted" in message.metadata
     if not content and not may_be_empty:
         raise InvalidInput("the message is empty", hint="send some text")
+
+
+def stamped(message: Message, turn_id: str, clock: Clock) -> Message:
+    """Check a message; return it with its turn, and a time if it has none."""
+    check_message(message)
+    if message.turn_id == turn_id and message.created_at:
+        return message
+    return evolve(message, turn_id=turn_id, created_at=message.created_at or clock.time())
 
 
 def _check_tool_call(call: object) -> None:

@@ -108,6 +108,8 @@ class EventRecords:
                 why = self._plain(session_id, raw)
                 data = {name: str(why.get(name, "")) for name in ("error", "message")}
                 return [(EventType.TURN_FAILED, data)]
+            case EventType.TURN_WAITING:
+                return [(EventType.TURN_WAITING, {"calls": self._plain(session_id, raw)["calls"]})]
             case kind:
                 return [(kind, {"version": version})]
 

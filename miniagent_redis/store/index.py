@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from ..errors import MiniAgentError, StoreMisconfigured, StoreUnavailable
 from ..runtime.forking import reset_after_fork
+from .checks import lifetime
 from .core import StoreCore, log
-from .keys import to_bytes, to_text
+from .keys import GRACE_MS, to_bytes, to_text
 from .notes import session_note
 from .operations.expiry import prune_entry
 from .operations.replies import Renewed, Written
@@ -27,6 +28,7 @@ FRESH_MS = 60_000
 _STALE = 5.0
 """Seconds after which marks are written along with a call: the background thread is not there."""
 _MOST_MARKS = 10_000
+_MOST_OLD = 100
 
 
 class _Mark(NamedTuple):
@@ -117,6 +119,45 @@ class Index:
                 # Its creation saw our entries and may have been done before we took them out. If it
                 # is done only now, it sees that it has to enter the session itself.
                 self.put(session_id, new_user, int(used), int(deadline))
+
+    def enter_waiting(self, session_id: str, user_id: str | None) -> None:
+        """Enter a session whose turn is about to be parked, and take out some that are too old."""
+        now, keys, config = self._now_ms(), self._core.keys, self._core.config
+        indexes = [keys.waiting(keys.shard(session_id))]
+        if user_id is not None:
+            indexes.append(keys.user_waiting(user_id))
+        lives = [lifetime(config.session_ttl, "ttl"), lifetime(config.waiting_ttl, "ttl")]
+        oldest = now - max(lives) - GRACE_MS
+        old = self._core.call_many([
+            command
+            for key in indexes
+            for command in (
+                ("ZRANGE", key, "-inf", oldest, "BYSCORE", "LIMIT", 0, _MOST_OLD),
+                ("ZADD", key, now, to_bytes(session_id)),
+            )
+        ])[::2]  # fmt: skip
+        self._core.call_many(
+            [("ZREM", key, *members) for key, members in zip(indexes, old, strict=True) if members]
+        )
+
+    def leave_waiting(self, session_id: str, user: bytes) -> None:
+        """Take out a session whose turn was answered; one that has parked again stays in."""
+        keys, member = self._core.keys, to_bytes(session_id)
+        indexes = [keys.waiting(keys.shard(session_id))]
+        if user:
+            indexes.append(keys.user_waiting(to_text(user)))
+        wanted = ("HMGET", keys.metadata(session_id), "turn", "waits")
+        try:
+            *_, (turn, waits) = self._core.call_many(
+                [*(("ZREM", key, member) for key in indexes), wanted]
+            )
+            if turn and waits and waits.startswith(turn + b" ") and waits.count(b" ") > 1:
+                self._core.call_many([("ZADD", key, self._now_ms(), member) for key in indexes])
+        except MiniAgentError as exc:  # a dead entry does no harm
+            log.warning("the index of waiting sessions could not be updated: %s", exc)
+
+    def _now_ms(self) -> int:
+        return round(self._core.clock.time() * 1000)
 
     def prune(self, key: str, session_id: str, score: str | bytes) -> None:
         """Take an entry out of one index unless it has another score than the one seen."""

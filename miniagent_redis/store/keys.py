@@ -18,6 +18,8 @@ with a colon behind it.
 | ns user:{user}:sessions    | zset    | create, activity marks, end     | never; see below        |
 | ns sessions:{shard}        | zset    | create, activity marks, end     | never; see below        |
 | ns deadlines:{shard}       | zset    | create, marks, end, sweep       | never; see below        |
+| ns waiting:{shard}         | zset    | park, answer                    | never; see below        |
+| ns user:{user}:waiting     | zset    | park, answer                    | never; see below        |
 | ns hooks:{expiry}          | string  | sweep of an agent with hooks    | grace                   |
 | ns cache:<key>             | string  | cache_set                       | its own TTL             |
 | ns lock:{name}             | string  | python-redis-lock               | its own TTL             |
@@ -30,6 +32,8 @@ with a colon behind it.
 The sweep takes a session out of all three indexes when it has expired, and prunes entries with no
 session behind them from the last two; listings prune those from the index that they read. In the
 last one a score is a deadline in ms, or, when it ends in .5, when a sweep's claim on it ends.
+Sessions whose turn waits are in the last two by the time when it was parked; those that do not wait
+any more are taken out by who answers, lists, or parks another one.
 
 Beside them the pub/sub channels ``ns events:{id}`` (wakes whoever waits for the session) and
 ``ns session_updates`` (a JSON note per session that was created, changed, ended or has expired),
@@ -218,6 +222,12 @@ class Keys:
 
     def deadlines(self, shard: int) -> str:
         return f"{self.ns}deadlines:{{{shard}}}"
+
+    def waiting(self, shard: int) -> str:
+        return f"{self.ns}waiting:{{{shard}}}"
+
+    def user_waiting(self, user_id: str) -> str:
+        return f"{self.ns}user:{{{encode_name(user_id, 'user_id')}}}:waiting"
 
     def expiry_hooks(self) -> str:
         """Return the key that is there while an agent with expiry hooks is."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -21,7 +23,7 @@ _FIELDS = (
     "user", "agent", "created_at", "last_activity", "deadline", "message_count", "turns", "turn",
 )  # fmt: skip
 _USABLE = (b"hash", "hash", b"none", "none")
-_Entry = tuple[float, str]
+Entry = tuple[float, str]
 
 
 class Listing:
@@ -42,8 +44,6 @@ class Listing:
         end. Takes two round trips when all entries are alive, whatever the number of sessions;
         never scans the keyspace.
         """
-        if whole_number(limit, "limit", 1) > 1000:
-            raise InvalidInput(f"limit must be from 1 to 1000, not {limit!r}")
         owner = None if user_id is None else check_user_id(user_id)
         if user_id is None:
             indexes = [self._core.keys.sessions(shard) for shard in range(SHARDS)]
@@ -54,12 +54,24 @@ class Listing:
         except StoreUnavailable:
             if not self._core.connections.availability.refuses_writes:
                 raise
+        return self.page(indexes, limit, cursor, partial(self._alive, owner=owner))
+
+    def page(
+        self,
+        indexes: list[str],
+        limit: int,
+        cursor: str | None,
+        read: Callable[[list[Entry]], list[dict[str, Any]]],
+    ) -> Page[dict[str, Any]]:
+        """Return a page of what ``read`` makes of entries, those with the highest score first."""
+        if whole_number(limit, "limit", 1) > 1000:
+            raise InvalidInput(f"limit must be from 1 to 1000, not {limit!r}")
         at = _decode_cursor(cursor)
         page: Page[dict[str, Any]] = Page()
         while len(page) < limit:
             wanted = limit - len(page)
             entries = self._entries(indexes, at, wanted)
-            page.extend(self._alive(entries, owner))
+            page.extend(read(entries))
             if entries:
                 at = _after(entries, at)
             if len(entries) < wanted:
@@ -69,7 +81,7 @@ class Listing:
 
     def _entries(
         self, indexes: list[str], at: tuple[float, str, int] | None, limit: int
-    ) -> list[_Entry]:
+    ) -> list[Entry]:
         """Return the next (score, session id), highest first, merged over the indexes."""
         top, last, tied = at or (float("inf"), "", 0)
         ceiling = "+inf" if at is None else repr(top)
@@ -95,7 +107,7 @@ class Listing:
             most *= 2
         return sorted(chain.from_iterable(fresh), reverse=True)[:limit]
 
-    def _alive(self, entries: list[_Entry], owner: bytes | None) -> list[dict[str, Any]]:
+    def _alive(self, entries: list[Entry], owner: bytes | None) -> list[dict[str, Any]]:
         commands: list[tuple[Any, ...]] = []
         for _, session_id in entries:
             commands.append(("EXISTS", self._core.keys.session(session_id)))
@@ -140,7 +152,7 @@ class Listing:
             )
         return listed
 
-    def _prune_if_old(self, entry: _Entry, owner: bytes | None) -> None:
+    def _prune_if_old(self, entry: Entry, owner: bytes | None) -> None:
         score, session_id = entry
         if owner is None:
             key = self._core.keys.sessions(self._core.keys.shard(session_id))
@@ -153,14 +165,14 @@ class Listing:
             log.warning("the index %s could not be pruned: %s", key, exc)
 
 
-def _pairs(reply: list[Any]) -> list[_Entry]:
+def _pairs(reply: list[Any]) -> list[Entry]:
     """Read WITHSCORES, which is a flat list in RESP2 and a list of pairs in RESP3."""
     if reply and isinstance(reply[0], list):
         return [(float(score), read_member(member)) for member, score in reply]
     return [(float(s), read_member(m)) for m, s in zip(reply[::2], reply[1::2], strict=True)]
 
 
-def _after(entries: list[_Entry], at: tuple[float, str, int] | None) -> tuple[float, str, int]:
+def _after(entries: list[Entry], at: tuple[float, str, int] | None) -> tuple[float, str, int]:
     score, last = entries[-1]
     tied = sum(1 for entry in entries if entry[0] == score)
     if at is not None and at[0] == score:
@@ -182,6 +194,6 @@ def _decode_cursor(cursor: str | None) -> tuple[float, str, int] | None:
         return float(score), check_session_id(last), min(whole_number(tied, "tied"), _MOST_TIED)
     except (ValueError, TypeError, OverflowError, RecursionError) as exc:
         raise InvalidInput(
-            "the cursor is not one that list_sessions gave",
+            "the cursor is not one that a listing gave",
             hint="pass the cursor of the page before as it is, or None for the first page",
         ) from exc

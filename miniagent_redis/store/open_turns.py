@@ -41,7 +41,7 @@ class FoundTurn:
     @property
     def is_waiting(self) -> bool:
         """Whether it is open, and waits for somebody else's answers."""
-        return self.is_open and self.waits.partition(" ")[0] == self.turn_id
+        return self.is_open and self.waits != ""
 
     @property
     def is_abandoned(self) -> bool:

@@ -22,6 +22,7 @@ from .listing import Listing
 from .locks import Locks
 from .message_records import MessageRecords
 from .open_turns import OpenTurns
+from .parking import Parking
 from .renewal import Renewal
 from .resolving import Resolving
 from .room import Room
@@ -65,6 +66,7 @@ class Parts:
         self.open_turns: OpenTurns = OpenTurns(core, self.threads, records)
         self.resolving: Resolving = Resolving(core, self.threads)
         self.listing: Listing = Listing(core, self.index)
+        self.parking: Parking = Parking(core, self.index, self.listing, records)
         self.expiry: Expiry = Expiry(core, self.index, records)
         self.events: Events = Events(core)
         self.watching: Watching = Watching(

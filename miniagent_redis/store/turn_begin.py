@@ -6,14 +6,11 @@ from contextlib import suppress
 from functools import partial
 from typing import get_args
 
-from attrs import evolve
-
-from ..errors import InvalidInput, MiniAgentError, TurnSuperseded, TurnUncertain
+from ..errors import InvalidInput, MiniAgentError, SessionWaiting, TurnSuperseded, TurnUncertain
 from ..models import Message, OnBusy, OpenTurn, new_id
 from ..runtime.checks import maybe_number, whole_number
-from ..runtime.clock import Clock
 from ..runtime.durations import Duration
-from .checks import check_mark, check_message, check_ticket, check_wait, milliseconds
+from .checks import check_mark, check_ticket, check_wait, milliseconds, stamped
 from .core import StoreCore
 from .giving_up import give_up, must_be_given_up
 from .keys import id_or_new, to_text
@@ -29,12 +26,14 @@ from .operations.turn import (
     Busy,
     Done,
     NothingOpen,
+    WaitsItself,
     abort_turn,
     begin_turn,
 )
 from .repeated import TurnRuns, TurnStored
 from .threads import FIRST, PAGE, Enough, Threads
 from .waiting import Waiting
+from .waiting_calls import approvals, waiting_calls
 
 ON_BUSY = get_args(OnBusy)
 
@@ -197,6 +196,10 @@ class TurnBegin:
                 return self._opened(opening, reply)
             case NothingOpen():
                 return None
+            case WaitsItself():
+                staged = self._records.staged(session_id, reply.staged)
+                calls = waiting_calls(staged, reply.waits)
+                raise SessionWaiting(session_id, reply.turn_id.decode(), calls)
             case Done(version) if may_be_done:
                 raise TurnStored(session_id, turn, version)
         # Begun, taken over and finished by others while we waited or our reply was lost.
@@ -266,6 +269,7 @@ class TurnBegin:
             resumed=bool(begun.staged),
             user_id=owner,
         )
+        turn = approvals(turn, begun.approved)
         turn.heard(begun.event)
         return turn
 
@@ -282,11 +286,3 @@ class TurnBegin:
         """
         opening.tickets = opening.place + tickets
         return self._try(opening)
-
-
-def stamped(message: Message, turn_id: str, clock: Clock) -> Message:
-    """Check a message; return it with its turn, and a time if it has none."""
-    check_message(message)
-    if message.turn_id == turn_id and message.created_at:
-        return message
-    return evolve(message, turn_id=turn_id, created_at=message.created_at or clock.time())

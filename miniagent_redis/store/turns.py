@@ -20,7 +20,7 @@ from ..models.event import failure
 from ..records.json import Json
 from ..records.mark import mark_of
 from ..runtime.checks import maybe_number, some_text, whole_number
-from .checks import check_messages, check_results, check_spent, check_turn, milliseconds
+from .checks import check_messages, check_results, check_spent, check_turn, milliseconds, stamped
 from .core import FORGOTTEN, OnSession, StoreCore
 from .counts import NO_TOTALS, TurnCounts, all_counts, packed
 from .index import Index
@@ -37,7 +37,6 @@ from .operations.turn import (
     tell_text,
 )
 from .threads import Threads
-from .turn_begin import stamped
 
 _PIECE = 8_000  # characters of text in one event: of longer ones the stream could keep too few
 

@@ -8,7 +8,9 @@ from functools import partial
 from inspect import getdoc, isasyncgenfunction, isgeneratorfunction
 from typing import Any, TypeVar, overload
 
-from ..errors import InvalidInput
+from attrs import evolve
+
+from ..errors import InvalidInput, ToolError
 from ..runtime.checks import article
 from ..runtime.durations import Duration
 from ..runtime.staying_loops import staying_loops
@@ -16,7 +18,7 @@ from .schema.docstrings import read_docstring
 from .schema.given import read_schema
 from .schema.shapes import Json
 from .schema.signature import read_signature
-from .tool import Tool, cache_ttl_of, check_name, timeout_of
+from .tool import Approval, Tool, cache_ttl_of, check_approve, check_name, timeout_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -79,6 +81,7 @@ class ToolRegistry:
         timeout: Duration | None = None,
         cache_ttl: Duration | None = None,
         shared: bool = False,
+        approve: Approval = False,
     ) -> Callable[[F], F]: ...
     def tool(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
         """Register the decorated function and leave it as it is; options as for ``add``.
@@ -103,6 +106,7 @@ class ToolRegistry:
         timeout: Duration | None = None,
         cache_ttl: Duration | None = None,
         shared: bool = False,
+        approve: Approval = False,
     ) -> Tool:
         """Register a function.
 
@@ -111,7 +115,12 @@ class ToolRegistry:
         ``idempotent=False`` if running it twice does harm; ``timeout`` is in seconds. With
         ``cache_ttl``, in seconds, results are cached, by user (without one, by session) unless
         ``shared``; errors never are. The cache knows a tool by its name, description, parameters
-        and what a partial binds: one that differs in anything else needs another name. Raises
+        and what a partial binds: one that differs in anything else needs another name.
+
+        With ``approve=True`` a call is run once somebody has approved it (``answer`` with
+        ``Approve()``), maybe days later and on another instance: until then the turn is parked, and
+        after that no call is run twice. A function in its place tells for which arguments that is
+        so: it is given them by name if it takes all of them so, else as one dict. Raises
         InvalidInput for a name that is taken or that models do not accept, for parameters that have
         no type or one that a model cannot send, and for a ``cache_ttl`` on what is not idempotent.
         """
@@ -128,6 +137,7 @@ class ToolRegistry:
             raise InvalidInput(f"tool {name!r} is a generator", hint="return a list instead")
         longest = timeout_of(name, timeout)
         ttl = cache_ttl_of(name, cache_ttl, idempotent=idempotent, shared=shared)
+        check_approve(name, approve)
         signature = (
             read_signature(function, name)
             if parameters is None
@@ -149,6 +159,7 @@ class ToolRegistry:
             longest,
             ttl,
             shared,
+            approve,
             signature=signature,
         )
         self._tools[name] = tool
@@ -165,6 +176,7 @@ class ToolRegistry:
         timeout: Duration | None = None,
         cache_ttl: Duration | None = None,
         shared: bool = False,
+        approve: Approval = False,
     ) -> Tool:
         """Register a tool that has a JSON schema of its own, such as one of an MCP server.
 
@@ -183,7 +195,19 @@ class ToolRegistry:
             timeout=timeout,
             cache_ttl=cache_ttl,
             shared=shared,
+            approve=approve,
         )
+
+    def declare(self, name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
+        """Register a tool that somebody else runs, such as the program of the user.
+
+        A call of it parks the turn, until ``answer`` gives its result: maybe days later, and on
+        another instance. ``parameters`` is the JSON schema of an object; calls that do not fit it
+        go back to the model at once. Raises InvalidInput as ``add_schema`` does.
+        """
+        tool = self.add_schema(name, description, parameters, _run_by_somebody_else)
+        declared = self._tools[name] = evolve(tool, is_declared=True)
+        return declared
 
     def get(self, name: str) -> Tool | None:
         """Return the tool of that name, or None."""
@@ -219,6 +243,10 @@ class ToolRegistry:
 
     def __len__(self) -> int:
         return len(self._tools)
+
+
+def _run_by_somebody_else(**arguments: Any) -> None:
+    raise ToolError("this tool is run by somebody else, and nobody was asked")
 
 
 Tools = ToolRegistry | Iterable[Callable[..., Any] | Tool]

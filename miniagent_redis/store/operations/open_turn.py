@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..core import OnSession
+from ..core import OnSession, StoreCore
 
 
 class TurnRead(NamedTuple):
     """How a turn stands. ``open_turn`` is the one that is open, or empty.
 
     ``left_ms`` is of its lease, below 0 if that is over; ``named`` is "=" if a caller gave its id;
-    ``waits`` is what it waits for, or empty. ``staged`` are messages of the turn asked for, if that
-    is the open one; ``committed`` is the version of its commit, 0 if that is not remembered;
-    ``first`` and ``last`` are the ids of the events it began and ended with, or empty.
+    ``waits`` is what it waits for, as ``park_turn`` has it. ``staged`` are messages of the turn
+    asked for, if that is the open one; ``committed`` is the version of its commit, 0 if that is
+    not remembered; ``first`` and ``last`` are the ids of the events it began and ended with, or
+    empty.
     """
 
     version: int
@@ -26,8 +28,21 @@ class TurnRead(NamedTuple):
     first: bytes
     last: bytes
     agent: bytes
+    owner: bytes
 
 
 def read_turn(on: OnSession, *, turn_id: str, events: int) -> TurnRead:
     """Tell how a turn stands, or the open one if the id is ''; looks through so many events."""
     return TurnRead(*on("read_turn", turn_id, events)[1:])
+
+
+def read_open_turns(
+    core: StoreCore, session_ids: Sequence[str], user: bytes
+) -> list[TurnRead | None]:
+    """Tell of the open turns of several sessions in one round trip; None where none is.
+
+    With a ``user``, none of others' sessions. Not atomic.
+    """
+    several = [core.keys.of_session(session_id) for session_id in session_ids]
+    replies = core.read_each("read_turn", several, core.script_now(), 0, user, "", 0)
+    return [TurnRead(*found) if status == "ok" else None for status, *found in replies]

@@ -19,6 +19,8 @@ class Begun(NamedTuple):
 
     ``event`` is the id of the event that tells so, empty if an earlier try did. ``takeovers`` is
     how often the turn was taken over by now, ``head`` the position of the first record there is.
+    ``approved`` are calls that were approved while it was parked, behind who could start
+    them first.
     """
 
     turn_id: bytes
@@ -32,6 +34,7 @@ class Begun(NamedTuple):
     event: bytes
     takeovers: int
     head: int = 0
+    approved: bytes = b""
 
 
 class Busy(NamedTuple):
@@ -43,6 +46,14 @@ class Busy(NamedTuple):
     left_ms: int
     version: int
     same: int = 0
+
+
+class WaitsItself(NamedTuple):
+    """The open turn is parked: what it waits for, as ``park_turn`` has it, and its messages."""
+
+    turn_id: bytes
+    waits: bytes
+    staged: list[bytes]
 
 
 class Done(NamedTuple):
@@ -79,10 +90,10 @@ class Dropped(NamedTuple):
     stored: int = 0
 
 
-BeginReply = Begun | Busy | Done | Unsure | NothingOpen | Superseded
+BeginReply = Begun | Busy | WaitsItself | Done | Unsure | NothingOpen | Superseded
 _BEGIN: dict[str, Callable[..., BeginReply]] = {
     "ok": Begun, "busy": Busy, "done": Done, "unsure": Unsure, "none": NothingOpen,
-    "superseded": Superseded,
+    "superseded": Superseded, "waiting": WaitsItself,
 }  # fmt: skip
 ReplayReply = Written | Busy | Unsure | Superseded
 

@@ -57,6 +57,13 @@ class Signature:
         positional = [values.pop(name) for name in self.positional]
         return function(*positional, **values)
 
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Raise ToolError, naming all problems, for arguments that do not fit."""
+        try:
+            convert_members(self.members, deepcopy(dict(arguments)), "")
+        except Mismatch as found:
+            raise ToolError("; ".join(found.problems)) from found
+
     def _left_out(self, function: Callable[..., Any], values: Json) -> list[tuple[str, Any]]:
         """Positional parameters cannot be skipped, so their defaults are passed."""
         missing = [name for name in self.positional if name not in values]

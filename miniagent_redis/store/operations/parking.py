@@ -1,0 +1,55 @@
+"""Scripts of turns that wait: park, answer, read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core import OnSession
+from .replies import Superseded
+
+
+class Parked(NamedTuple):
+    """The turn waits, its session lives until the deadline; ``event`` is the id of its event."""
+
+    version: int
+    deadline_ms: int
+    now_ms: int
+    user: bytes
+    event: bytes
+
+
+class Answered(NamedTuple):
+    """The answers are there; ``waits`` is what it still waits for, as ``park_turn`` has it."""
+
+    waits: bytes
+
+
+class Over(NamedTuple):
+    """The turn is not the open one, or was never parked."""
+
+
+def park_turn(
+    on: OnSession,
+    *,
+    turn_id: str,
+    holder: str,
+    staged: int,
+    waiting_ms: int,
+    waits: str,
+    told: bytes,
+) -> Parked | Superseded:
+    """Leave the open turn to whoever answers. ``waits`` is, for each call, ' a' or ' r' and digest.
+
+    The session lives for ``waiting_ms`` at the least; ``told`` is the record for watchers.
+    """
+    status, *found = on("park_turn", turn_id, holder, staged, waiting_ms, waits, told)
+    return Superseded() if status == "superseded" else Parked(*found)
+
+
+def answer_turn(
+    on: OnSession, *, turn_id: str, max_bytes: int, answers: Sequence[str | bytes]
+) -> Answered | Over:
+    """Answer calls: of each its digest, and a result, or nothing, which approves it."""
+    status, *found = on("answer_turn", turn_id, max_bytes, *answers)
+    return Over() if status == "over" else Answered(*found)
