@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ..errors import ToolError
 from .schema.given import GivenSchema
-from .schema.objects import convert_members
 from .schema.plain import converter
 from .schema.shapes import Mismatch
 from .schema.signature import Signature
@@ -31,9 +29,8 @@ def canonical_arguments(tool: Tool, arguments: Mapping[str, Any]) -> str:
     What a partial binds is given to it too; that which has no JSON goes by the name of its type.
     Raises ToolError if the arguments do not fit.
     """
-    if isinstance(tool.signature, GivenSchema):  # whose function sees them as they came
-        tool.signature.check(arguments)
-        written = canonical_json(dict(arguments))
+    if isinstance(tool.signature, GivenSchema):  # whose function sees them by their names
+        written = canonical_json(tool.signature.values(arguments))
     else:
         written = _converted(tool, tool.signature, arguments)
     if isinstance(tool.function, partial):
@@ -43,10 +40,7 @@ def canonical_arguments(tool: Tool, arguments: Mapping[str, Any]) -> str:
 
 
 def _converted(tool: Tool, signature: Signature, arguments: Mapping[str, Any]) -> str:
-    try:
-        values = convert_members(signature.members, arguments, "")
-    except Mismatch as found:
-        raise ToolError(str(found)) from found
+    values = signature.values(dict(arguments))
     parameters = inspect.signature(tool.function).parameters
     for member in signature.members:
         if member.name not in values:

@@ -141,8 +141,12 @@ def test_a_type_has_its_schema_and_its_conversion(
 @pytest.mark.parametrize(
     ("kind", "sent", "complaint"),
     [
-        (str, 5, "argument 'value' must be text, not 5"),
-        (int, "3", "argument 'value' must be a whole number, not \"3\""),
+        (str, 5.5, "argument 'value' must be text, not 5.5"),
+        (str, True, "argument 'value' must be text, not true"),
+        (str, ["a"], "argument 'value' must be text, not"),
+        (int, "3 rooms", "argument 'value' must be a whole number, not \"3 rooms\""),
+        (int, "1,000", "a whole number"),
+        (int, "3.5", "a whole number"),
         (int, 3.5, "a whole number, not 3.5"),
         (int, True, "a whole number, not true"),
         (float, "nan", "must be a number"),
@@ -154,7 +158,7 @@ def test_a_type_has_its_schema_and_its_conversion(
         (date, "tomorrow", 'must be a date such as 2026-01-31, not "tomorrow"'),
         (datetime, 5, "must be a date and time such as 2026-01-31T14:30:00Z, not 5"),
         (UUID, "5", "must be a UUID"),
-        (Decimal, "0.1", "must be a number"),
+        (Decimal, "0,1", "must be a number"),
         (Decimal, True, "must be a number"),
         (Unit, "F", 'must be one of "K", "C", not "F"'),
         (Unit, ["K"], "must be one of"),

@@ -1,8 +1,9 @@
 """A tool's own JSON schema: taken as it is, checked as far as that is simple.
 
 What a call is checked for: that nothing required is missing, that the arguments have their types,
-and that none is unknown where the schema allows no more. What lies deeper (formats, limits, members
-of objects) is left to whoever wrote the schema and runs the tool.
+and that none is unknown where the schema allows no more. Before that, slips that can mean one thing
+only are mended. What lies deeper (formats, limits, members of objects) is left to whoever wrote the
+schema and runs the tool.
 """
 
 from __future__ import annotations
@@ -21,16 +22,7 @@ from ..context import ToolContext
 from .objects import convert_members
 from .shapes import Json, Member, Mismatch, Shape, mismatch
 from .signature import context_parameters
-
-_LABELS = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
+from .slips import LABELS, is_of, kinds_of, mended
 
 
 @frozen
@@ -56,19 +48,20 @@ class GivenSchema:
         context: Callable[[], ToolContext],
     ) -> Any:
         """Call ``function`` with a copy of the arguments; ToolError tells why they do not fit."""
-        self.check(arguments)
-        values = deepcopy(dict(arguments))
+        values = self.values(arguments)
         filled = dict.fromkeys(self.contexts, context()) if self.contexts else {}
         return function(**values, **filled) if self.by_name else function(values, **filled)
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Raise ToolError, naming all problems, for arguments that do not fit."""
+    def values(self, arguments: Mapping[str, Any]) -> Json:
+        """Return a copy of the arguments; raises ToolError, with all problems, if they misfit."""
+        values: Json = mended(deepcopy(dict(arguments)), self.schema)
         told = {member.name for member in self.members} | self.ours
-        known = {name: value for name, value in arguments.items() if self.is_closed or name in told}
+        known = {name: value for name, value in values.items() if self.is_closed or name in told}
         try:
             convert_members(self.members, known, "")
         except Mismatch as found:
             raise ToolError("; ".join(found.problems)) from found
+        return values
 
 
 def read_schema(schema: object, function: Callable[..., Any], tool: str) -> GivenSchema:
@@ -154,34 +147,14 @@ def _fits(signature: inspect.Signature, *positional: object, **named: object) ->
 def _shape(schema: object) -> Shape:
     """Return the shape of one argument. Only ``type`` is heard, and only if all of it is known."""
     described: Json = schema if isinstance(schema, dict) else {}
-    told: Any = described.get("type")
-    types: list[Any] = told if isinstance(told, list) else [told]
-    if not all(isinstance(one, str) and one in _LABELS for one in types):
+    kinds = kinds_of(described)
+    if kinds is None:
         return Shape(described, "any value", lambda value, path: value)
-    label = " or ".join(_LABELS[one] for one in types)
+    label = " or ".join(LABELS[one] for one in kinds)
 
     def check(value: Any, path: str) -> Any:
-        if not any(_is(value, one) for one in types):
+        if not any(is_of(value, one) for one in kinds):
             raise mismatch(path, label, value)
         return value
 
     return Shape(described, label, check)
-
-
-def _is(value: object, kind: str) -> bool:
-    """Whether a JSON value is of a kind. As in JSON Schema 5.0 is whole, and true is no number."""
-    match value:
-        case None:
-            return kind == "null"
-        case bool():
-            return kind == "boolean"
-        case int():
-            return kind in ("integer", "number")
-        case float():
-            return kind == "number" or (kind == "integer" and value.is_integer())
-        case str():
-            return kind == "string"
-        case list() | tuple():
-            return kind == "array"
-        case _:
-            return kind == "object"

@@ -1,7 +1,8 @@
 """From a Python type to its shape: the JSON schema for the model, and the check of what it sends.
 
 Both come out of one walk over the type, so what is promised and what is accepted cannot differ.
-Nothing is guessed: "3" is no number and 1 is no truth value; a model that is told so sends again.
+Nothing is guessed here: "3" is no number and 1 is no truth value. What models mean by such slips,
+if that is plain, is in slips.py; of everything else they are told, and send again.
 """
 
 from __future__ import annotations

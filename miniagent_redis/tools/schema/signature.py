@@ -19,6 +19,7 @@ from ..context import ToolContext, is_context
 from .docstrings import read_docstring
 from .objects import convert_members, object_schema, shape_of_type, with_default
 from .shapes import Json, Member, Mismatch, described_as
+from .slips import mended
 
 
 @frozen
@@ -46,10 +47,7 @@ class Signature:
 
         It gets a copy, since they are also what the model is shown that it sent.
         """
-        try:
-            values = convert_members(self.members, deepcopy(dict(arguments)), "")
-        except Mismatch as found:
-            raise ToolError("; ".join(found.problems)) from found
+        values = self.values(deepcopy(dict(arguments)))
         if self.contexts:
             values |= dict.fromkeys(self.contexts, context())
         for name, default in self._left_out(function, values):
@@ -59,8 +57,17 @@ class Signature:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise ToolError, naming all problems, for arguments that do not fit."""
+        self.values(deepcopy(dict(arguments)))
+
+    def values(self, arguments: Json) -> Json:
+        """Convert arguments, with slips that can mean one thing only; raises ToolError."""
         try:
-            convert_members(self.members, deepcopy(dict(arguments)), "")
+            try:
+                return convert_members(self.members, arguments, "")
+            except Mismatch:
+                if (meant := mended(arguments, self.schema)) == arguments:
+                    raise
+            return convert_members(self.members, meant, "")
         except Mismatch as found:
             raise ToolError("; ".join(found.problems)) from found
 
