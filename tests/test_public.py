@@ -28,7 +28,7 @@ CONTRACT = ERRORS | {
 }
 MODELS = {
     *("Model", "ModelRequest", "ToolSpec", "resolve_model", "ENTRY_POINTS"),
-    *("ModelEvent", "Block", "Finish", "TextDelta", "ToolCall", "Usage"),
+    *("ModelEvent", "Block", "Finish", "TextDelta", "ToolCall", "UnreadCall", "Usage"),
     *("Answer", "Reply", "ask", "fold"),
     *("DemoModel", "FunctionModel", "ModelFunction", "ScriptedModel"),
     *("CountTokens", "estimate_input", "estimate_tokens", "instruction_tokens", "message_tokens"),

@@ -10,14 +10,14 @@ from attrs import astuple, evolve, frozen
 
 from ..errors import ModelError
 from ..llm import Answer, DemoModel, Model, ModelRequest, Reply, TextDelta, ToolSpec, resolve_model
-from ..models import Event, Message, ToolCall, ToolResult, WaitingCall
+from ..models import Event, Message, ToolResult, WaitingCall
 from ..models.event import (
     cache_hit,
     cache_miss,
     numbered,
     text_delta,
     tool_call,
-    tool_result,
+    turn_step,
     turn_waiting,
 )
 from ..runtime.aside import Aside
@@ -31,8 +31,6 @@ from .steps import AskModel, AwaitTool, Outcome, Park, Stage, StartTools, TurnLo
 from .tool_runs import ToolRuns
 from .turn_context import TurnCancelled, TurnContext
 from .view import History
-
-_Wishes = dict[str, tuple[ToolCall, str]]
 
 
 @frozen
@@ -112,7 +110,7 @@ class Agent:
         loop = surroundings.run(history, staged)
         cache = TurnCache(self._lookups, turn)
         steps = list(staged[1:])
-        wishes: _Wishes = {}  # of the reply that was staged last, until they are told
+        told: set[str] = set()  # ids of the calls of which an event has told
         runs: ToolRuns | None = None
         broken: ModelError | None = None
         outcome: Outcome = None
@@ -124,8 +122,8 @@ class Agent:
                 except StopIteration as end:
                     return _outcome(steps, cast(Message, end.value), broken)
                 except ModelError as exc:
-                    if isinstance(outcome, Reply):  # it is of no use, and was paid for
-                        exc.tokens = astuple(outcome.usage)
+                    if isinstance(outcome, Reply):  # of no use, and paid for
+                        exc.tokens = exc.tokens if any(exc.tokens) else astuple(outcome.usage)
                     raise
                 outcome = None
                 match action:
@@ -133,8 +131,9 @@ class Agent:
                         outcome, broken = yield from self._ask(request, turn, cache)
                         yield from _told_of_cache(turn, "model", self._cache_name, outcome)
                     case StartTools(calls):
-                        yield from _told_of_calls(turn, wishes, calls)
-                        wishes = {}
+                        for call in calls:
+                            if call.id not in told:  # of a turn that is resumed
+                                yield turn.tell(tool_call(call), "")
                         runs = ToolRuns(
                             tools,
                             calls,
@@ -148,7 +147,6 @@ class Agent:
                         outcome = runs.next()
                         yield from _told_of_cache(turn, "tool", outcome.name, outcome)
                     case Park(calls):
-                        yield from _told_of_calls(turn, wishes)
                         yield turn.tell(turn_waiting(calls), turn.park(calls))
                         said = [step.text for step in steps if step.role == "assistant"]
                         return TurnOutcome((), tuple(steps), said[-1], waiting=calls)
@@ -156,10 +154,11 @@ class Agent:
                         ids = turn.stage(messages) or [""] * len(messages)
                         steps.extend(messages)
                         for message, its_id in zip(messages, ids, strict=True):
-                            if message.role == "tool":
-                                yield turn.tell(tool_result(message), its_id)
-                            else:
-                                wishes = _wishes(message, its_id)
+                            said = turn_step(message)
+                            its_ids = numbered(its_id, len(said)) if its_id else [""] * len(said)
+                            told |= {call.id for call in message.tool_calls}
+                            for each, each_id in zip(said, its_ids, strict=True):
+                                yield turn.tell(each, each_id)
         finally:
             if runs is not None:
                 runs.close()
@@ -222,24 +221,6 @@ class Agent:
             specs = tuple(ToolSpec(**spec) for spec in tools.specs())
             self._specs = registered, specs
         return specs
-
-
-def _wishes(reply: Message, event_id: str) -> _Wishes:
-    """Return a reply's calls, by their ids, with the ids of the events that tell of them."""
-    calls = reply.tool_calls
-    ids = numbered(event_id, len(calls)) if event_id and calls else [""] * len(calls)
-    return {call.id: (call, wish) for call, wish in zip(calls, ids, strict=True)}
-
-
-def _told_of_calls(
-    turn: TurnContext, wishes: _Wishes, started: Sequence[ToolCall] = ()
-) -> Iterator[Event]:
-    """Yield the events of the calls of a reply that was staged, and of others that are started."""
-    for call, wish in wishes.values():
-        yield turn.tell(tool_call(call), wish)
-    for call in started:
-        if call.id not in wishes:
-            yield turn.tell(tool_call(call))
 
 
 def _told_of_cache(

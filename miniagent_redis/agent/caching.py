@@ -79,8 +79,8 @@ class ReplyLookup:
         """Keep what the model gave, unless it broke off or a filter stopped it; return it."""
         if self._lookup is None:
             return reply
-        if reply.finish_reason in _WHOLE and _says_something(reply):
-            with suppress(InvalidInput):  # no JSON in a tool call: the turn will fail of it
+        if reply.finish_reason in _WHOLE and _says_something(reply) and not reply.unread:
+            with suppress(InvalidInput):  # no JSON in a block: the turn will fail of it
                 self._lookup.keep(converter.unstructure(reply), self._ttl)
         return evolve(reply, cached=False)
 

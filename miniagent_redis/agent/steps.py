@@ -9,17 +9,25 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, astuple, evolve, frozen
 
-from ..errors import InvalidInput, ModelError
+from ..errors import ModelError
 from ..llm import ModelRequest, Reply, ToolSpec
-from ..models import Message, ToolCall, ToolResult, WaitingCall
-from ..records.json import check_json
+from ..models import Message, ToolCall, ToolResult, Usage, WaitingCall
 from ..tools import ToolRegistry
 from .config import AgentConfig
 from .context import ESTIMATE, ContextWindow, View
 from .turn_context import TurnContext
 from .view import History
+from .wrongs import (
+    ORDINARY,
+    asked_again,
+    check_reply,
+    check_row,
+    is_malformed,
+    refused,
+    wrongs_in_a_row,
+)
 
 
 @frozen
@@ -57,7 +65,6 @@ class Park:
 
 Action = AskModel | StartTools | AwaitTool | Stage | Park
 Outcome = Reply | ToolResult | None
-_ORDINARY_REASONS = ("stop", "tool_calls")
 
 
 @frozen(kw_only=True)
@@ -79,20 +86,25 @@ class TurnLoop:
         ``history`` is the thread before this turn. ``staged`` are this turn's messages so far:
         the user's, and in a resumed turn what was staged after it. Tool results among them are
         used as they are; calls without one are run, unless the tool is not idempotent: then the
-        model is told that the outcome is unknown. The last of ``max_steps`` replies is asked for
-        without tools, so that it is an answer. Raises ModelError for an unusable reply, or if it
-        calls tools all the same.
+        model is told that the outcome is unknown. A call that cannot be run has a result that says
+        so, and the turn goes on. The last of ``max_steps`` replies is asked for without tools, so
+        that it is an answer. Raises ModelError for an unusable reply, for three in a row of which
+        no call could be run, or if the last one calls tools all the same.
         """
         steps = list(staged)
         window = ContextWindow(self.config, self.specs, history)
         if (yield from self._resume(steps)):
             return None
         asked = sum(message.role == "assistant" for message in steps)
+        wrongs = wrongs_in_a_row(steps)
+        note: tuple[Message, ...] = ()  # what the model is told, and is not stored
+        lost = Usage()  # of replies that are not stored
         for step in range(asked + 1, self.config.max_steps + 1):
+            check_row(wrongs, lost)
             view = window.view(steps)
             is_last = step == self.config.max_steps  # nobody would see what its tools find
             request = ModelRequest(
-                messages=view.messages,
+                messages=view.messages + note,
                 tools=() if is_last else self.specs,
                 system=self.config.system_prompt or None,
                 params=self.config.params,
@@ -102,22 +114,36 @@ class TurnLoop:
             )
             reply = yield AskModel(request)
             assert isinstance(reply, Reply)
+            if is_malformed(reply) and not reply.interrupted:
+                wrongs.append(f"its call of a tool could not be read: {reply.finish_detail}")
+                note, lost = asked_again(reply), lost + reply.usage
+                continue
             if not reply.interrupted:
-                _check(reply)
-            if is_last and self.specs and reply.finish_reason in _ORDINARY_REASONS:
+                check_reply(reply, steps)
+            if is_last and self.specs and reply.finish_reason in ORDINARY:
                 reply = evolve(reply, finish_reason="max_steps")
-            message = self._reply_message(reply, view)
+            message = self._reply_message(reply, view, lost)
             if not reply.tool_calls or reply.interrupted:
                 return message
             if is_last:
                 break
-            steps.append(message)
-            yield Stage((message,))
-            if (yield from self._run_tools(reply.tool_calls, steps)):
+            results = refused(reply)
+            # Kept at once, so that whoever resumes the turn does not run them either.
+            staged = (message, *map(self._result_message, results))
+            steps.extend(staged)
+            yield Stage(staged)
+            not_run = {result.call_id for result in results}
+            sound = [call for call in reply.tool_calls if call.id not in not_run]
+            if (yield from self._run_tools(sound, steps)):
                 return None
+            bad = wrongs_in_a_row(steps[-1 - len(reply.tool_calls) :])
+            wrongs, note, lost = [*wrongs, *bad] if bad else [], (), Usage()
+        check_row(wrongs, lost)
         raise ModelError(
             f"the model did not come to an answer within {self.config.max_steps} steps",
-            cause="each of its replies asked for more tools, also the last, which was given none",
+            cause=wrongs[-1]
+            if wrongs
+            else "each of its replies asked for more tools, also the last, which was given none",
             hint="raise AgentConfig.max_steps, or make the tools' results easier to use",
         )
 
@@ -173,11 +199,12 @@ class TurnLoop:
             steps.append(message)
             yield Stage((message,))
 
-    def _reply_message(self, reply: Reply, view: View) -> Message:
+    def _reply_message(self, reply: Reply, view: View, lost: Usage) -> Message:
+        """Return what is stored of the reply; ``lost`` was used by those before that are not."""
         metadata: dict[str, Any] = {}
-        if usage := reply.usage.to_dict():
+        if usage := (reply.usage + lost if any(astuple(lost)) else reply.usage).to_dict():
             metadata["usage"] = usage
-            if view.estimate is not None and reply.usage.input_tokens:
+            if view.estimate is not None and reply.usage.input_tokens and not any(astuple(lost)):
                 metadata[ESTIMATE] = view.estimate
         if reply.interrupted:
             metadata["interrupted"] = reply.interrupted
@@ -187,8 +214,12 @@ class TurnLoop:
                 "saved_seconds": reply.saved_seconds,
                 "saved_tokens": reply.saved_tokens,
             }
-        if reply.finish_reason not in _ORDINARY_REASONS:
+        if reply.finish_reason not in ORDINARY:
             metadata["finish_reason"] = reply.finish_reason
+            if reply.finish_detail:
+                metadata["finish_detail"] = reply.finish_detail
+        elif not reply.text and not reply.tool_calls and not reply.interrupted:
+            metadata["finish_reason"] = "stop"  # that it says nothing is meant so
         if reply.blocks:
             metadata["blocks"] = [asdict(block) for block in reply.blocks]
         return Message(
@@ -202,6 +233,8 @@ class TurnLoop:
 
     def _result_message(self, result: ToolResult) -> Message:
         metadata: dict[str, Any] = {"is_error": True} if result.is_error else {}
+        if result.not_run:
+            metadata["not_run"] = True
         if result.cached:
             metadata |= {"cached": True, "saved_seconds": result.saved_seconds}
         return Message(
@@ -233,27 +266,3 @@ def _unknown_outcome(call: ToolCall) -> ToolResult:
         "doing it twice may do harm; find out what was done before you call it again",
         is_error=True,
     )
-
-
-def _check(reply: Reply) -> None:
-    if not reply.tool_calls and not reply.text.strip():
-        raise ModelError(
-            "the model gave an empty answer",
-            cause=f"it finished with the reason {reply.finish_reason!r}",
-            hint="send the message again, or raise max_tokens",
-        )
-    try:
-        for block in reply.blocks:
-            check_json(block.data, "data")
-    except InvalidInput as exc:
-        raise ModelError("a block of the model's reply is no JSON", cause=str(exc)) from exc
-    for call in reply.tool_calls:
-        try:
-            if not isinstance(call.arguments, dict):
-                raise InvalidInput(f"the arguments are {type(call.arguments).__name__}, no object")
-            check_json(call.arguments, "arguments")
-        except InvalidInput as exc:
-            raise ModelError(
-                f"the model called {call.name!r} with arguments that are no JSON object",
-                cause=str(exc),
-            ) from exc

@@ -9,6 +9,12 @@ from .terminal import Terminal
 from .text import SafeStream
 from .transcript import tool_line
 
+_ENDED = {
+    "length": "The answer was cut off here: it has as many tokens as it may have.",
+    "content_filter": "The answer was cut off here by a content filter.",
+    "max_steps": "The model was given no more tools: the agent's max_steps are used up.",
+}
+
 
 class Answer:
     """Shows the events of one turn. ``is_complete`` is whether the turn came to its end."""
@@ -43,6 +49,10 @@ class Answer:
             case EventType.AGENT_RESPONSE:
                 self.is_complete = True
                 self.end()
+                reason = data.get("finish_reason", "stop")
+                if reason != "stop" and not data.get("interrupted"):
+                    other = f"The answer may not be whole: it ended by {reason!r}."
+                    self._terminal.note(_ENDED.get(reason, other))
             case _:
                 pass
 

@@ -1,7 +1,7 @@
 """Models: what one is (base.py), how replies are put together (fold.py), and those built in."""
 
 from ..models import ToolCall, Usage
-from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, ToolSpec
+from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, ToolSpec, UnreadCall
 from .demo import DemoModel
 from .fold import Answer, Reply, ask, fold
 from .function import FunctionModel, ModelFunction
@@ -33,6 +33,7 @@ __all__ = [
     "TextDelta",
     "ToolCall",
     "ToolSpec",
+    "UnreadCall",
     "Usage",
     "ask",
     "estimate_input",

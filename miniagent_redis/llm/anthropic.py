@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from attrs import define
 
 from ..models import Message, Usage
-from .base import Finish, ModelEvent, ModelRequest, TextDelta
+from .base import ModelEvent, ModelRequest, TextDelta, UnreadCall
+from .calls import read_call
 from .providers.base import NO_KEY, ProviderModel, only_short_waits
 from .providers.blocks import Layout, pieces
 from .providers.leaving import heed_leaving
 from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
-from .providers.sending import START, encodable, read_call, sendable
+from .providers.reasons import finish_of
+from .providers.sending import START, encodable, has_acted, sendable
 
 __all__ = ["AnthropicModel"]
 
 MAX_TOKENS = 8192  # the API wants a number; models still offered can give at least so many
 _HOST = "api.anthropic.com"
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "tool_use": "tool_calls",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-}
 
 
 class AnthropicModel(ProviderModel):
@@ -69,12 +64,23 @@ class AnthropicModel(ProviderModel):
         if not tools and (names := _called(messages)):
             # A conversation with calls must say which tools there are, also when there are none.
             tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
-            params["tool_choice"] = {"type": "none"}
+            options |= {"tool_choice": {"type": "none"}} if not options.get("tools") else {}
         if tools:
             params["tools"] = tools
         params |= {**options, "model": self.model, "messages": messages, "stream": True}
+        if not params.get("tools"):  # without any, no word of them is taken
+            params.pop("tool_choice", None)
+        elif (choice := _forced(params.get("tool_choice"))) and has_acted(request.messages):
+            kept = {name: value for name, value in choice.items() if name != "name"}
+            params["tool_choice"] = kept | {"type": "auto"}
         with client.messages.create(**encodable(params)) as events:
             yield from _events(events, provider)
+
+
+def _forced(choice: Any) -> Mapping[str, Any]:
+    """Return the choice if by it the model has to call a tool, else nothing."""
+    is_forced = isinstance(choice, Mapping) and choice.get("type") in ("any", "tool")
+    return choice if is_forced else {}
 
 
 def anthropic_messages(request: ModelRequest, provider: str) -> tuple[str, list[dict[str, Any]]]:
@@ -156,6 +162,7 @@ def _events(events: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
     told = Usage()
     blocks: dict[int, _Open] = {}
     reason: str | None = None
+    said = ""
     is_over = False
     for event in events:
         text = ""
@@ -176,13 +183,16 @@ def _events(events: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
             case "message_delta":
                 counts |= _counts(event.usage)
                 reason = event.delta.stop_reason or reason
+                said = getattr(getattr(event.delta, "stop_details", None), "explanation", "") or ""
             case "message_stop":
                 is_over = True
         yield TextDelta(text)
+    for block in blocks.values():  # that nobody closed
+        yield from _finished(block, layout)
     if is_over and reason is not None:
         yield from layout.blocks()
         yield _usage(counts) - told
-        yield Finish(_REASONS.get(reason, reason))
+        yield finish_of(reason, said)
 
 
 def _add(open_block: _Open, delta: Any) -> None:
@@ -206,14 +216,16 @@ def _finished(open_block: _Open, layout: Layout) -> Iterator[ModelEvent]:
         case "text":
             layout.text(block["text"], **_added(block, "text"))
         case "tool_use":
-            call = read_call(block["id"], block["name"], open_block.json)
-            if not open_block.json:  # some servers send it in one piece
-                call.arguments.update(block.get("input") or {})
+            # Some servers send it in one piece.
+            call = read_call(block["id"], block["name"], open_block.json or block.get("input"))
             layout.call(call.id, **_added(block, "id", "name", "input"))
             yield call
         case _:
             if open_block.json:
-                block["input"] = read_call("", block.get("name", ""), open_block.json).arguments
+                call = read_call("", block.get("name", ""), open_block.json)
+                if isinstance(call, UnreadCall):
+                    return  # a tool of its own, cut off: it would not take it back
+                block["input"] = call.arguments
             layout.own(block)
 
 

@@ -1,8 +1,8 @@
 """What a model is: one method that streams events, and the data that goes in and comes out.
 
-A model answers by a stream of TextDelta, ToolCall, Block and Usage events in any order and number,
-and then one Finish, which is mandatory and last: without it nobody could tell an answer from the
-beginning of one.
+A model answers by a stream of TextDelta, ToolCall (or UnreadCall), Block and Usage events in any
+order and number, and then one Finish, which is mandatory and last: without it nobody could tell an
+answer from the beginning of one.
 """
 
 from __future__ import annotations
@@ -50,6 +50,19 @@ class TextDelta:
 
 
 @frozen
+class UnreadCall:
+    """A call whose arguments are no JSON object: it is not run, and the model is told to mend it.
+
+    ``sent`` is what the model sent for them, ``why`` what is wrong with that.
+    """
+
+    id: str
+    name: str
+    sent: str
+    why: str
+
+
+@frozen
 class Block:
     """Something of a reply that only its own provider understands: reasoning, a signature.
 
@@ -65,14 +78,17 @@ class Block:
 class Finish:
     """The end of the answer.
 
-    ``reason`` is ``stop``, ``tool_calls``, ``length`` (``max_tokens`` was reached) or the
-    vendor's own word.
+    ``reason`` is ``stop``, ``tool_calls``, ``length`` (``max_tokens`` was reached),
+    ``content_filter``, ``malformed_call`` (the vendor could not read a call, and dropped it) or
+    the vendor's own word. ``detail`` is what the vendor said of it, if it said more. A call in an
+    answer that ended by ``length`` or ``content_filter`` is not run.
     """
 
     reason: str = "stop"
+    detail: str = ""
 
 
-ModelEvent = TextDelta | ToolCall | Block | Usage | Finish
+ModelEvent = TextDelta | ToolCall | UnreadCall | Block | Usage | Finish
 
 
 class Model(Protocol):

@@ -14,13 +14,17 @@ from ..errors import IncompleteResponse, MiniAgentError, ModelError
 from ..models import ToolCall, Usage, new_id
 from ..runtime.aside import Aside
 from ..runtime.signalled import raised_by_signal
-from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta
+from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, UnreadCall
+from .calls import read_call
 from .function import FunctionModel
 
 
 @frozen
 class Reply:
-    """A model's whole reply. The ids of its tool calls are there and differ from each other."""
+    """A model's whole reply. The ids of its tool calls are there and differ from each other.
+
+    The calls in ``unread`` are among the ``tool_calls`` too, in their place, with no arguments.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
@@ -36,6 +40,8 @@ class Reply:
     """Whether it was found in a cache, so that it cost nothing; None if nobody looked."""
     saved_seconds: float = 0.0
     saved_tokens: int = 0
+    unread: tuple[UnreadCall, ...] = ()
+    finish_detail: str = ""
 
 
 _NOTHING = Usage()
@@ -48,6 +54,7 @@ class Folding:
         self.usage: Usage = _NOTHING
         self._text: list[str] = []
         self._calls: dict[str, ToolCall] = {}
+        self._unread: list[UnreadCall] = []
         self._blocks: list[Block] = []
         self._finish: Finish | None = None
 
@@ -66,11 +73,17 @@ class Folding:
         match event:
             case TextDelta():
                 self._text.append(event.text)
-            case ToolCall():
+            case ToolCall() | UnreadCall():
                 # Some servers give no ids, or the same to all calls.
                 if not event.id or event.id in self._calls:
                     event = evolve(event, id=new_id())
-                self._calls[event.id] = event
+                if isinstance(event, ToolCall):  # a model of one's own may send anything
+                    event = read_call(event.id, event.name, event.arguments)
+                self._calls[event.id] = (
+                    event if isinstance(event, ToolCall) else ToolCall(event.id, event.name)
+                )
+                if isinstance(event, UnreadCall):
+                    self._unread.append(event)
             case Block():
                 self._blocks.append(event)
             case Usage():
@@ -94,7 +107,15 @@ class Folding:
                 hint="send the message again",
             )
         calls, blocks = tuple(self._calls.values()), tuple(self._blocks)
-        return Reply(self.text, calls, self.usage, self._finish.reason, blocks)
+        return Reply(
+            self.text,
+            calls,
+            self.usage,
+            self._finish.reason,
+            blocks,
+            unread=tuple(self._unread),
+            finish_detail=self._finish.detail,
+        )
 
 
 class Answer(Folding):

@@ -14,12 +14,12 @@ from .providers.base import ProviderModel
 from .providers.blocks import Layout, Piece, pieces
 from .providers.leaving import heed_leaving
 from .providers.parts import Media, content_parts, content_text
-from .providers.sending import ANY_ID, START, encodable, sendable
+from .providers.reasons import finish_of
+from .providers.sending import ANY_ID, START, encodable, has_acted, sendable
 
 __all__ = ["GeminiModel"]
 
 PROVIDER = "gemini"
-_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
 _SIGNATURE = "thought_signature"
 # By Google's documentation, for calls in the current turn that its newer models did not make.
 _FOREIGN = b"skip_thought_signature_validator"
@@ -73,11 +73,20 @@ class GeminiModel(ProviderModel):
             checked = self._import().types.GenerateContentConfig(**encodable(config | self.options))
         except ValueError as exc:  # of pydantic, for an option that there is not
             raise TypeError(str(exc)) from None
+        if not checked.tools:  # without any, no word of them is taken
+            checked.tool_config = None
+        elif _is_forced(choice := checked.tool_config) and has_acted(request.messages):
+            choice.function_calling_config = None
         stream = client.models.generate_content_stream
         with closing(
             stream(model=self.model, contents=encodable(contents), config=checked)
         ) as chunks:
             yield from _events(chunks)
+
+
+def _is_forced(choice: Any) -> bool:
+    calling = choice and choice.function_calling_config
+    return bool(calling) and calling.mode == "ANY"
 
 
 def gemini_contents(request: ModelRequest, model: str) -> tuple[str, list[dict[str, Any]]]:
@@ -149,16 +158,18 @@ def _events(chunks: Iterable[Any]) -> Iterator[ModelEvent]:
     layout = Layout(PROVIDER)
     has_calls = False
     usage = Usage()
-    finish: str | None = None
+    finish: Finish | None = None
     for chunk in chunks:
         if chunk.usage_metadata and (counted := _usage(chunk.usage_metadata)) != usage:
             yield counted - usage  # each tells of all so far
             usage = counted
         if chunk.prompt_feedback and chunk.prompt_feedback.block_reason:
-            finish = chunk.prompt_feedback.block_reason.value
+            blocked = chunk.prompt_feedback
+            said = f"{blocked.block_reason.value} {blocked.block_reason_message or ''}".strip()
+            finish = Finish("content_filter", said)
         for candidate in (chunk.candidates or ())[:1]:
             if candidate.finish_reason:
-                finish = candidate.finish_reason.value
+                finish = finish_of(candidate.finish_reason.value, candidate.finish_message or "")
             for part in (candidate.content and candidate.content.parts) or ():
                 for event in _read(part, layout):
                     has_calls = has_calls or isinstance(event, ToolCall)
@@ -166,8 +177,7 @@ def _events(chunks: Iterable[Any]) -> Iterator[ModelEvent]:
         yield TextDelta("")
     yield from layout.blocks()
     if finish is not None:
-        reason = _REASONS.get(finish, finish)
-        yield Finish("tool_calls" if has_calls and reason == "stop" else reason)
+        yield Finish("tool_calls") if has_calls and finish.reason == "stop" else finish
 
 
 def _usage(metadata: Any) -> Usage:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from attrs import define, field
 
 from ..models import Message, Usage, new_id
 from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
+from .calls import read_call
 from .providers.base import ProviderModel, only_short_waits
 from .providers.blocks import own_blocks
 from .providers.leaving import heed_leaving
 from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
-from .providers.sending import ANY_ID, encodable, read_call, sendable
+from .providers.reasons import finish_of
+from .providers.sending import ANY_ID, encodable, has_acted, sendable
 
 __all__ = ["OpenAIModel"]
 
@@ -66,8 +68,21 @@ class OpenAIModel(ProviderModel):
             ]
         messages = chat_messages(request, provider)
         params |= {**self.options, "model": self.model, "messages": messages, "stream": True}
+        if not params.get("tools"):  # without any, no word of them is taken
+            params.pop("tool_choice", None)
+            params.pop("parallel_tool_calls", None)
+        elif _is_forced(params.get("tool_choice")) and has_acted(request.messages):
+            del params["tool_choice"]
         with client.chat.completions.create(**encodable(params)) as chunks:
             yield from _events(chunks, provider)
+
+
+def _is_forced(choice: object) -> bool:
+    """Whether the model has to call a tool: ``required``, a tool by name, or some of them."""
+    if isinstance(choice, Mapping):
+        allowed = choice.get("allowed_tools")
+        return not isinstance(allowed, Mapping) or allowed.get("mode") == "required"
+    return choice not in (None, "auto", "none")
 
 
 def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
@@ -167,7 +182,8 @@ def _events(chunks: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
     if usage is not None:
         yield _usage(usage)
     if finish is not None:
-        yield Finish("tool_calls" if calls and finish == "stop" else finish)
+        end = finish_of(finish)
+        yield Finish("tool_calls") if calls and end.reason == "stop" else end
 
 
 def _usage(counted: Any) -> Usage:
@@ -192,7 +208,8 @@ def _add_call(calls: list[_Call], piece: Any) -> None:
     call.added |= {key: value for key, value in (piece.model_extra or {}).items() if value}
     if piece.function is not None:
         call.name = call.name or piece.function.name or ""
-        call.arguments += piece.function.arguments or ""
+        given: Any = piece.function.arguments  # an object, from some servers
+        call.arguments += given if isinstance(given, str) else json.dumps(given) if given else ""
 
 
 def _is_another(call: _Call, piece: Any) -> bool:

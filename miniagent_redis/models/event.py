@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from .message import Message, ToolCall
+from .message import Message, ToolCall, finish_reason_of
 from .waiting import WaitingCall
 
 _LONGEST = 4_000  # characters of an error's text in an event: models answer with whole pages
@@ -46,7 +46,8 @@ class EventType(StrEnum):
     ``arguments`` and ``waits_for``: "approval" or "result"."""
     AGENT_RESPONSE = "agent_response"
     """``text``: the whole answer; ``message``: the same as a dict; ``version``: the session's;
-    ``persisted``: False when spooled; ``interrupted``: whether it is only a beginning."""
+    ``persisted``: False when spooled; ``interrupted``: whether it is only a beginning;
+    ``finish_reason``: "stop", or else why it is not whole, as ``TurnResult`` has it."""
     TURN_FAILED = "turn_failed"
     """``error``: class name; ``message``: what went wrong. Nothing of the turn was stored."""
     TURN_REPLAYED = "turn_replayed"
@@ -154,6 +155,7 @@ def agent_response(message: Message, version: int, *, persisted: bool = True) ->
         "version": version,
         "persisted": persisted,
         "interrupted": bool(message.metadata.get("interrupted")),
+        "finish_reason": finish_reason_of(message),
     }
 
 

@@ -33,6 +33,27 @@ class ToolCall:
     """Fields written by other versions; they survive a round trip."""
 
 
+def finish_reason_of(answer: Message) -> str:
+    """Return how an answer ended: the same in TurnResult, in AGENT_RESPONSE, here and elsewhere.
+
+    ``stop``            it is whole
+    ``max_steps``       it is whole, but the model may have wanted to do more: it was the last of
+                        ``AgentConfig.max_steps`` replies, asked for without tools
+    ``length``          cut off: ``max_tokens``, or the model's window, is used up
+    ``content_filter``  cut off, or refused, by the vendor; its own word is in the message's
+                        ``metadata["finish_detail"]``
+    ``cancelled``       cut off by ``cancel`` or a message that took its place
+    ``incomplete``      the model failed in the middle of it; a ModelError was raised
+    ``stopped``         something else ended the turn, such as Ctrl-C
+    another word        the vendor's own, as it is
+
+    In the message it is ``metadata["finish_reason"]``, or ``metadata["interrupted"]`` for the last
+    three, and nothing for a whole one.
+    """
+    metadata = answer.metadata
+    return str(metadata.get("interrupted") or metadata.get("finish_reason") or "stop")
+
+
 @frozen
 class Message:
     """One entry of a thread.

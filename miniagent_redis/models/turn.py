@@ -19,7 +19,7 @@ class ToolResult:
     """The outcome of one tool call; ``is_error`` results tell the model what went wrong.
 
     ``cached`` is whether it was found in the cache, ``saved_seconds`` sooner than by running the
-    tool; None if nobody looked.
+    tool; None if nobody looked. ``not_run`` is whether the call was wrong, so that no tool was run.
     """
 
     call_id: str
@@ -28,6 +28,7 @@ class ToolResult:
     is_error: bool = False
     cached: bool | None = None
     saved_seconds: float = 0.0
+    not_run: bool = False
 
 
 @frozen
@@ -41,9 +42,10 @@ class TurnResult:
     which ``usage`` does not have. ``seconds`` is how long it took (not compared: of a turn that is
     found again it is from the user's message to the answer), ``cost`` what its tokens cost in
     USD, None if ``AgentConfig.prices`` does not have the model. ``interrupted`` is whether it was
-    cancelled: then ``text`` is what there was of the answer by then. A turn that is parked has the
-    calls that somebody has to answer as ``waiting``; nothing of it is in the thread yet, and
-    ``version`` is that from before.
+    cancelled: then ``text`` is what there was of the answer by then. ``finish_reason`` is ``stop``
+    for a whole answer; what else it may be, ``finish_reason_of`` says. A turn that is parked has
+    the calls that somebody has to answer as ``waiting``, and that as its ``finish_reason``; nothing
+    of it is in the thread yet, and ``version`` is that from before.
     """
 
     text: str
@@ -60,6 +62,7 @@ class TurnResult:
     tool_calls: int = 0
     seconds: float = field(default=0.0, eq=False)
     cost: float | None = None
+    finish_reason: str = "stop"
     waiting: tuple[WaitingCall, ...] = ()
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from attrs import evolve
-
 from ..agent import TurnOutcome
 from ..errors import InvalidInput
-from ..models import Event, Message, TurnResult, UsageTotals
+from ..models import Event, Message, TurnResult, UsageTotals, WaitingCall
+from ..models.message import finish_reason_of
 from ..store.parking import Parked
 from ..store.waiting_calls import last_reply
 from .accounting import Accounting
@@ -28,6 +27,7 @@ def result_of(
         turn.open.thread.version if version is None else version,
         interrupted=bool(outcome.interrupted),
         persisted=version is not None,
+        waiting=outcome.waiting,
     )
 
 
@@ -39,8 +39,9 @@ def _result(
     spent: UsageTotals,
     version: int,
     *,
-    interrupted: bool,
+    interrupted: bool = False,
     persisted: bool = True,
+    waiting: tuple[WaitingCall, ...] = (),
 ) -> TurnResult:
     return TurnResult(
         text,
@@ -57,6 +58,8 @@ def _result(
         tool_calls=spent.tool_calls,
         seconds=spent.seconds,
         cost=None if spent.unpriced_turns else spent.cost,
+        finish_reason="waiting" if waiting else finish_reason_of(steps[-1]),
+        waiting=waiting,
     )
 
 
@@ -78,20 +81,12 @@ def found_again(
     )
 
 
-def parked_result(turn: StoredTurn, outcome: TurnOutcome, spent: UsageTotals) -> TurnResult:
-    """Return what a turn came to that is parked."""
-    result = result_of(turn, outcome, spent, turn.open.thread.version)
-    return evolve(result, waiting=outcome.waiting)
-
-
 def waiting_result(parked: Parked, accounting: Accounting) -> TurnResult:
     """Return what a turn has come to that others parked."""
     steps = parked.staged[1:]
     spent, text = accounting.of_outcome(steps, 0.0), last_reply(parked.staged).text
-    result = _result(
-        parked.session_id, parked.turn_id, steps, text, spent, parked.version, interrupted=False
-    )
-    return evolve(result, waiting=parked.calls)
+    session_id, turn_id, version = parked.session_id, parked.turn_id, parked.version
+    return _result(session_id, turn_id, steps, text, spent, version, waiting=parked.calls)
 
 
 def to_its_end(turn: Generator[Event, None, TurnResult]) -> TurnResult:

@@ -28,7 +28,7 @@ from .asked import Asked
 from .given_up import WILL_BE_DROPPED, GivenUp, GivenUpTurns, raise_first, tell_what_stands
 from .kept_threads import KeptThread
 from .registry import RunningTurns
-from .results import parked_result, result_of, to_its_end
+from .results import result_of, to_its_end
 from .stored_turn import StoredTurn
 from .thread import SessionThread
 
@@ -258,7 +258,7 @@ class TurnWork:
         spent = self.accounting.of_outcome(outcome.steps, turn.seconds)
         if told is not None:
             told.outcome, told.spent = "waiting", spent
-        return parked_result(turn, outcome, spent)
+        return result_of(turn, outcome, spent, turn.open.thread.version)
 
     def _work_out(
         self, turn: StoredTurn, thread: SessionThread

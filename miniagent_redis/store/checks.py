@@ -126,9 +126,11 @@ def check_message(message: object) -> None:
         raise InvalidInput(f"created_at must be seconds since the epoch, not {at!r}")
     check_object(message.metadata, "metadata")
     check_object(message.extra, "extra")
-    # A tool may find nothing to say, and an answer may be interrupted before its first word.
-    may_be_empty = message.role == "tool" or message.tool_calls or "interrupted" in message.metadata
-    if not content and not may_be_empty:
+    # A tool may find nothing to say. An answer may be interrupted before its first word, and it may
+    # be meant to be empty: both say so.
+    told = message.metadata
+    is_meant = message.role == "tool" or "interrupted" in told or "finish_reason" in told
+    if not content and not message.tool_calls and not is_meant:
         raise InvalidInput("the message is empty", hint="send some text")
 
 

@@ -29,19 +29,24 @@ def call_tool(
     """Run the tool and return its result as text; blocks as long as the tool takes.
 
     A tool that raises, that does not exist, or whose arguments do not fit gives a result with
-    ``is_error``, for the model to read. Only KeyboardInterrupt, SystemExit and their like pass.
-    A text of more than ``longest`` characters is cut, and then says so at its end. Async tools
-    are run by ``registry.run_coroutine``. A tool that takes a ToolContext is given what ``context``
-    returns, which may block; without it, that of nobody's turn.
+    ``is_error``, for the model to read; the last two with ``not_run``. Only KeyboardInterrupt,
+    SystemExit and their like pass. A text of more than ``longest`` characters is cut, and then says
+    so at its end. Async tools are run by ``registry.run_coroutine``. A tool that takes a
+    ToolContext is given what ``context`` returns, which may block; without it, that of nobody's
+    turn.
     """
     tool = registry.get(call.name)
-    is_error = True
+    is_error = was_run = True
     if tool is None:
+        was_run = False
         names = ", ".join(each.name for each in registry) or "none"
         text = f"there is no tool {call.name!r}; the tools are: {names}"
     else:
         try:
-            value = tool(call.arguments, context)
+            was_run = False
+            run = tool.ready(call.arguments, context)
+            was_run = True
+            value = run()
             if isinstance(value, Coroutine):
                 value = registry.run_coroutine(value)
             text, is_error = result_text(value), False
@@ -51,7 +56,7 @@ def call_tool(
             _logger.warning("tool %s failed", call.name, exc_info=True)
             # Unlike str() this survives an exception that cannot be printed.
             text = "".join(traceback.format_exception_only(exc)).strip()
-    return ToolResult(call.id, call.name, _cut(text, longest), is_error)
+    return ToolResult(call.id, call.name, _cut(text, longest), is_error, not_run=not was_run)
 
 
 def result_text(value: object) -> str:

@@ -183,8 +183,9 @@ class ToolRegistry:
         ``parameters`` is the schema, of an object; models get it as it is. ``function`` is given
         the arguments as they came: by name if it takes all of them so, as ``**arguments`` does,
         else all in one dict. That nothing required is missing and that each has its type is
-        checked before, and the model is told; a slip that can mean one thing only, such as ``"5"``
-        for a number, is mended. What the schema says besides is the function's to check. Options and errors are those of ``add``.
+        checked before, and the model is told; a slip that can mean one thing only, as ``"5"`` for a
+        number, is mended. What the schema says besides is the function's to check. Options and
+        errors are those of ``add``.
         """
         return self.add(
             function,

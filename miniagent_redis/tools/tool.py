@@ -87,7 +87,13 @@ class Tool:
 
         If it takes a ToolContext it is given what ``context`` returns, or that of nobody's turn.
         """
-        return self.signature.call(self.function, arguments, context or nobodys_context)
+        return self.ready(arguments, context)()
+
+    def ready(
+        self, arguments: Mapping[str, Any], context: Callable[[], ToolContext] | None = None
+    ) -> Callable[[], Any]:
+        """Return what ``__call__`` would do; raises ToolError if the arguments do not fit."""
+        return self.signature.ready(self.function, arguments, context or nobodys_context)
 
 
 def check_name(name: object) -> None:

@@ -159,7 +159,7 @@ def test_arguments_that_do_not_fit_are_data() -> None:
         return city
 
     assert call(weather) == ToolResult(
-        "id", "tool", "argument 'city' is missing; expected text.", is_error=True
+        "id", "tool", "argument 'city' is missing; expected text.", is_error=True, not_run=True
     )
     assert "there is no argument 'town'" in call(weather, town="x").content
 
@@ -169,7 +169,7 @@ def test_an_unknown_tool_is_answered_with_the_known_ones() -> None:
     tools.add(lambda: 1, name="one")
     result = call_tool(tools, ToolCall("id", "two"))
     assert result == ToolResult(
-        "id", "two", "there is no tool 'two'; the tools are: one", is_error=True
+        "id", "two", "there is no tool 'two'; the tools are: one", is_error=True, not_run=True
     )
 
 

@@ -44,7 +44,8 @@ class Streaming:
 
 def test_a_reply_is_the_sum_of_its_events() -> None:
     call = ToolCall("1", "add", {"a": 1})
-    events = [TextDelta("Hel"), Usage(3, 0), TextDelta("lo"), call, Usage(0, 2), Finish("odd")]
+    texts, costs = (TextDelta("Hel"), TextDelta("lo")), (Usage(3, 0), Usage(0, 2))
+    events: list[ModelEvent] = [texts[0], costs[0], texts[1], call, costs[1], Finish("odd")]
     assert fold(events) == Reply("Hello", (call,), Usage(3, 2), "odd")
 
 
@@ -76,6 +77,22 @@ def test_calls_without_an_id_or_with_the_same_get_different_ones() -> None:
     assert [call.name for call in reply.tool_calls] == ["a", "b", "c", "d"]
     assert len({call.id for call in reply.tool_calls} - {""}) == 4
     assert reply.tool_calls[2].id == "x"
+
+
+@pytest.mark.parametrize("arguments", ["text", "[1]", {"x": float("nan")}, {"x": b""}, 5, ["x"]])
+def test_arguments_that_are_no_json_object_are_told_apart(arguments: Any) -> None:
+    reply = fold([ToolCall("", "a", {"x": 1}), ToolCall("", "b", arguments), Finish()])
+    good, bad = reply.tool_calls
+    (unread,) = reply.unread
+    assert (good.arguments, bad.arguments) == ({"x": 1}, {})
+    assert (unread.id, unread.name) == (bad.id, "b")
+    assert unread.sent
+    assert unread.why
+
+
+@pytest.mark.parametrize("arguments", ['{"x": 1}', '"{\\"x\\": 1}"'])
+def test_arguments_that_are_the_text_of_an_object_are_read(arguments: Any) -> None:
+    assert fold([ToolCall("", "a", arguments), Finish()]).tool_calls[0].arguments == {"x": 1}
 
 
 def test_a_models_own_exception_becomes_model_error_with_the_cause() -> None:

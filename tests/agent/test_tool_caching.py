@@ -106,7 +106,7 @@ def test_errors_are_not_kept(turns: Turns) -> None:
     for _ in range(2):
         assert tool.ask(turns, city="nowhere").steps[1].text == "no such city."
     assert tool.runs == 2
-    assert tool.ask(turns, days="many").steps[1].metadata == {"is_error": True}
+    assert tool.ask(turns, days="many").steps[1].metadata == {"is_error": True, "not_run": True}
     assert turns.cache.values == {}
 
 

@@ -19,7 +19,7 @@ from miniagent_redis.agent.steps import (
     TurnLoop,
 )
 from miniagent_redis.errors import ModelError
-from miniagent_redis.llm import Block, Reply, ToolSpec
+from miniagent_redis.llm import Block, Reply, ToolSpec, UnreadCall
 from miniagent_redis.models import Message, ToolCall, ToolResult, Usage, UsageTotals
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.tools import ToolRegistry
@@ -186,12 +186,150 @@ def test_an_answer_that_was_cut_says_so_in_its_metadata() -> None:
     }
 
 
-@pytest.mark.parametrize("arguments", ["text", {"x": float("nan")}, {"x": b""}, None])
-def test_arguments_that_cannot_be_stored_are_the_models_error(arguments: Any) -> None:
+def test_a_call_that_cannot_be_read_has_a_result_that_says_so_and_the_turn_goes_on() -> None:
     loop = start()
     next(loop)
-    with pytest.raises(ModelError, match="called 'look' with arguments that are no JSON object"):
-        loop.send(Reply("", (ToolCall("a", "look", arguments),)))
+    action = loop.send(Reply("", (A,), unread=(UnreadCall("a", "look", '{"x": ', "it ends"),)))
+    assert isinstance(action, Stage)
+    reply, result = action.messages
+    assert reply.tool_calls == (A,)
+    assert (result.tool_call_id, result.name) == ("a", "look")
+    assert result.text == ('not run: the arguments are no JSON object (it ends); you sent: {"x": ')
+    assert result.metadata == {"is_error": True, "not_run": True}
+    asked = next(loop)
+    assert isinstance(asked, AskModel)
+    assert asked.request.messages == (USER, reply, result)
+
+
+def test_the_good_calls_of_a_reply_are_run_beside_a_bad_one() -> None:
+    loop = start()
+    next(loop)
+    action = loop.send(Reply("", (A, B), unread=(UnreadCall("b", "pay", "5", "a number"),)))
+    assert isinstance(action, Stage)
+    assert [message.tool_call_id for message in action.messages] == [None, "b"]
+    assert next(loop) == StartTools((A,))
+    next(loop)
+    loop.send(LOOK)
+    assert isinstance(next(loop), AskModel)
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_a_call_that_was_cut_off_is_never_run(reason: str) -> None:
+    loop = start()
+    next(loop)
+    action = loop.send(Reply("Let me", (A, B), finish_reason=reason))
+    assert isinstance(action, Stage)
+    assert action.messages[0].metadata == {"finish_reason": reason}
+    assert all(message.text.startswith("not run: ") for message in action.messages[1:])
+    resumed = start([USER, *action.messages])
+    assert isinstance(next(resumed), AskModel), "nor when another one goes on with the turn"
+    assert isinstance(next(loop), AskModel)
+
+
+def wrong(loop: Generator[Action, Outcome, Message]) -> Action:
+    """Answer with a call that is cut off; return what the loop does behind it."""
+    assert isinstance(loop.send(Reply("", (A,), finish_reason="length")), Stage)
+    return next(loop)
+
+
+def test_three_wrongs_in_a_row_end_the_turn() -> None:
+    loop = start()
+    next(loop)
+    wrong(loop)
+    wrong(loop)
+    with pytest.raises(ModelError, match=r"wrong 3 times in a row.*not run: your answer was cut"):
+        wrong(loop)
+
+
+def test_a_call_that_is_run_begins_the_row_anew() -> None:
+    loop = start()
+    next(loop)
+    for _ in range(3):
+        wrong(loop)
+        assert isinstance(wrong(loop), AskModel)
+        loop.send(Reply("", (A,)))
+        assert next(loop) == StartTools((A,))
+        next(loop)
+        loop.send(LOOK)
+        assert isinstance(next(loop), AskModel)
+
+
+def test_tools_that_do_not_run_are_wrongs_too_and_a_resumed_turn_counts_on() -> None:
+    told = ToolResult("a", "look", "there is no argument 'x'", is_error=True, not_run=True)
+    loop = start()
+    next(loop)
+    staged = [USER]
+    for _ in range(2):
+        staged.append(staged_by(loop.send(Reply("", (A,)))))
+        next(loop)
+        next(loop)
+        staged.append(staged_by(loop.send(told)))
+        next(loop)
+    resumed = start(staged)
+    next(resumed)
+    with pytest.raises(ModelError, match="wrong 3 times in a row"):
+        wrong(resumed)
+
+
+MALFORMED = Reply(
+    "Let me see", usage=Usage(5, 1), finish_reason="malformed_call", finish_detail="?!"
+)
+
+
+def test_a_call_that_the_vendor_dropped_is_asked_for_again_with_a_note() -> None:
+    loop = start()
+    next(loop)
+    asked = loop.send(MALFORMED)
+    assert isinstance(asked, AskModel)
+    _, said, note = asked.request.messages
+    assert (said.role, said.text, note.role) == ("assistant", "Let me see", "user")
+    assert note.text.startswith("[Your call of a tool could not be read (?!)")
+    assert answer_of(loop, Reply("Tea", usage=Usage(6, 1))).metadata == {
+        "usage": {"input_tokens": 11, "output_tokens": 2}
+    }
+
+
+def test_a_call_that_the_vendor_drops_again_and_again_is_an_error_with_what_it_cost() -> None:
+    loop = start()
+    next(loop)
+    loop.send(MALFORMED)
+    wrong(loop)
+    with pytest.raises(ModelError, match=r"could not be read: \?!") as caught:
+        loop.send(MALFORMED)
+    assert caught.value.tokens[:2] == (5, 1), "the other one is stored with the second reply"
+
+
+def test_to_say_nothing_is_an_answer_once_a_tool_has_run() -> None:
+    loop = start()
+    next(loop)
+    loop.send(Reply("", (A,)))
+    next(loop)
+    next(loop)
+    loop.send(LOOK)
+    next(loop)
+    answer = answer_of(loop, Reply(""))
+    assert (answer.text, answer.metadata) == ("", {"finish_reason": "stop"})
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_to_have_said_nothing_yet_is_none(reason: str) -> None:
+    loop = start()
+    next(loop)
+    loop.send(Reply("", (A,)))
+    next(loop)
+    next(loop)
+    loop.send(LOOK)
+    next(loop)
+    with pytest.raises(ModelError, match="empty answer"):
+        loop.send(Reply("", finish_reason=reason))
+
+
+def test_to_say_nothing_after_calls_that_were_not_run_is_none() -> None:
+    loop = start()
+    next(loop)
+    wrong(loop)
+    with pytest.raises(ModelError, match="empty answer"):
+        loop.send(Reply(""))
 
 
 def test_blocks_of_the_provider_are_kept_in_the_metadata() -> None:

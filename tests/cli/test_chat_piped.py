@@ -76,6 +76,17 @@ def test_an_answer_that_breaks_off_is_kept_as_far_as_it_came(
     assert [m["content"] for m in manager.get_history(session["session_id"])] == ["hi", "I"]
 
 
+def test_an_answer_that_was_cut_off_says_so_beside_it(home: Home) -> None:
+    for reason, told in (
+        ("length", "The answer was cut off here: it has as many tokens as it may have."),
+        ("content_filter", "The answer was cut off here by a content filter."),
+        ("odd", "The answer may not be whole: it ended by 'odd'."),
+    ):
+        done = home.run("chat", "--model", f"cut:{reason}", typed="hi")
+        assert done.stdout == "Half of\n"
+        assert done.stderr.splitlines()[2:] == [told]
+
+
 def test_a_first_message_that_fails_leaves_no_session(home: Home, manager: SessionManager) -> None:
     home.run("chat", "--model", "silent", typed="hi", code=1)
     assert manager.list_sessions() == []

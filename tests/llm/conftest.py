@@ -30,6 +30,7 @@ _NEEDS = {
     "test_provider_faults.py": _SDKS,
     "test_provider_streams.py": _SDKS,
     "test_silent_providers.py": _SDKS,
+    "test_tool_choice.py": _SDKS,
     "test_vendors_example.py": _SDKS,
 }
 collect_ignore = [file for file, needed in _NEEDS.items() if not all(map(_is_installed, needed))]

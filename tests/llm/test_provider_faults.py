@@ -195,8 +195,10 @@ def test_why_an_answer_ended_early_is_stored_with_it(
     canned.add(*said(provider, "As I said", finish=reasons[provider]))
     answer = chat(name(provider, canned), redis_url, "Tell me more")[1]
     assert answer["content"] == "As I said"
-    expected = "length" if reasons is CUT else reasons[provider]
+    expected = "length" if reasons is CUT else "content_filter"
     assert answer["metadata"]["finish_reason"] == expected
+    if reasons is STOPPED and provider != "openai":
+        assert answer["metadata"]["finish_detail"] == reasons[provider]
 
 
 @pytest.mark.parametrize("reasons", [STOPPED, CUT])
@@ -236,11 +238,65 @@ ARGUMENTS: dict[str, Callable[[str], list[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("text", ['{"at": "the', "[1]", '{"at": NaN}', "[" * 100_000])
+@pytest.mark.parametrize("text", ['{"at": "the', "[1]", '{"at": NaN}', "[" * 100_000, '"text"'])
 @pytest.mark.parametrize("provider", ARGUMENTS)
-def test_arguments_that_are_no_object_are_told(
+def test_arguments_that_are_no_object_are_told_to_the_model(
     provider: str, text: str, canned: CannedServer, redis_url: str
 ) -> None:
     canned.add(*ARGUMENTS[provider](text))
-    with pytest.raises(ModelError, match="'look' with arguments that are no JSON object"):
-        chat(name(provider, canned), redis_url, "Look!")
+    canned.add(*said(provider, "I meant this."))
+    _, call, result, answer = chat(name(provider, canned), redis_url, "Look!")
+    assert call["tool_calls"] == [{"id": "a", "name": "look", "arguments": {}}]
+    assert result["content"].startswith("not run: your answer was cut off")
+    assert f"you sent: {text[:20]}" in result["content"]
+    assert result["metadata"] == {"is_error": True, "not_run": True}
+    assert answer["content"] == "I meant this."
+    assert "not run: your answer" in str(canned.bodies[1])
+
+
+@pytest.mark.parametrize(
+    "given", [{"at": 2}, '{"at": 2}', '"{\\"at\\": 2}"', '{"at": "a\nb"}', None, "null"]
+)
+def test_arguments_are_an_object_in_whichever_way_they_are_written(
+    given: Any, canned: CannedServer
+) -> None:
+    canned.add(call_piece(given, index=0, id="a"), openai_chunk({}, "tool_calls"))
+    (call,) = reply("openai", canned).tool_calls
+    expected: dict[str, Any] = {} if given in (None, "null") else {"at": 2}
+    assert call.arguments == ({"at": "a\nb"} if "\n" in str(given) else expected)
+
+
+MALFORMED = "Malformed function call: print(default_api.look())"
+
+
+def malformed(provider: str) -> list[Any]:
+    if provider == "openai":  # Google's chat completions
+        return [openai_chunk({}, "function_call_filter: MALFORMED_FUNCTION_CALL"), "[DONE]"]
+    end = {"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": MALFORMED}
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 2}
+    return [{"candidates": [end], "usageMetadata": usage}]
+
+
+@pytest.mark.parametrize("provider", ["gemini", "openai"])
+def test_a_call_that_google_could_not_read_is_asked_for_again(
+    provider: str, canned: CannedServer, redis_url: str
+) -> None:
+    canned.add(*malformed(provider))
+    canned.add(*said(provider, "Noon."))
+    history = chat(name(provider, canned), redis_url, "Time?")
+    assert [message["content"] for message in history] == ["Time?", "Noon."], "and no note"
+    assert "MALFORMED_FUNCTION_CALL" in str(canned.bodies[1])
+    assert "Call the tool again" in str(canned.bodies[1])
+    paid = history[1]["metadata"]["usage"]["input_tokens"]
+    assert paid == (28 if provider == "gemini" else 18), "the first reply was paid for too"
+
+
+def test_a_call_that_google_never_can_read_is_an_error_with_its_reason(
+    canned: CannedServer, redis_url: str
+) -> None:
+    for _ in range(3):
+        canned.add(*malformed("gemini"))
+    with pytest.raises(ModelError, match=r"3 times in a row.*MALFORMED_FUNCTION_CALL") as caught:
+        chat(name("gemini", canned), redis_url, "Time?")
+    assert caught.value.tokens[:2] == (30, 6)
+    assert caught.value.steps == ()

@@ -49,6 +49,15 @@ class Parrot:
         yield TextDelta(f"{request.system} {request.messages[-1].text}")
         yield Finish()
 
+class Cut:
+    def stream(self, request):
+        yield TextDelta("Half of")
+        yield Finish(self.reason)
+
+    def __init__(self, reason):
+        self.reason = reason
+
+def cut(rest): return Cut(rest)
 def slow(rest): return Slow()
 def rude(rest): return Rude()
 def broken(rest): return Broken()
@@ -57,6 +66,7 @@ def parrot(rest): return Parrot()
 '''
 _ENTRY_POINTS = """\
 [miniagent_redis.models]
+cut = models_for_tests:cut
 slow = models_for_tests:slow
 rude = models_for_tests:rude
 broken = models_for_tests:broken

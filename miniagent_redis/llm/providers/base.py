@@ -27,7 +27,7 @@ from ...errors import IncompleteResponse, InvalidInput, MiniAgentError, ModelErr
 from ...models import ToolCall, Usage
 from ...runtime.forking import reset_after_fork
 from ...runtime.installing import pip_install
-from ..base import Block, Finish, ModelEvent, ModelRequest, TextDelta
+from ..base import Block, Finish, ModelEvent, ModelRequest, TextDelta, UnreadCall
 
 NO_KEY = "none"  # what a server of one's own is given for a key
 _LONGEST_CAUSE = 500  # characters
@@ -223,7 +223,9 @@ class ProviderModel(ABC):
 def _check(event: ModelEvent) -> None:
     """Raise ValueError for what no vendor sends, since the SDKs do not look at it."""
     match event:
-        case TextDelta(str()) | ToolCall(str(), str(), dict()) | Block() | Finish(str()):
+        case TextDelta(str()) | ToolCall(str(), str(), dict()) | UnreadCall(str(), str()):
+            return
+        case Block() | Finish(str()):
             return
         case Usage() if all(isinstance(count, int) for count in astuple(event)):
             return

@@ -1,4 +1,4 @@
-"""What every provider's request has in common: messages that any of them takes, and calls to read.
+"""What every provider's request has in common: messages that any of them takes.
 
 A stored thread may come from several providers, each with its own form of ids, and from people who
 send nothing.
@@ -6,7 +6,6 @@ send nothing.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from hashlib import sha256
@@ -14,8 +13,7 @@ from typing import Any
 
 from attrs import evolve
 
-from ...errors import ModelError
-from ...models import Message, ToolCall
+from ...models import Message
 from .blocks import own_blocks
 from .parts import content_parts
 
@@ -86,18 +84,15 @@ def encodable(value: Any) -> Any:
     return value
 
 
-def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
-    """Return the call whose arguments came as JSON. Raises ModelError if they are no object."""
-    try:
-        read: Any = json.loads(arguments) if arguments.strip() else {}
-    except (ValueError, RecursionError) as exc:
-        read, cause = None, str(exc)
-    else:
-        cause = f"they are {type(read).__name__}, not an object"
-    if not isinstance(read, dict):
-        raise ModelError(
-            f"the model called {name!r} with arguments that are no JSON object",
-            cause=cause,
-            hint="send the message again; if they were cut off, raise AgentConfig.max_tokens",
-        )
-    return ToolCall(call_id, name, read)
+def has_acted(messages: Iterable[Message]) -> bool:
+    """Whether a tool was run since the user's last message.
+
+    Then a choice of tools that is forced has been made: a model that had to call one in each of its
+    replies would never come to an answer.
+    """
+    acted = False
+    for message in messages:
+        if message.role == "user":
+            acted = False
+        acted = acted or (message.role == "tool" and not message.metadata.get("not_run"))
+    return acted

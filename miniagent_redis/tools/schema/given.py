@@ -41,16 +41,18 @@ class GivenSchema:
     contexts: tuple[str, ...] = ()
     ours: frozenset[str] = frozenset()
 
-    def call(
+    def ready(
         self,
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
         context: Callable[[], ToolContext],
-    ) -> Any:
-        """Call ``function`` with a copy of the arguments; ToolError tells why they do not fit."""
+    ) -> Callable[[], Any]:
+        """Return the call with a copy of the arguments; ToolError tells why they do not fit."""
         values = self.values(arguments)
         filled = dict.fromkeys(self.contexts, context()) if self.contexts else {}
-        return function(**values, **filled) if self.by_name else function(values, **filled)
+        if self.by_name:
+            return partial(function, **values, **filled)
+        return partial(function, values, **filled)
 
     def values(self, arguments: Mapping[str, Any]) -> Json:
         """Return a copy of the arguments; raises ToolError, with all problems, if they misfit."""

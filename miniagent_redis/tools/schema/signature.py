@@ -37,13 +37,13 @@ class Signature:
     def schema(self) -> Json:
         return object_schema(self.members)
 
-    def call(
+    def ready(
         self,
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
         context: Callable[[], ToolContext],
-    ) -> Any:
-        """Call ``function`` with JSON arguments; ToolError tells what is wrong with them.
+    ) -> Callable[[], Any]:
+        """Return the call of ``function`` with JSON arguments; ToolError tells what is wrong.
 
         It gets a copy, since they are also what the model is shown that it sent.
         """
@@ -53,7 +53,7 @@ class Signature:
         for name, default in self._left_out(function, values):
             values.setdefault(name, default)
         positional = [values.pop(name) for name in self.positional]
-        return function(*positional, **values)
+        return partial(function, *positional, **values)
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise ToolError, naming all problems, for arguments that do not fit."""
