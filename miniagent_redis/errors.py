@@ -30,6 +30,7 @@ Each message says the problem, the cause and what to try; the same three are att
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 
 class MiniAgentError(Exception):
@@ -99,9 +100,7 @@ class SessionChanged(MiniAgentError):
     def __init__(self, session_id: str, expected: int, version: int) -> None:
         problem = f"session {session_id!r} has version {version} by now, not {expected}"
         super().__init__(problem, hint="read it again with session_state(), then decide anew")
-        self.session_id = session_id
-        self.expected = expected
-        self.version = version
+        self.session_id, self.expected, self.version = session_id, expected, version
 
 
 class SessionBusy(MiniAgentError):
@@ -151,9 +150,7 @@ class SessionTooLarge(MiniAgentError):
         cause = "max_session_size bounds the stored thread; nothing was written"
         hint = "clear_history(), start anew, or change RedisConfig.max_session_size or .on_full"
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id = session_id
-        self.size = size
-        self.limit = limit
+        self.session_id, self.size, self.limit = session_id, size, limit
 
 
 class TurnSuperseded(MiniAgentError):
@@ -167,8 +164,7 @@ class TurnSuperseded(MiniAgentError):
         cause = "its lease ended and another instance took over, or it was interrupted"
         hint = "reload the thread and send the message again if it is still wanted"
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id = session_id
-        self.turn_id = turn_id
+        self.session_id, self.turn_id = session_id, turn_id
 
 
 class TurnNotSaved(MiniAgentError):
@@ -178,9 +174,7 @@ class TurnNotSaved(MiniAgentError):
         problem = f"the answer of turn {turn_id} could not be saved to session {session_id!r}"
         hint = "the answer is in .text; the turn is open: commit or abort it once Redis is back"
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id = session_id
-        self.turn_id = turn_id
-        self.text = text
+        self.session_id, self.turn_id, self.text = session_id, turn_id, text
 
 
 class TurnUncertain(MiniAgentError):
@@ -193,9 +187,7 @@ class TurnUncertain(MiniAgentError):
     def __init__(self, session_id: str, turn_id: str, cause: str, text: str = "") -> None:
         problem = f"{turn_id} on session {session_id!r} {self._what}"
         super().__init__(problem, cause=cause, hint=self._hint)
-        self.session_id = session_id
-        self.turn_id = turn_id
-        self.text = text
+        self.session_id, self.turn_id, self.text = session_id, turn_id, text
         self.holder: str = ""  # of a turn that may have begun
 
 
@@ -229,9 +221,7 @@ class RecordUnreadable(MiniAgentError):
     def __init__(self, key: str, reason: str, raw: bytes = b"") -> None:
         hint = "it was kept as it is; restore it from a backup or remove it by hand"
         super().__init__(f"a record in {key} cannot be read", cause=reason, hint=hint)
-        self.key = key
-        self.reason = reason
-        self.raw = raw
+        self.key, self.reason, self.raw = key, reason, raw
 
 
 class SchemaTooNew(MiniAgentError):
@@ -287,19 +277,26 @@ class RateLimited(MiniAgentError):
     def __init__(self, key: str, retry_after: float, rule: object = None) -> None:
         cause, hint = "" if rule is None else f"of {rule}", f"try again in {retry_after:.3f} s"
         super().__init__(f"rate limit reached for {key!r}", cause=cause, hint=hint)
-        self.key = key
-        self.retry_after = retry_after
-        self.rule = rule
+        self.key, self.retry_after, self.rule = key, retry_after, rule
+
+
+ModelErrorKind = Literal[
+    "auth", "quota", "rate_limit", "overloaded", "context_length", "bad_request", "not_found",
+    "content_filter", "timeout", "connection", "bad_reply",
+]  # fmt: skip
 
 
 class ModelError(MiniAgentError):
     """The model could not answer: refused, failed, timed out or misconfigured.
 
-    ``retry_after`` is seconds until its provider takes a request again, where it said so.
-    ``tokens`` are the input, output and cached tokens, and the further ones of ``Usage``, of the
-    reply that was of no use, as far as the provider told.
+    ``kind`` is what it was, in one word (``bad_reply`` also if nobody knows), ``status`` the HTTP
+    status, ``code`` the vendor's own word, ``retry_after`` the seconds until a request is taken
+    again, where there are some. ``tokens`` are those of ``Usage``, of the reply that was of no use.
     """
 
+    kind: ModelErrorKind = "bad_reply"
+    status: int | None = None
+    code: str = ""
     retry_after: float | None = None
     tokens: tuple[int, ...] = (0, 0, 0)
 

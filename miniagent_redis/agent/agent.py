@@ -148,8 +148,8 @@ class Agent:
                         yield from _told_of_cache(turn, "tool", outcome.name, outcome)
                     case Park(calls):
                         yield turn.tell(turn_waiting(calls), turn.park(calls))
-                        said = [step.text for step in steps if step.role == "assistant"]
-                        return TurnOutcome((), tuple(steps), said[-1], waiting=calls)
+                        texts = [step.text for step in steps if step.role == "assistant"]
+                        return TurnOutcome((), tuple(steps), texts[-1], waiting=calls)
                     case Stage(messages):
                         ids = turn.stage(messages) or [""] * len(messages)
                         steps.extend(messages)

@@ -107,11 +107,14 @@ def check_reply(reply: Reply, steps: Sequence[Message]) -> None:
         )
         if not is_done:
             said = f": {reply.finish_detail}" if reply.finish_detail else ""
-            raise ModelError(
+            error = ModelError(
                 "the model gave an empty answer",
                 cause=f"it finished with the reason {reply.finish_reason!r}{said}",
                 hint="send the message again, or raise max_tokens",
             )
+            if reply.finish_reason == "content_filter":
+                error.kind = "content_filter"
+            raise error
     try:
         for block in reply.blocks:
             check_json(block.data, "data")

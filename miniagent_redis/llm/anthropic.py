@@ -12,8 +12,9 @@ from attrs import define
 from ..models import Message, Usage
 from .base import ModelEvent, ModelRequest, TextDelta, UnreadCall
 from .calls import read_call
-from .providers.base import NO_KEY, ProviderModel, only_short_waits
+from .providers.base import NO_KEY, ProviderModel
 from .providers.blocks import Layout, pieces
+from .providers.faults import only_short_waits
 from .providers.leaving import heed_leaving
 from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
 from .providers.reasons import finish_of

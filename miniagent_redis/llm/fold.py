@@ -185,8 +185,12 @@ class Answer(Folding):
         cause = f"{type(error).__name__}: {error}"
         if self.text:
             problem = "the model failed in the middle of its answer"
-            return IncompleteResponse(problem, text=self.text, cause=cause)
-        return ModelError(f"{_name(self._model)} failed to answer", cause=cause)
+            failure: ModelError = IncompleteResponse(problem, text=self.text, cause=cause)
+        else:
+            failure = ModelError(f"{_name(self._model)} failed to answer", cause=cause)
+        if isinstance(error, OSError):
+            failure.kind = "timeout" if isinstance(error, TimeoutError) else "connection"
+        return failure
 
 
 def _name(model: Model) -> str:

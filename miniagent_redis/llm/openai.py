@@ -16,8 +16,9 @@ from attrs import define, field
 from ..models import Message, Usage, new_id
 from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
 from .calls import read_call
-from .providers.base import ProviderModel, only_short_waits
+from .providers.base import ProviderModel
 from .providers.blocks import own_blocks
+from .providers.faults import only_short_waits
 from .providers.leaving import heed_leaving
 from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
 from .providers.reasons import finish_of

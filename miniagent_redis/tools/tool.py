@@ -58,7 +58,7 @@ class Tool:
         if not self.is_declared and self.approve is False:
             return None
         try:
-            self.signature.check(arguments)
+            self.signature.values(deepcopy(dict(arguments)))
         except ToolError:
             return None
         if self.is_declared:

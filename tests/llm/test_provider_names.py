@@ -15,7 +15,8 @@ import pytest
 from miniagent_redis.errors import InvalidInput, ModelError
 from miniagent_redis.llm import ModelRequest, resolve_model
 from miniagent_redis.llm.openai import OpenAIModel
-from miniagent_redis.llm.providers.base import ProviderModel, _told_to_wait
+from miniagent_redis.llm.providers.base import ProviderModel
+from miniagent_redis.llm.providers.faults import told_to_wait
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vendors.py"
 PROVIDERS = ["openai", "anthropic", "gemini"]
@@ -108,10 +109,10 @@ def test_the_example_of_all_vendors_tells_the_command_too(monkeypatch: pytest.Mo
     ],
 )
 def test_a_wait_is_told_in_several_ways(headers: dict[str, str], seconds: float | None) -> None:
-    assert _told_to_wait(headers) == seconds
+    assert told_to_wait(headers) == seconds
 
 
 def test_a_wait_may_be_told_as_a_date() -> None:
-    wait = _told_to_wait({"retry-after": formatdate(time.time() + 100, usegmt=True)})
+    wait = told_to_wait({"retry-after": formatdate(time.time() + 100, usegmt=True)})
     assert wait is not None
     assert 90 < wait <= 100

@@ -8,26 +8,30 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
-from math import isfinite, isnan
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import finalize
 
 from attrs import astuple
 
-from ...errors import IncompleteResponse, InvalidInput, MiniAgentError, ModelError
+from ...errors import (
+    IncompleteResponse,
+    InvalidInput,
+    MiniAgentError,
+    ModelError,
+    ModelErrorKind,
+)
 from ...models import ToolCall, Usage
 from ...runtime.forking import reset_after_fork
 from ...runtime.installing import pip_install
 from ..base import Block, Finish, ModelEvent, ModelRequest, TextDelta, UnreadCall
+from .faults import code_of, kind_of, retry_after, said_by, status_of, told_status
 
 NO_KEY = "none"  # what a server of one's own is given for a key
 _LONGEST_CAUSE = 500  # characters
@@ -162,54 +166,73 @@ class ProviderModel(ABC):
         )
 
     def _no_key(self) -> ModelError:
-        return ModelError(
+        error = ModelError(
             f"{self.name} needs a key",
             cause=f"{' and '.join(self.key_variables)} is not set",
             hint=f"set the environment variable {self.key_variables[0]}",
         )
+        error.kind = "auth"
+        return error
 
     def _explain(self, exc: Exception, request: ModelRequest, heard: list[str]) -> ModelError:
-        problem, hint = self._meaning(exc, request, is_answering=bool(heard))
-        cause = self._without_secrets(_said(exc))[:_LONGEST_CAUSE]
+        kind, problem, hint = self._meaning(exc, request, is_answering=bool(heard))
+        cause = self._without_secrets(said_by(exc))[:_LONGEST_CAUSE]
         error: ModelError
         if text := "".join(heard):
             problem, cause = f"the answer of {self.name} broke off", f"{problem}: {cause}"
             error = IncompleteResponse(problem, text=text, cause=cause, hint=hint)
         else:
             error = ModelError(problem, cause=cause, hint=hint)
-        error.retry_after = _retry_after(exc)
+        error.kind, error.status = kind, told_status(exc)
+        error.code = self._without_secrets(code_of(exc))[:_LONGEST_CAUSE]
+        error.retry_after = retry_after(exc)
         return error
 
     def _meaning(
         self, exc: Exception, request: ModelRequest, *, is_answering: bool
-    ) -> tuple[str, str]:
-        """Return the problem and what to do about it."""
-        kinds = {kind.__name__ for kind in type(exc).__mro__}
+    ) -> tuple[ModelErrorKind, str, str]:
+        """Return its kind, the problem, and what to do about it."""
         again = "send the message again"
         if isinstance(exc, TypeError) and not is_answering:
-            return f"{self.name} cannot be asked like this", "check the options of the model"
-        # By name, since the SDKs let errors of several HTTP libraries through.
-        if kinds & {"APITimeoutError", "TimeoutException"}:
-            waited = f" within {request.timeout:g} s" if request.timeout else ""
-            return f"{self.name} did not answer{waited}", "raise AgentConfig.model_timeout"
-        if kinds & {"APIConnectionError", "TransportError"}:
-            return f"the connection to {self.name} failed", "check the network and the address"
-        match _status(exc):
-            case 401 | 402 | 403:
+            problem = f"{self.name} cannot be asked like this"
+            return "bad_request", problem, "check the options of the model"
+        kind = kind_of(exc)
+        match kind:
+            case "timeout" if status_of(exc) is None:
+                waited = f" within {request.timeout:g} s" if request.timeout else ""
+                return (
+                    kind,
+                    f"{self.name} did not answer{waited}",
+                    "raise AgentConfig.model_timeout",
+                )
+            case "connection":
+                problem = f"the connection to {self.name} failed"
+                return kind, problem, "check the network and the address"
+            case "auth":
                 key = " or ".join(self.key_variables)
-                return f"{self.name} refused the key", f"check {key}, and what the key may do"
-            case 404:
-                return f"{self.name} was not found", "check the name of the model and the address"
-            case 429:
-                wait = _retry_after(exc)
+                hint = f"check {key}, and what the key may do"
+                return kind, f"{self.name} refused the key", hint
+            case "quota":
+                return kind, f"what {self.name} may be asked is used up", "check plan and billing"
+            case "not_found":
+                hint = "check the name of the model and the address"
+                return kind, f"{self.name} was not found", hint
+            case "rate_limit":
+                wait = retry_after(exc)
                 when = "later" if wait is None else f"in {wait:g} s"
-                return f"{self.name} takes no more requests for now", f"{again} {when}"
-            case int(status) if 400 <= status < 500 and status not in (408, 409):
+                problem = f"{self.name} takes no more requests for now"
+                return kind, problem, f"{again} {when}"
+            case "context_length":
+                problem = f"the conversation is too long for {self.name}"
+                return kind, problem, "set AgentConfig.max_context_tokens"
+            case "content_filter":
+                return kind, f"{self.name} refused what was said", "say it in other words"
+            case "bad_request":
                 hint = "if the conversation is too long, set AgentConfig.max_context_tokens"
-                return f"{self.name} refused the request", hint
-            case int():
-                return f"{self.name} failed", again
-        return f"{self.name} sent what cannot be read", again
+                return kind, f"{self.name} refused the request", hint
+            case "bad_reply":
+                return kind, f"{self.name} sent what cannot be read", again
+        return kind, f"{self.name} failed", again
 
     def _without_secrets(self, text: str) -> str:
         variables = (*self.key_variables, *self.secret_variables)
@@ -242,56 +265,3 @@ def _is_installed(module: str) -> bool:
 def _without_password(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def _status(exc: Exception) -> int | None:
-    """Return the HTTP status that the error tells; 500 for one that came within the stream."""
-    for status in (getattr(exc, "status_code", None), getattr(exc, "code", None)):
-        if isinstance(status, int) and status >= 400:
-            return status
-    return 500 if type(exc).__name__ in ("APIError", "APIStatusError") else None
-
-
-def _said(exc: Exception) -> str:
-    """Return the vendor's own words."""
-    body = getattr(exc, "body", None)
-    error = body.get("error", body) if isinstance(body, Mapping) else None
-    message = error.get("message") if isinstance(error, Mapping) else None
-    said = " ".join(str(message or getattr(exc, "message", None) or exc).split())
-    said = said or type(exc).__name__
-    status = _status(exc)
-    return said if status is None else f"{status}: {said}"
-
-
-def _retry_after(exc: Exception) -> float | None:
-    """Return the seconds to wait, from the headers or from Google's RetryInfo."""
-    found = re.search(r"'retryDelay': '(\d+(?:\.\d+)?)s'", str(getattr(exc, "details", "")))
-    told = _told_to_wait(getattr(getattr(exc, "response", None), "headers", None) or {})
-    return float(found[1]) if told is None and found else told
-
-
-def _told_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that headers tell to wait (RFC 9110: a number or a date), if they do."""
-    told = headers.get("retry-after") or ""
-    try:
-        seconds = float(headers.get("retry-after-ms") or "nan") / 1000
-        if isnan(seconds):
-            seconds = float(told) if told[:1].isdigit() else _seconds_until(told)
-    except ValueError:
-        return None
-    return max(seconds, 0.0) if isfinite(seconds) else None
-
-
-def _seconds_until(date: str) -> float:
-    return parsedate_to_datetime(date).timestamp() - time.time()
-
-
-def only_short_waits(response: Any) -> None:
-    """Forbid the SDK a retry for which it would wait longer than the model may keep silent.
-
-    A hook for the responses of its HTTP client; it knows this header, and sleeps unheeding.
-    """
-    wait = _told_to_wait(response.headers)
-    limit = response.request.extensions.get("timeout", {}).get("read")
-    if wait is not None and limit is not None and wait > limit:
-        response.headers["x-should-retry"] = "false"

@@ -55,10 +55,6 @@ class Signature:
         positional = [values.pop(name) for name in self.positional]
         return partial(function, *positional, **values)
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
-        """Raise ToolError, naming all problems, for arguments that do not fit."""
-        self.values(deepcopy(dict(arguments)))
-
     def values(self, arguments: Json) -> Json:
         """Convert arguments, with slips that can mean one thing only; raises ToolError."""
         try:

@@ -1,0 +1,148 @@
+"""What an error of a vendor's SDK says: its kind, the vendor's own words, how long to wait.
+
+By names and words and not by classes, since the SDKs are imported late, and let errors of several
+HTTP libraries through.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from math import isfinite, isnan
+from typing import Any
+
+from ...errors import ModelErrorKind
+
+# The vendors' own codes, which say more than the status.
+_CODES: dict[ModelErrorKind, tuple[str, ...]] = {
+    "auth": ("invalid_api_key", "authentication_error", "permission_error", "unauthenticated"),
+    "quota": ("insufficient_quota", "billing_error", "billing_hard_limit_reached"),
+    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
+    "overloaded": ("overloaded_error", "unavailable", "server_error", "api_error", "internal"),
+    "context_length": ("context_length_exceeded", "request_too_large"),
+    "not_found": ("not_found_error", "model_not_found", "not_found"),
+    "content_filter": ("content_filter", "content_policy_violation"),
+    "timeout": ("timeout_error", "deadline_exceeded"),
+}
+_BY_CODE: dict[str, ModelErrorKind] = {
+    code: kind for kind, codes in _CODES.items() for code in codes
+}
+# Where there is no code of its own for it, as with Anthropic, Google and most imitators.
+_WORDS: tuple[tuple[ModelErrorKind, str], ...] = (
+    (
+        "context_length",
+        r"context (length|window|size)|maximum context|(prompt|input) is too long"
+        r"|too many (input )?tokens|token count .*exceeds|reduce the length",
+    ),
+    ("quota", r"credit balance|insufficient (credits|balance|funds)|quota.{0,40}billing"),
+    ("auth", r"api.?key.{0,20}(not valid|invalid|expired)|(invalid|incorrect) api.?key"),
+    ("content_filter", r"content.?(filter|management policy|policy)|safety system"),
+)
+_STATUS: dict[int, ModelErrorKind] = {
+    401: "auth",
+    402: "quota",
+    403: "auth",
+    404: "not_found",
+    408: "timeout",
+    409: "overloaded",
+    413: "context_length",
+    429: "rate_limit",
+    504: "timeout",
+}
+
+
+def kind_of(exc: Exception) -> ModelErrorKind:
+    """Return the kind of ModelError that it is."""
+    names = {each.__name__ for each in type(exc).__mro__}
+    if names & {"APITimeoutError", "TimeoutException"}:
+        return "timeout"
+    if names & {"APIConnectionError", "TransportError"}:
+        return "connection"
+    status = status_of(exc)
+    if status is None:
+        return "bad_reply"
+    if status == 429 and "PerDay" in str(getattr(exc, "details", "")):
+        return "quota"  # so Google says for which time it is used up
+    kind: ModelErrorKind | None = _BY_CODE.get(code_of(exc).lower())
+    if kind is None and 400 <= status < 500 and status != 429:
+        kind = _told_in_words(said_by(exc))
+    other: ModelErrorKind = "bad_request" if status < 500 else "overloaded"
+    return kind or _STATUS.get(status, other)
+
+
+def _told_in_words(said: str) -> ModelErrorKind | None:
+    for kind, words in _WORDS:
+        if re.search(words, said, re.IGNORECASE):
+            return kind
+    return None
+
+
+def told_status(exc: Exception) -> int | None:
+    """Return the HTTP status that the vendor told, if it did."""
+    for status in (getattr(exc, "status_code", None), getattr(exc, "code", None)):
+        if isinstance(status, int) and status >= 400:
+            return status
+    return None
+
+
+def status_of(exc: Exception) -> int | None:
+    """Return the HTTP status that the error tells; 500 for one that came within the stream."""
+    if (told := told_status(exc)) is not None:
+        return told
+    return 500 if type(exc).__name__ in ("APIError", "APIStatusError") else None
+
+
+def code_of(exc: Exception) -> str:
+    """Return the vendor's own code, such as ``insufficient_quota``; empty if it has none."""
+    body = getattr(exc, "body", None)
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    said: Mapping[str, Any] = error if isinstance(error, Mapping) else {}
+    codes = (said.get("code"), said.get("type"), getattr(exc, "status", None))
+    return next((code for code in codes if isinstance(code, str) and code), "")
+
+
+def said_by(exc: Exception) -> str:
+    """Return the vendor's own words."""
+    body = getattr(exc, "body", None)
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else None
+    said = " ".join(str(message or getattr(exc, "message", None) or exc).split())
+    said = said or type(exc).__name__
+    status = status_of(exc)
+    return said if status is None else f"{status}: {said}"
+
+
+def retry_after(exc: Exception) -> float | None:
+    """Return the seconds to wait, from the headers or from Google's RetryInfo."""
+    found = re.search(r"'retryDelay': '(\d+(?:\.\d+)?)s'", str(getattr(exc, "details", "")))
+    told = told_to_wait(getattr(getattr(exc, "response", None), "headers", None) or {})
+    return float(found[1]) if told is None and found else told
+
+
+def told_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that headers tell to wait (RFC 9110: a number or a date), if they do."""
+    told = headers.get("retry-after") or ""
+    try:
+        seconds = float(headers.get("retry-after-ms") or "nan") / 1000
+        if isnan(seconds):
+            seconds = float(told) if told[:1].isdigit() else _seconds_until(told)
+    except ValueError:
+        return None
+    return max(seconds, 0.0) if isfinite(seconds) else None
+
+
+def _seconds_until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - time.time()
+
+
+def only_short_waits(response: Any) -> None:
+    """Forbid the SDK a retry for which it would wait longer than the model may keep silent.
+
+    A hook for the responses of its HTTP client; it knows this header, and sleeps unheeding.
+    """
+    wait = told_to_wait(response.headers)
+    limit = response.request.extensions.get("timeout", {}).get("read")
+    if wait is not None and limit is not None and wait > limit:
+        response.headers["x-should-retry"] = "false"
