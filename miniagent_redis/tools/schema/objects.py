@@ -14,6 +14,7 @@ import attrs
 from ...errors import InvalidInput
 from .plain import converter
 from .shapes import Json, Member, Mismatch, Shape, mismatch, shape_of
+from .validated import is_validated, validated_shape
 
 
 def object_schema(members: Sequence[Member]) -> Json:
@@ -78,6 +79,8 @@ def _shape_of(kind: Any, where: str, inside: tuple[type, ...]) -> Shape:
 
 
 def _class_shape(cls: type, where: str, inside: tuple[type, ...]) -> Shape | None:
+    if is_validated(cls):
+        return validated_shape(cls, where)
     if not (attrs.has(cls) or dataclasses.is_dataclass(cls) or _is_typed_dict(cls)):
         return None
     if cls in inside:

@@ -186,7 +186,8 @@ def shape_of(kind: Any, where: str, classes: Callable[[type, str], Shape | None]
     raise InvalidInput(
         f"{where} has the type {inspect.formatannotation(kind)}, which a model cannot send",
         hint="use str, int, float, bool, Decimal, date, datetime, time, UUID, Literal, Enum, list, "
-        "tuple, dict[str, …], unions of these, or an attrs class, dataclass or TypedDict of these",
+        "tuple, dict[str, …], unions of these, or an attrs class, dataclass, TypedDict or pydantic "
+        "model of these",
     )
 
 
