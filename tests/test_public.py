@@ -27,7 +27,7 @@ CONTRACT = ERRORS | {
     *("Event", "EventType", "StreamCallback"),
 }
 MODELS = {
-    *("Model", "ModelRequest", "ToolSpec", "resolve_model", "ENTRY_POINTS"),
+    *("Model", "ModelRequest", "OutputSpec", "ToolSpec", "resolve_model", "ENTRY_POINTS"),
     *("ModelEvent", "Block", "Finish", "TextDelta", "ToolCall", "UnreadCall", "Usage"),
     *("Answer", "Reply", "ask", "fold"),
     *("DemoModel", "FunctionModel", "ModelFunction", "ScriptedModel"),

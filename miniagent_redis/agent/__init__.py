@@ -4,16 +4,21 @@ from .agent import Agent, TurnOutcome
 from .callbacks import Callback, StreamCallback
 from .config import AgentConfig
 from .context import enough_for
+from .instructions import Instructions
 from .turn_context import TurnContext
+from .turn_options import USUAL, TurnOptions
 from .view import History, conversation
 
 __all__ = [
+    "USUAL",
     "Agent",
     "AgentConfig",
     "Callback",
     "History",
+    "Instructions",
     "StreamCallback",
     "TurnContext",
+    "TurnOptions",
     "TurnOutcome",
     "conversation",
     "enough_for",

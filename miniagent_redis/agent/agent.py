@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
-from typing import cast
+from typing import Any, cast
 
 from attrs import astuple, evolve, frozen
 
@@ -26,10 +26,13 @@ from ..tools import Tool, ToolRegistry, Tools, calculator
 from .broken_off import failure_of, why
 from .caching import Lookups, TurnCache, cache_name
 from .config import AgentConfig
+from .fitting import FittingAnswer
 from .measured import MeasuredAnswer, told_name
-from .steps import AskModel, AwaitTool, Outcome, Park, Stage, StartTools, TurnLoop
+from .model_context import contexts_of, in_context
+from .steps import AskModel, AwaitTool, Outcome, Park, Show, Stage, StartTools, TurnLoop
 from .tool_runs import ToolRuns
 from .turn_context import TurnCancelled, TurnContext
+from .turn_options import USUAL, TurnOptions, settings_of
 from .view import History
 
 
@@ -50,6 +53,8 @@ class TurnOutcome:
     """Calls that others have to answer: the turn is parked, with all of ``steps`` staged."""
     error: BaseException | None = None
     """What broke it off: to be raised when the turn is stored."""
+    output: Any = None
+    """The answer as data, if the turn's options ask for that."""
 
 
 class Agent:
@@ -73,6 +78,7 @@ class Agent:
         self.model: Model = resolve_model(self.config.model)
         is_cached = self.config.model_cache_ttl is not None
         self._cache_name = cache_name(self.config.model) if is_cached else ""
+        self._contexts = contexts_of(self.model)
         self._lookups = lookups
         self.telemetry: Telemetry | None = telemetry
         is_demo = isinstance(self.model, DemoModel)
@@ -86,7 +92,11 @@ class Agent:
         return twin
 
     def stream_turn(
-        self, history: History, staged: Sequence[Message], turn: TurnContext
+        self,
+        history: History,
+        staged: Sequence[Message],
+        turn: TurnContext,
+        options: TurnOptions = USUAL,
     ) -> Generator[Event, None, TurnOutcome]:
         """Work out a turn: yield what the model and the tools do as events, return the outcome.
 
@@ -100,15 +110,23 @@ class Agent:
         parked, with TURN_WAITING.
 
         Text that comes with tool calls is streamed too, but is no part of the outcome's ``text``.
+        An answer that is data is told in one piece, once it fits: before that it may be wrong.
         Blocks while the model or tools work. Raises ModelError when there is no answer. Closing
         the generator closes the model's stream.
         """
-        tools = self.tools.copy(*self._own_tools)
+        tools = self.tools.copy(*self._own_tools) if options.tools is None else options.tools.copy()
         surroundings = TurnLoop(
-            config=self.config, tools=tools, specs=self._specs_of(tools), turn=turn
+            config=settings_of(self.config, options, turn, self.tools, self.model),
+            tools=tools,
+            specs=self._specs_of(tools),
+            turn=turn,
+            params=options.params_with(self.config.params),
         )
         loop = surroundings.run(history, staged)
-        cache = TurnCache(self._lookups, turn)
+        cache = TurnCache(self._lookups, turn, by_session=bool(self._contexts))
+        fitting = None if options.form is None else FittingAnswer(options.form)
+        if fitting is not None:
+            loop, cache = fitting.run(loop), evolve(cache, wanted=fitting.is_wanted)
         steps = list(staged[1:])
         told: set[str] = set()  # ids of the calls of which an event has told
         runs: ToolRuns | None = None
@@ -120,9 +138,9 @@ class Agent:
                 try:
                     action = loop.send(outcome)
                 except StopIteration as end:
-                    return _outcome(steps, cast(Message, end.value), broken)
+                    return _outcome(steps, cast(Message, end.value), broken, fitting)
                 except ModelError as exc:
-                    if isinstance(outcome, Reply):  # of no use, and paid for
+                    if isinstance(outcome, Reply) and fitting is None:  # of no use, and paid for
                         exc.tokens = exc.tokens if any(exc.tokens) else astuple(outcome.usage)
                     raise
                 outcome = None
@@ -142,6 +160,8 @@ class Agent:
                             cache=cache,
                             telemetry=self.telemetry,
                         )
+                    case Show(text):
+                        yield turn.tell(text_delta(text))
                     case AwaitTool():
                         assert runs is not None
                         outcome = runs.next()
@@ -159,6 +179,10 @@ class Agent:
                             told |= {call.id for call in message.tool_calls}
                             for each, each_id in zip(said, its_ids, strict=True):
                                 yield turn.tell(each, each_id)
+        except ModelError as exc:
+            if fitting is not None:
+                fitting.charge(exc)
+            raise
         finally:
             if runs is not None:
                 runs.close()
@@ -173,21 +197,22 @@ class Agent:
             if turn.is_cancelled:
                 raise TurnCancelled
 
+        model = in_context(self.model, self._contexts, turn.tool_context)
         try:
             check()
             ttl = self.config.model_cache_ttl
             found = cache.look_up_reply(request, name=self._cache_name, ttl=ttl, check=check)
         except TurnCancelled:
             return Reply(interrupted="cancelled"), None
-        answer = self._answer(request, turn, check)
+        answer = self._answer(model, request, turn, check)
         try:
             if found.reply is not None:
-                if found.reply.text:
+                if found.reply.text and request.output is None:
                     yield turn.tell(text_delta(found.reply.text))
                 return found.reply, None
             while (piece := answer.next()) is not None:
                 turn.check()
-                if isinstance(piece, TextDelta) and piece.text:
+                if isinstance(piece, TextDelta) and piece.text and request.output is None:
                     yield turn.tell(text_delta(piece.text))
                 if turn.is_cancelled:
                     return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None
@@ -204,15 +229,15 @@ class Agent:
             found.end()
 
     def _answer(
-        self, request: ModelRequest, turn: TurnContext, check: Callable[[], None]
+        self, model: Model, request: ModelRequest, turn: TurnContext, check: Callable[[], None]
     ) -> Answer:
         aside = None
         if not getattr(self.model, "answers_at_once", False):
             aside = Aside(turn.ring, check)
         if self.telemetry is None:
-            return Answer(self.model, request, aside)
+            return Answer(model, request, aside)
         call = ModelCall(told_name(self.config.model, self.model), turn.session_id, turn.turn_id)
-        return MeasuredAnswer(self.model, request, aside, self.telemetry, call)
+        return MeasuredAnswer(model, request, aside, self.telemetry, call)
 
     def _specs_of(self, tools: ToolRegistry) -> tuple[ToolSpec, ...]:
         """Return what models are told of the tools: the same as before while those are the same."""
@@ -236,7 +261,14 @@ def _told_of_cache(
         yield turn.tell(cache_miss(what, name))
 
 
-def _outcome(steps: Sequence[Message], answer: Message, error: ModelError | None) -> TurnOutcome:
+def _outcome(
+    steps: Sequence[Message],
+    answer: Message,
+    error: ModelError | None,
+    fitting: FittingAnswer | None,
+) -> TurnOutcome:
+    if fitting is not None:
+        error = error or fitting.error
     if error is not None:
         answer = evolve(answer, metadata=answer.metadata | failure_of(error))
     everything = (*steps, answer)
@@ -246,4 +278,5 @@ def _outcome(steps: Sequence[Message], answer: Message, error: ModelError | None
         error=error,
         steps=everything,
         text=answer.text,
+        output=None if fitting is None else fitting.value,
     )

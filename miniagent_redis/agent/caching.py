@@ -20,7 +20,7 @@ from ..errors import InvalidInput, ToolError
 from ..llm import Model, ModelFunction, ModelRequest, Reply
 from ..models import Message, ToolCall, ToolResult, Usage
 from ..records.converter import converter
-from ..tools import Tool, ToolContext, ToolRegistry, call_tool
+from ..tools import Tool, ToolRegistry, call_tool
 from ..tools.canonical import canonical_arguments, canonical_json
 from .turn_context import TurnContext
 
@@ -29,6 +29,10 @@ _FORMAT = 1  # of what is kept; another one never meets this one's entries
 _WHOLE = ("stop", "tool_calls")
 
 Check = Callable[[], None]
+
+
+def _says_something(reply: Reply) -> bool:
+    return bool(reply.text.strip() or reply.tool_calls)
 
 
 class Lookup(Protocol):
@@ -74,12 +78,14 @@ class ReplyLookup:
     reply: Reply | None = None
     _lookup: Lookup | None = None
     _ttl: float = 0.0
+    _wanted: Callable[[Reply], bool] = _says_something
 
     def keep(self, reply: Reply) -> Reply:
         """Keep what the model gave, unless it broke off or a filter stopped it; return it."""
         if self._lookup is None:
             return reply
-        if reply.finish_reason in _WHOLE and _says_something(reply) and not reply.unread:
+        is_sound = reply.finish_reason in _WHOLE and _says_something(reply) and not reply.unread
+        if is_sound and self._wanted(reply):
             with suppress(InvalidInput):  # no JSON in a block: the turn will fail of it
                 self._lookup.keep(converter.unstructure(reply), self._ttl)
         return evolve(reply, cached=False)
@@ -92,10 +98,15 @@ class ReplyLookup:
 
 @frozen
 class TurnCache:
-    """The cache as one turn uses it; without ``lookups``, nothing is looked up or kept."""
+    """The cache as one turn uses it; without ``lookups``, nothing is looked up or kept.
+
+    A reply that is not ``wanted`` is not kept. ``by_session``: the model knows which one it is in.
+    """
 
     lookups: Lookups | None
     turn: TurnContext
+    wanted: Callable[[Reply], bool] = _says_something
+    by_session: bool = False
 
     def call_tool(
         self,
@@ -111,7 +122,7 @@ class TurnCache:
         ``check`` ends the waiting for another one; there is no other end to it. ``hold`` is given
         the lookup that others wait for when the tool is about to run: to end if it takes too long.
         """
-        tool, context = tools.get(call.name), partial(self._context, call.id)
+        tool, context = tools.get(call.name), partial(self.turn.tool_context, call.id)
         if self.lookups is None or tool is None or tool.cache_ttl is None:
             return call_tool(tools, call, longest=longest, context=context)
         try:
@@ -156,7 +167,7 @@ class TurnCache:
         except BaseException:
             lookup.end()
             raise
-        return ReplyLookup(reply, lookup, ttl)
+        return ReplyLookup(reply, lookup, ttl, self.wanted)
 
     def _tool_key(self, tool: Tool, call: ToolCall, longest: int) -> str:
         """Name the result: by the tool as models know it, the arguments, and whose it is."""
@@ -167,16 +178,13 @@ class TurnCache:
         spec = [tool.name, tool.description, tool.parameters]
         return f"tool:{tool.name}:{_digest(spec, arguments, whose, longest)}"
 
-    def _context(self, call_id: str) -> ToolContext:
-        turn = self.turn
-        return ToolContext(
-            turn.session_id, turn.user_id, turn.turn_id, call_id, turn.session_data()
-        )
-
     def _model_key(self, name: str, request: ModelRequest) -> str:
         tools = [asdict(tool) for tool in request.tools]
         asked = [request.system, _without_ids(request.messages), tools, request.params]
-        return f"model:{name}:{_digest(name, asked, self._owner())}"
+        if request.output is not None:
+            asked.append(asdict(request.output))
+        whose = [self.turn.user_id, self.turn.session_id] if self.by_session else self._owner()
+        return f"model:{name}:{_digest(name, asked, whose)}"
 
     def _owner(self) -> list[str | None]:
         """Without a user only the session itself may see again what is not shared."""
@@ -218,10 +226,6 @@ def _kept_reply(lookup: Lookup) -> Reply | None:
     tokens = reply.usage.total_tokens
     saved = round(lookup.saved_seconds, 3)
     return evolve(reply, usage=Usage(), cached=True, saved_seconds=saved, saved_tokens=tokens)
-
-
-def _says_something(reply: Reply) -> bool:
-    return bool(reply.text.strip() or reply.tool_calls)
 
 
 def _without_ids(messages: Sequence[Message]) -> list[Any]:

@@ -14,6 +14,7 @@ from ..llm import CountTokens, Model, ModelFunction
 from ..models import OnBusy, Price, RateLimit
 from ..runtime.checks import several
 from ..runtime.durations import FORMS, seconds, seconds_or_none
+from .instructions import Instructions, check_instructions
 
 
 def _number(
@@ -46,9 +47,8 @@ _time = _number(0, hint=FORMS)
 _some_time = _number(0, above=True, hint=FORMS)
 
 
-def _text(_: object, attribute: Attribute[Any], value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidInput(f"{attribute.name} must be text, not {value!r:.100}")
+def _instructions(_: object, attribute: Attribute[Any], value: object) -> None:
+    check_instructions(value, attribute.name)
 
 
 def _some_text(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -94,9 +94,14 @@ class AgentConfig:
 
     name: str = field(default="assistant", validator=_some_text)
     """Kept with each session that the agent creates."""
-    system_prompt: str = field(default="", validator=_text)
+    system_prompt: Instructions = field(default="", validator=_instructions)
+    """What the model is told first; or a function that is given a ToolContext when a turn begins,
+    and returns that."""
     model: str | Model | ModelFunction = "demo"
-    """A name (``"demo"``), a Model, or a function from messages (as dicts) to text."""
+    """A name (``"demo"``), a Model, or a function from messages (as dicts) to text.
+
+    A parameter of the function that is annotated ToolContext is filled in.
+    """
     temperature: float | None = field(default=None, validator=_number(0), metadata=_OPTIONAL)
     """How freely the model chooses its words; None leaves it to the model."""
     max_tokens: int | None = field(

@@ -51,7 +51,7 @@ class ContextWindow:
         if self._is_estimate:
             self._correction = _correction(history) or 1.0
         if self._max_tokens is not None:
-            self._instructions = instruction_tokens(config.system_prompt, tools, self._count)
+            self._instructions = instruction_tokens(str(config.system_prompt), tools, self._count)
         self._history: Sequence[Message] = history if self._is_limited else history.conversation()
 
     def view(self, steps: Sequence[Message]) -> View:

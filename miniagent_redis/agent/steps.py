@@ -57,24 +57,36 @@ class Stage:
 
 
 @frozen
+@frozen
 class Park:
     """Leave the turn until somebody has answered these calls; nothing is sent back."""
 
     calls: tuple[WaitingCall, ...]
 
 
-Action = AskModel | StartTools | AwaitTool | Stage | Park
+@frozen
+class Show:
+    """Tell of this text of the answer."""
+
+    text: str
+
+
+Action = AskModel | StartTools | AwaitTool | Stage | Park | Show
 Outcome = Reply | ToolResult | None
 
 
 @frozen(kw_only=True)
 class TurnLoop:
-    """One turn: its fixed surroundings. ``run`` is the loop; ``specs`` are of ``tools``."""
+    """One turn: its fixed surroundings. ``run`` is the loop; ``specs`` are of ``tools``.
+
+    The configuration has the instructions of the turn as text. ``params`` are its own by default.
+    """
 
     config: AgentConfig
     tools: ToolRegistry
     specs: tuple[ToolSpec, ...]
     turn: TurnContext
+    params: dict[str, Any] | None = None
 
     def run(
         self, history: History, staged: Sequence[Message]
@@ -106,8 +118,8 @@ class TurnLoop:
             request = ModelRequest(
                 messages=view.messages + note,
                 tools=() if is_last else self.specs,
-                system=self.config.system_prompt or None,
-                params=self.config.params,
+                system=str(self.config.system_prompt) or None,
+                params=self.config.params if self.params is None else self.params,
                 timeout=self.config.model_timeout,
                 session_id=self.turn.session_id,
                 user_id=self.turn.user_id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..errors import TurnSuperseded
-from ..models import Event, Message, ToolCall, WaitingCall
+from ..models import Event, Message, ToolCall, ToolContext, WaitingCall
 from ..models.event import Told, time_of
 from ..runtime.cancellation import raise_if_cancelled, ring_when_cancelled
 from ..runtime.clock import Clock, SystemClock
@@ -66,6 +66,12 @@ class TurnContext:
     def park(self, calls: Sequence[WaitingCall]) -> str:
         """Leave the turn until the calls are answered; return the id of the event for watchers."""
         return ""
+
+    def tool_context(self, call_id: str = "") -> ToolContext:
+        """Return what a function is told that wants to know for whom it runs; may block."""
+        return ToolContext(
+            self.session_id, self.user_id, self.turn_id, call_id, self.session_data()
+        )
 
     def ring(self, bell: Bell) -> None:
         """Put None to the bell whenever ``check`` or ``is_cancelled`` may have changed.

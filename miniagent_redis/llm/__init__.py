@@ -1,7 +1,17 @@
 """Models: what one is (base.py), how replies are put together (fold.py), and those built in."""
 
 from ..models import ToolCall, Usage
-from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, ToolSpec, UnreadCall
+from .base import (
+    Block,
+    Finish,
+    Model,
+    ModelEvent,
+    ModelRequest,
+    OutputSpec,
+    TextDelta,
+    ToolSpec,
+    UnreadCall,
+)
 from .demo import DemoModel
 from .fold import Answer, Reply, ask, fold
 from .function import FunctionModel, ModelFunction
@@ -28,6 +38,7 @@ __all__ = [
     "ModelEvent",
     "ModelFunction",
     "ModelRequest",
+    "OutputSpec",
     "Reply",
     "ScriptedModel",
     "TextDelta",

@@ -12,6 +12,7 @@ from attrs import define
 from ..models import Message, Usage
 from .base import ModelEvent, ModelRequest, TextDelta, UnreadCall
 from .calls import read_call
+from .output import told_in_words
 from .providers.base import NO_KEY, ProviderModel
 from .providers.blocks import Layout, pieces
 from .providers.faults import only_short_waits
@@ -30,6 +31,7 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 class AnthropicModel(ProviderModel):
     """A model by Anthropic's messages; ``options`` are those of ``messages.create``."""
 
+    takes_output = True
     provider = "anthropic"
     sdk = "anthropic"
     key_variables: ClassVar[tuple[str, ...]] = ("ANTHROPIC_API_KEY",)
@@ -49,7 +51,7 @@ class AnthropicModel(ProviderModel):
     def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
         host = client.base_url.host  # whose signatures others do not know
         provider = self.provider if host == _HOST else f"{self.provider}@{host}"
-        system, messages = anthropic_messages(request, provider)
+        system, messages = anthropic_messages(told_in_words(request), provider)
         params: dict[str, Any] = {"max_tokens": MAX_TOKENS, "timeout": request.timeout}
         params |= request.params
         options = dict(self.options)

@@ -25,12 +25,22 @@ class ToolSpec:
 
 
 @frozen
+class OutputSpec:
+    """The form that an answer must have: a JSON schema, and a name for it."""
+
+    name: str
+    schema: dict[str, Any]
+
+
+@frozen
 class ModelRequest:
     """One question to a model.
 
     ``messages`` are a valid conversation, oldest first: each tool call is followed by its result.
     ``params`` holds ``temperature`` and ``max_tokens`` where they were set. ``timeout`` is in
     seconds, for each wait on the network. ``session_id`` and ``user_id`` say on whose behalf.
+    ``output`` is the form that the answer must have, once the model calls no more tools; unless the
+    model says that it ``takes_output``, ``system`` tells it too.
     """
 
     messages: tuple[Message, ...]
@@ -40,6 +50,7 @@ class ModelRequest:
     timeout: float | None = None
     session_id: str | None = None
     user_id: str | None = None
+    output: OutputSpec | None = None
 
 
 @frozen
@@ -96,7 +107,8 @@ class Model(Protocol):
 
     An agent asks it in a thread of its own for each answer, so that a turn that is cancelled can
     leave one that keeps silent. One that never does may say so, and save that thread, by an
-    attribute ``answers_at_once`` that is true.
+    attribute ``answers_at_once`` that is true. One that heeds ``ModelRequest.output`` by itself has
+    an attribute ``takes_output`` that is true: others are told the schema in the system prompt.
     """
 
     def stream(self, request: ModelRequest) -> Iterable[ModelEvent]:

@@ -6,11 +6,13 @@ see sessions, history, streaming and tool calls at work without an account anywh
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 
 from ..models import Message, ToolCall, Usage
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
+from .sample import sample
 from .text import estimate_input, estimate_tokens, words
 
 CALCULATOR = "calculator"
@@ -63,9 +65,12 @@ class DemoModel:
     """Answer simple questions from the conversation itself; sums through a ``calculator`` tool."""
 
     answers_at_once = True
+    takes_output = True
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         answer = _answer(request)
+        if request.output is not None and isinstance(answer, str):
+            answer = json.dumps(sample(request.output.schema, answer), ensure_ascii=False)
         if isinstance(answer, ToolCall):
             yield answer
             output, reason = str(answer.arguments), "tool_calls"

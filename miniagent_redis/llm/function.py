@@ -7,9 +7,13 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from ..errors import InvalidInput, ModelError
+from ..models import ToolContext
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
 
-ModelFunction = Callable[[list[dict[str, Any]]], str | Iterable[str]]
+ModelFunction = (
+    Callable[[list[dict[str, Any]]], str | Iterable[str]]
+    | Callable[[list[dict[str, Any]], ToolContext], str | Iterable[str]]
+)
 
 
 class FunctionModel:
@@ -18,7 +22,7 @@ class FunctionModel:
     ``messages`` are dicts with ``role`` (system, user or assistant) and ``content``, oldest
     first, the system prompt before them. Tool calls of earlier turns are left out: a function
     that knows nothing of tools has no use for them. The text it returns is the answer; an
-    iterator of text is streamed as it comes.
+    iterator of text is streamed as it comes. Agents fill in a parameter annotated ToolContext.
     """
 
     def __init__(self, function: ModelFunction) -> None:
@@ -27,7 +31,7 @@ class FunctionModel:
                 "the model is an async function",
                 hint="give a plain function: it runs in a worker thread and may block",
             )
-        self.function = function
+        self.function: Callable[..., Any] = function
 
     def stream(self, request: ModelRequest) -> Iterable[ModelEvent]:
         answer = self.function(_plain_messages(request))

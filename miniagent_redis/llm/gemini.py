@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ..models import Message, ToolCall, Usage, new_id
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
+from .output import told_in_words
 from .providers.base import ProviderModel
 from .providers.blocks import Layout, Piece, pieces
 from .providers.leaving import heed_leaving
@@ -33,6 +34,7 @@ _SERVER_TIMEOUT = "600"  # seconds for the whole answer; the SDK would send our 
 class GeminiModel(ProviderModel):
     """A model by Google's generateContent; ``options`` are fields of GenerateContentConfig."""
 
+    takes_output = True
     provider = PROVIDER
     sdk = "google.genai"
     key_variables: ClassVar[tuple[str, ...]] = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -47,6 +49,12 @@ class GeminiModel(ProviderModel):
         return sdk.Client(api_key=key, http_options=http)
 
     def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
+        form: dict[str, Any] = {}
+        if request.tools or "tools" in self.options:  # many of its models refuse both together
+            request = told_in_words(request)
+        elif request.output is not None:
+            form["response_mime_type"] = "application/json"
+            form["response_json_schema"] = request.output.schema
         system, contents = gemini_contents(request, self.model)
         http: dict[str, Any] = {"headers": {"X-Server-Timeout": _SERVER_TIMEOUT}}
         if request.timeout:
@@ -54,6 +62,7 @@ class GeminiModel(ProviderModel):
         config: dict[str, Any] = {
             "http_options": http,
             "automatic_function_calling": {"disable": True},
+            **form,
         }
         if system:
             config["system_instruction"] = system

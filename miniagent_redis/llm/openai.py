@@ -16,6 +16,7 @@ from attrs import define, field
 from ..models import Message, Usage, new_id
 from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
 from .calls import read_call
+from .output import is_strict, told_in_words, vendors_name
 from .providers.base import ProviderModel
 from .providers.blocks import own_blocks
 from .providers.faults import only_short_waits
@@ -37,6 +38,7 @@ _REASONING_LIST = "reasoning_details"
 class OpenAIModel(ProviderModel):
     """A model by its chat completions; ``options`` are those of ``chat.completions.create``."""
 
+    takes_output = True
     provider = "openai"
     sdk = "openai"
     key_variables: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
@@ -67,6 +69,11 @@ class OpenAIModel(ProviderModel):
                 }
                 for tool in request.tools
             ]
+        form = _response_format(request)
+        if form is None or not is_openai or "response_format" in self.options:
+            request = told_in_words(request)  # also to servers that may not know what they are sent
+        if form is not None:
+            params["response_format"] = form
         messages = chat_messages(request, provider)
         params |= {**self.options, "model": self.model, "messages": messages, "stream": True}
         if not params.get("tools"):  # without any, no word of them is taken
@@ -84,6 +91,17 @@ def _is_forced(choice: object) -> bool:
         allowed = choice.get("allowed_tools")
         return not isinstance(allowed, Mapping) or allowed.get("mode") == "required"
     return choice not in (None, "auto", "none")
+
+
+def _response_format(request: ModelRequest) -> dict[str, Any] | None:
+    """Return the form of the answer as the API takes it: that of objects only."""
+    output = request.output
+    if output is None or output.schema.get("type") != "object":
+        return None
+    form: dict[str, Any] = {"name": vendors_name(output.name), "schema": output.schema}
+    if is_strict(output.schema):
+        form["strict"] = True
+    return {"type": "json_schema", "json_schema": form}
 
 
 def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:

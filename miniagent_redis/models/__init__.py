@@ -1,5 +1,6 @@
 """The data that travels: frozen attrs classes that know nothing of Redis or of any model vendor."""
 
+from .context import ToolContext
 from .event import Event, EventType
 from .limits import Per, Price, RateLimit
 from .message import Message, Role, ToolCall, isoformat, new_id
@@ -35,6 +36,7 @@ __all__ = [
     "SessionState",
     "ThreadSlice",
     "ToolCall",
+    "ToolContext",
     "ToolResult",
     "TurnResult",
     "TurnStands",

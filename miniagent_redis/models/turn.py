@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -45,7 +45,8 @@ class TurnResult:
     cancelled: then ``text`` is what there was of the answer by then. ``finish_reason`` is ``stop``
     for a whole answer; what else it may be, ``finish_reason_of`` says. A turn that is parked has
     the calls that somebody has to answer as ``waiting``, and that as its ``finish_reason``; nothing
-    of it is in the thread yet, and ``version`` is that from before.
+    of it is in the thread yet, and ``version`` is that from before. ``output`` is the answer as
+    data, if that was asked for (``output=``) and this process worked it out; else None.
     """
 
     text: str
@@ -62,6 +63,7 @@ class TurnResult:
     tool_calls: int = 0
     seconds: float = field(default=0.0, eq=False)
     cost: float | None = None
+    output: Any = None
     finish_reason: str = "stop"
     waiting: tuple[WaitingCall, ...] = ()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
 from typing import TypeVar
 
 from ..agent import Agent, AgentConfig, StreamCallback
@@ -12,31 +11,32 @@ from ..maintenance.jobs import standard_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.sweeping import Sweeps
 from ..maintenance.thread import Background
-from ..models import Event, Message, TurnResult
 from ..runtime.clock import Clock, check_clock
+from ..runtime.delegating import delegates
 from ..runtime.durations import Duration
 from ..runtime.interrupts import weakly
 from ..store.checks import check_wait
 from ..store.hook_calls import ExpiryHook
 from ..store.keys import check_namespace, check_session_id
 from ..store.manager import RedisSessionManager
-from ..store.parking import Answer
 from ..telemetry import Instrumentation, Telemetry
 from ..tools import Tools
-from .asked import Asked
 from .forgotten import not_at_exit, shut_down_at_exit
-from .futures import Submitted
 from .given import given_callbacks, given_config, given_store, leave_store
 from .news import News
-from .results import to_its_end
 from .stats import AgentStats, stats_of
 from .thread import SessionThread
+from .turn_calls import TurnCalls
 from .turns import AgentTurns
 
 H = TypeVar("H", bound=ExpiryHook)
 
 SHUTDOWN_TIMEOUT = 4.0
 """Seconds: whoever ends a process mostly gives it five or ten."""
+
+
+def _asked(agent: SessionAgent) -> TurnCalls:
+    return agent.asked
 
 
 class SessionAgent:
@@ -84,6 +84,7 @@ class SessionAgent:
             self.store, self.agent, self.callbacks, self._news, must_be_open
         )
         self.spool: Spool | None = self.turns.spool
+        self.asked: TurnCalls = TurnCalls(self.turns, self.agent.tools)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -173,94 +174,18 @@ class SessionAgent:
 
     # --- turns --------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        session_id: str,
-        message: str | Message,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-    ) -> Submitted:
-        """Start a turn in the pool; the future has its result or its error.
-
-        Its ``turn_id`` and ``cursor`` are known at once. The turn begins before this returns, in
-        one round trip, unless the session is busy: then it waits for its place in the pool.
-        """
-        return self.turns.submit(Asked(session_id, message, user_id, turn_id))
-
-    def run(
-        self,
-        session_id: str,
-        message: str | Message,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-    ) -> TurnResult:
-        """Run a turn to its end; return its result. Blocks. Errors as in ``stream``."""
-        return to_its_end(self.stream(session_id, message, user_id=user_id, turn_id=turn_id))
-
-    def stream(
-        self,
-        session_id: str,
-        message: str | Message,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-    ) -> Generator[Event, None, TurnResult]:
-        """Run a turn, yielding its events as they happen; the generator's value is the result.
-
-        The last event is AGENT_RESPONSE, and by then the turn is stored. One that an error ends,
-        or the caller, who stops iterating, leaves the thread as it was if no tool has run and no
-        text was shown; else it is stored as far as it came, marked as interrupted, and the error
-        raised behind that, with ``text`` and ``steps`` if it is one of ours. An abandoned turn of
-        the session is finished first. If Redis is away at the end of the turn and there is a
-        ``spool_dir``, the turn goes there and ``persisted`` is False.
-
-        With a ``turn_id`` of your own a repetition begins nothing: it joins the turn while it
-        runs, here or elsewhere, and gets the stored result later. Raises SessionNotFound,
-        SessionBusy, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain,
-        ModelError, InvalidInput (also for a ``turn_id`` of another message) or StoreUnavailable.
-        """
-        return self.turns.stream(Asked(session_id, message, user_id, turn_id))
-
-    def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
-        """Finish the session's abandoned turn; None if it has none.
-
-        A turn is abandoned when its process died, or lost Redis, and its lease has ended: then its
-        staged steps are used again. While the lease runs this waits or fails as ``on_busy`` says;
-        a running turn is never interrupted. The next ``chat`` does the same by itself. Errors as
-        in ``stream``.
-        """
-        return self.turns.resume(session_id, user_id)
-
-    def answer(
-        self,
-        session_id: str,
-        turn_id: str,
-        answers: Mapping[str, Answer],
-        *,
-        user_id: str | None = None,
-    ) -> TurnResult:
-        """Answer calls for which a parked turn waits; with the last one, finish the turn here.
-
-        ``answers`` has, by the id of the call, its result (text, or a ToolResult), ``Approve()`` or
-        ``Deny(why)``. Returns what the turn came to: while other calls wait, and if it is parked
-        again, they are the result's ``waiting``. A call that is answered already is passed over, so
-        this may be repeated: what was over is returned as it was stored. Blocks while the turn
-        works. Raises InvalidInput for a turn or call that does not wait, SessionNotFound, and what
-        ``stream`` raises.
-        """
-        return self.turns.answer(session_id, turn_id, answers, user_id)
-
-    def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """End the session's running turn, on whichever instance; return whether there is one.
-
-        Does not wait for it. It ends at once, or within a second on another instance, with what
-        there is of the answer: stored and returned as ``interrupted``. A request to a model is
-        ended with it; what a model function or a tool gives later is thrown away.
-        Raises SessionNotFound or StoreUnavailable.
-        """
-        return self.turns.cancel(session_id, user_id)
+    @delegates(TurnCalls.submit, _asked)
+    def submit(self) -> None: ...
+    @delegates(TurnCalls.run, _asked)
+    def run(self) -> None: ...
+    @delegates(TurnCalls.stream, _asked)
+    def stream(self) -> None: ...
+    @delegates(TurnCalls.resume_turn, _asked)
+    def resume_turn(self) -> None: ...
+    @delegates(TurnCalls.answer, _asked)
+    def answer(self) -> None: ...
+    @delegates(TurnCalls.cancel, _asked)
+    def cancel(self) -> None: ...
 
     def _must_be_open(self) -> None:
         if not self._root._is_open:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
+from ..agent import USUAL, TurnOptions
 from ..errors import InvalidInput
 from ..models import Message, OpenTurn, new_id
 
@@ -18,6 +19,7 @@ class Asked:
     message: str | Message
     user_id: str | None = None
     turn_id: str | None = None
+    options: TurnOptions = USUAL
     is_new: bool = False
     """Whether the id was made just now, so that it cannot be a repetition."""
 

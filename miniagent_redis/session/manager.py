@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from datetime import date
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from attrs import evolve
 
+from ..agent import Instructions
 from ..errors import SessionExists, SessionNotFound, SessionWaiting
-from ..models import Event, Forgotten, Message, Page, TurnResult, TurnState, UsageTotals
+from ..models import Event, Forgotten, Message, TurnResult
 from ..records.json import Json
 from ..runtime.checks import of_kind
+from ..runtime.delegating import delegates
 from ..runtime.durations import Duration
 from ..store.checks import check_object
+from ..store.listing import Listing
 from ..store.manager import RedisSessionManager
-from ..store.parking import Answer
+from ..store.parking import Parking
+from ..store.usage import UsageCounts
+from ..tools import Tools
 from .agent import SessionAgent
-from .asked import Asked
-from .turns import Started
+from .turn_calls import TurnCalls
+
+N = TypeVar("N")
+
+
+def _turn_calls(manager: SessionManager) -> TurnCalls:
+    return manager.agent.asked
+
+
+def _part(kind: type[N]) -> Callable[[SessionManager], N]:
+    return lambda manager: manager.store.parts.part(kind)
 
 
 class SessionManager:
@@ -77,13 +90,26 @@ class SessionManager:
         *,
         user_id: str | None = None,
         turn_id: str | None = None,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
     ) -> str:
         """Send a message and return the answer; both are stored by then. Blocks.
 
-        With a ``turn_id`` of your own it may be repeated: see ``stream``. Errors as there; and
+        Options and errors as in ``stream``; the data of an ``output`` is in the result of ``run``.
         SessionWaiting if the turn was parked, as then there is no answer yet: see ``answer``.
         """
-        result = self.run(session_id, message, user_id=user_id, turn_id=turn_id)
+        result = self.run(
+            session_id,
+            message,
+            user_id=user_id,
+            turn_id=turn_id,
+            instructions=instructions,
+            tools=tools,
+            params=params,
+            output=output,
+        )
         if result.waiting:
             raise SessionWaiting(session_id, result.turn_id, result.waiting)
         return result.text
@@ -95,9 +121,22 @@ class SessionManager:
         *,
         user_id: str | None = None,
         turn_id: str | None = None,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
     ) -> TurnResult:
-        """Like ``chat``, returning the answer with its steps, usage and version."""
-        return self.agent.run(session_id, message, user_id=user_id, turn_id=turn_id)
+        """Like ``chat``, returning the answer with its steps, usage, version and ``output``."""
+        return self.agent.run(
+            session_id,
+            message,
+            user_id=user_id,
+            turn_id=turn_id,
+            instructions=instructions,
+            tools=tools,
+            params=params,
+            output=output,
+        )
 
     def stream(
         self,
@@ -106,89 +145,53 @@ class SessionManager:
         *,
         user_id: str | None = None,
         turn_id: str | None = None,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
     ) -> Iterator[Event]:
         """Send a message and yield what happens, text piece by piece, AGENT_RESPONSE last.
 
-        The turn begins at the first ``next``. Stopping early drops it: the thread stays as it
-        was. A reader that asks for nothing for ``AgentConfig.reader_timeout`` seconds may lose the
-        turn to whoever wants the session.
+        Or TURN_WAITING, if others have to answer calls first. For this turn alone ``instructions``
+        (text, or a function of a ToolContext), ``tools`` and ``params`` stand in the place of the
+        agent's or beside them, and ``output`` is the class that the answer must fit: see
+        ``SessionAgent.stream``.
+
+        The turn begins at the first ``next``. One that its reader leaves is stored as far as it
+        came, or dropped if nothing has come of it. A reader that asks for nothing for
+        ``AgentConfig.reader_timeout`` seconds may lose the turn to whoever wants the session.
 
         With a ``turn_id`` of your own (``[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}``) the call may be
         repeated, anywhere and at any time: no message is stored and no tool run twice. A repetition
         joins the turn while it runs, and yields its stored events; later it yields what is stored
         of it, also of one that was interrupted, without an error. A turn of which nothing was
-        stored is begun anew. Raises SessionNotFound, SessionBusy, SessionTooLarge, RateLimited,
-        TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput (also for a
-        ``turn_id`` of another message) or StoreUnavailable.
+        stored is begun anew. Raises SessionNotFound, SessionBusy, SessionWaiting, SessionTooLarge,
+        RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput (also for
+        a ``turn_id`` of another message) or StoreUnavailable.
         """
-        return self.agent.stream(session_id, message, user_id=user_id, turn_id=turn_id)
+        return self.agent.stream(
+            session_id,
+            message,
+            user_id=user_id,
+            turn_id=turn_id,
+            instructions=instructions,
+            tools=tools,
+            params=params,
+            output=output,
+        )
 
-    def start(
-        self,
-        session_id: str,
-        message: str | Message,
-        turn_id: str | None = None,
-        user_id: str | None = None,
-    ) -> Started:
-        """Begin a turn that goes on in this process's pool; return its ``turn_id`` and ``cursor``.
-
-        Then the message is stored and the turn is done, whoever reads of it or leaves: with
-        ``watch(session_id, after=cursor)``, ``watch(session_id, turn_id=turn_id)`` or ``turn``.
-        A repetition with the same ``turn_id`` starts nothing and returns the same. Blocks
-        while another turn runs, up to ``busy_timeout``, or finishes one that was abandoned. Raises
-        SessionNotFound, SessionBusy, SessionTooLarge, RateLimited, InvalidInput, TurnUncertain or
-        StoreUnavailable; what goes wrong later is told as TURN_FAILED, and logged.
-        """
-        return self.agent.turns.start(Asked(session_id, message, user_id, turn_id))
-
-    def turn(self, session_id: str, turn_id: str, user_id: str | None = None) -> TurnState:
-        """Tell how a turn stands, whoever works on it: see ``TurnState``.
-
-        One round trip, and a look into the thread for one that is over. Raises SessionNotFound,
-        InvalidInput or StoreUnavailable.
-        """
-        return self.agent.turns.named.state(session_id, turn_id, user_id)
-
-    def resume_turn(self, session_id: str, *, user_id: str | None = None) -> TurnResult | None:
-        """Finish a turn whose process died or lost Redis; None if the session has none. Blocks.
-
-        ``list_sessions`` shows such turns as ``open_turn``, and the next ``chat`` finishes them by
-        itself. Errors as in ``stream``.
-        """
-        return self.agent.resume_turn(session_id, user_id=user_id)
-
-    def answer(
-        self,
-        session_id: str,
-        turn_id: str,
-        answers: Mapping[str, Answer],
-        *,
-        user_id: str | None = None,
-    ) -> TurnResult:
-        """Answer calls for which a parked turn waits; with the last one, finish the turn here.
-
-        ``answers`` has, by the id of the call, its result (text, or a ToolResult), ``Approve()`` or
-        ``Deny(why)``. From any process; blocks. See ``SessionAgent.answer``.
-        """
-        return self.agent.answer(session_id, turn_id, answers, user_id=user_id)
-
-    def list_waiting(
-        self, user_id: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page[dict[str, Any]]:
-        """List the turns that wait for somebody, those that were parked last first; as dicts.
-
-        Each has ``session_id user_id turn_id since message calls``; a call has ``id name arguments
-        waits_for``. Pass the page's ``cursor`` for the next one.
-        """
-        return self.store.parts.parking.list_waiting(user_id, limit, cursor)
-
-    def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """End the session's running turn, on whichever instance; return whether there is one.
-
-        The turn ends soon, with what there is of the answer, stored and returned as
-        ``interrupted``. Does not wait. Raises SessionNotFound or StoreUnavailable.
-        """
-        return self.agent.cancel(session_id, user_id=user_id)
+    @delegates(TurnCalls.start, _turn_calls)
+    def start(self) -> None: ...
+    @delegates(TurnCalls.turn, _turn_calls)
+    def turn(self) -> None: ...
+    @delegates(TurnCalls.resume_turn, _turn_calls)
+    def resume_turn(self) -> None: ...
+    @delegates(TurnCalls.answer, _turn_calls)
+    def answer(self) -> None: ...
+    @delegates(Parking.list_waiting, _part(Parking))
+    def list_waiting(self) -> None: ...
+    @delegates(TurnCalls.cancel, _turn_calls)
+    def cancel(self) -> None: ...
 
     def watch(
         self,
@@ -245,32 +248,10 @@ class SessionManager:
             ]
         return history
 
-    def list_sessions(
-        self, user_id: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page[dict[str, Any]]:
-        """List sessions, the most recently used first, as dicts; a page at a time.
-
-        Each has ``session_id user_id agent_name created_at last_activity expires_at
-        message_count turns open_turn``; ``expires_at`` is None for one that never does. Pass the
-        page's ``cursor`` for the next one.
-        """
-        return self.store.list_sessions(user_id, limit, cursor)
-
-    def usage(
-        self,
-        *,
-        session_id: str | None = None,
-        user_id: str | None = None,
-        day: date | str | None = None,
-    ) -> UsageTotals:
-        """Return what turns took: of a session, a user, a day (UTC), or all of the namespace.
-
-        ``day`` is a date or ``"2026-01-31"``, or a datetime: one with a time zone names the UTC day
-        of that instant. A session's totals are exact and end with it; the others lag behind other
-        processes by about a second. Raises SessionNotFound, InvalidInput
-        or StoreUnavailable.
-        """
-        return self.store.usage(session_id=session_id, user_id=user_id, day=day)
+    @delegates(Listing.list_sessions, _part(Listing))
+    def list_sessions(self) -> None: ...
+    @delegates(UsageCounts.usage, _part(UsageCounts))
+    def usage(self) -> None: ...
 
     def clear_history(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove the session's messages and keep the session; return whether there were any."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from ..errors import (
     InvalidInput,
@@ -74,7 +74,7 @@ class NamedTurns:
             try:
                 first, opened = opened, None
                 turn = self.begin(asked, thread, first)
-                return (yield from self._work.perform(turn, thread))
+                return (yield from self._work.perform(turn, thread, asked.options))
             except TurnRuns as exc:
                 yield from self._follow(exc, asked, heard)
             except SessionWaiting as exc:
@@ -185,7 +185,11 @@ class NamedTurns:
         if heard.after is not None:
             told = [] if heard.is_over else told[-1:]
         yield from told
-        return self._result(session_id, messages, stored.version)
+        result = self._result(session_id, messages, stored.version)
+        form = asked.options.form
+        if form is None or result.interrupted:
+            return result
+        return evolve(result, output=form.read(result.text))
 
     def _result(self, session_id: str, messages: Sequence[Message], version: int) -> TurnResult:
         return found_again(session_id, messages, version, self._work.accounting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import Any
 
 from ..agent import TurnOutcome
 from ..errors import InvalidInput
@@ -28,6 +29,7 @@ def result_of(
         interrupted=bool(outcome.interrupted),
         persisted=version is not None,
         waiting=outcome.waiting,
+        output=outcome.output,
     )
 
 
@@ -42,6 +44,7 @@ def _result(
     interrupted: bool = False,
     persisted: bool = True,
     waiting: tuple[WaitingCall, ...] = (),
+    output: Any = None,
 ) -> TurnResult:
     return TurnResult(
         text,
@@ -60,6 +63,7 @@ def _result(
         cost=None if spent.unpriced_turns else spent.cost,
         finish_reason="waiting" if waiting else finish_reason_of(steps[-1]),
         waiting=waiting,
+        output=output,
     )
 
 

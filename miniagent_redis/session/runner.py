@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator
 from contextlib import suppress
 
-from ..agent import Agent, StreamCallback, TurnOutcome, enough_for
+from ..agent import USUAL, Agent, StreamCallback, TurnOptions, TurnOutcome, enough_for
 from ..errors import (
     MiniAgentError,
     ModelError,
@@ -177,25 +177,27 @@ class TurnWork:
             self._store.parts.waiting.give_up_place(turn.session_id, ticket)
             raise
 
-    def perform(self, turn: OpenTurn, thread: SessionThread) -> Generator[Event, None, TurnResult]:
+    def perform(
+        self, turn: OpenTurn, thread: SessionThread, options: TurnOptions = USUAL
+    ) -> Generator[Event, None, TurnResult]:
         """Do the work of an open turn and save it, or abort it with the error that stopped it."""
         telemetry = self._agent.telemetry
         if telemetry is None:
-            performance = self._perform(turn, thread, None)
+            performance = self._perform(turn, thread, options, None)
         else:
-            performance = self._perform_told(turn, thread, telemetry)
+            performance = self._perform_told(turn, thread, options, telemetry)
         self._turns.note(performance)
         return performance
 
     def _perform_told(
-        self, opened: OpenTurn, thread: SessionThread, telemetry: Telemetry
+        self, opened: OpenTurn, thread: SessionThread, options: TurnOptions, telemetry: Telemetry
     ) -> Generator[Event, None, TurnResult]:
         told = TurnRun(opened.session_id, opened.turn_id, opened.user_id, opened.resumed)
         with telemetry.around(told):
-            return (yield from self._perform(opened, thread, told))
+            return (yield from self._perform(opened, thread, options, told))
 
     def _perform(
-        self, opened: OpenTurn, thread: SessionThread, told: TurnRun | None
+        self, opened: OpenTurn, thread: SessionThread, options: TurnOptions, told: TurnRun | None
     ) -> Generator[Event, None, TurnResult]:
         running = self._turns.begin(opened)
         interval = self._agent.config.delta_interval
@@ -203,7 +205,7 @@ class TurnWork:
         outcome: TurnOutcome | None = None
         try:
             try:
-                work = self._work_out(turn, thread)
+                work = self._work_out(turn, thread, options)
                 outcome = yield from self._turns.hand_on(running, work, turn.renew)
                 if outcome.waiting:
                     return self._parked(turn, outcome, told)
@@ -261,12 +263,13 @@ class TurnWork:
         return result_of(turn, outcome, spent, turn.open.thread.version)
 
     def _work_out(
-        self, turn: StoredTurn, thread: SessionThread
+        self, turn: StoredTurn, thread: SessionThread, options: TurnOptions
     ) -> Generator[Event, None, TurnOutcome]:
         yield turn.start()
         if turn.open.resumed:  # it may have been cancelled while nobody worked on it
             turn.renew()
-        return (yield from self._agent.stream_turn(thread.newest, turn.open.staged, turn))
+        work = self._agent.stream_turn(thread.newest, turn.open.staged, turn, options)
+        return (yield from work)
 
     def _save(self, turn: StoredTurn, outcome: TurnOutcome) -> tuple[UsageTotals, int | None]:
         """Store the turn; return what it took, and the version: None if it went to the spool."""

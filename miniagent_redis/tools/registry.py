@@ -52,20 +52,23 @@ class ToolRegistry:
         """
         if isinstance(tools, ToolRegistry):
             return tools
-        if tools is not None and (
-            isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)
-        ):
-            raise InvalidInput(
-                f"tools must be functions or a ToolRegistry, not {article(type(tools).__name__)}",
-                hint="write tools=[the_function]" if callable(tools) else "write tools=[…]",
-            )
-        registry = cls()
-        for tool in tools or ():
+        return cls()._filled(() if tools is None else _several(tools))
+
+    def others(self, tools: Tools) -> ToolRegistry:
+        """Return a registry of these tools that runs them as this one does; errors as in ``of``."""
+        if isinstance(tools, ToolRegistry):
+            return tools
+        twin = copy.copy(self)
+        twin._tools = {}
+        return twin._filled(_several(tools))
+
+    def _filled(self, tools: Iterable[Callable[..., Any] | Tool]) -> ToolRegistry:
+        for tool in tools:
             if not isinstance(tool, Tool):
-                registry.add(tool)
-            elif registry._tools.setdefault(tool.name, tool) is not tool:
+                self.add(tool)
+            elif self._tools.setdefault(tool.name, tool) is not tool:
                 raise InvalidInput(f"there are two tools {tool.name!r}", hint="leave one out")
-        return registry
+        return self
 
     @overload
     def tool(self, function: F, /) -> F: ...
@@ -252,3 +255,12 @@ def _run_by_somebody_else(**arguments: Any) -> None:
 
 Tools = ToolRegistry | Iterable[Callable[..., Any] | Tool]
 """What an agent takes as its tools."""
+
+
+def _several(tools: Tools) -> Iterable[Callable[..., Any] | Tool]:
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise InvalidInput(
+            f"tools must be functions or a ToolRegistry, not {article(type(tools).__name__)}",
+            hint="write tools=[the_function]" if callable(tools) else "write tools=[…]",
+        )
+    return tools

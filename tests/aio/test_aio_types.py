@@ -38,6 +38,7 @@ async def sessions(agent: SessionAgent, manager: SessionManager) -> None:
     assert_type(manager.stream("s", "Hello!"), AsyncGenerator[Event, None])
     assert_type(agent.stream("s", "Hello!"), AsyncGenerator[Event, None])
     assert_type(agent.submit("s", "Hello!"), asyncio.Task[TurnResult])
+    assert_type(await manager.run("s", "Hello!", output=int, instructions="x"), TurnResult)
     assert_type(await manager.get_history("s", 10, before=5), list[dict[str, Any]])
     assert_type(await manager.list_sessions(limit=5), Page[dict[str, Any]])
     assert_type(await manager.clear_history("s"), bool)

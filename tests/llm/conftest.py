@@ -29,6 +29,7 @@ _NEEDS = {
     "test_llmock.py": _SDKS,
     "test_provider_clients.py": _SDKS,
     "test_provider_faults.py": _SDKS,
+    "test_provider_output.py": _SDKS,
     "test_provider_streams.py": _SDKS,
     "test_silent_providers.py": _SDKS,
     "test_tool_choice.py": _SDKS,
