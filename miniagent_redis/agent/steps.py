@@ -57,7 +57,6 @@ class Stage:
 
 
 @frozen
-@frozen
 class Park:
     """Leave the turn until somebody has answered these calls; nothing is sent back."""
 

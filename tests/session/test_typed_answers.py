@@ -171,6 +171,26 @@ def test_the_third_answer_that_does_not_fit_is_an_error_and_stored_as_interrupte
     assert manager.chat(sid, "Hello") == "Hi"  # the session goes on
 
 
+def test_a_turn_that_others_left_is_finished_without_its_options(open_manager: Open) -> None:
+    first = open_manager(redis={"lease_ttl": 0.05})
+    sid = first.create_or_resume_session()
+    first.store.begin_turn(sid, "Plan.")  # and its process dies
+    model = ScriptedModel(["In words", PLAN])
+    other = open_manager(model)
+    assert other.run(sid, "Again.", output=Plan).output == MOVE
+    assert [request.output is None for request in model.requests] == [True, False]
+    assert stored(other, sid)[1] == ("assistant", "In words")
+
+
+def test_the_last_step_may_be_asked_for_again_too(open_manager: Open) -> None:
+    tools = ToolRegistry()
+    tools.add(lambda: "two days", name="look", description="Look it up.")
+    model = ScriptedModel([ToolCall("1", "look"), "no", PLAN])
+    manager = open_manager(model, tools, max_steps=2)
+    assert manager.run(manager.create_or_resume_session(), "x", output=Plan).output == MOVE
+    assert [len(request.tools) for request in model.requests] == [1, 0, 0]
+
+
 def test_a_model_may_call_tools_when_it_is_asked_again(open_manager: Open) -> None:
     tools = ToolRegistry()
     tools.add(lambda: "two days", name="look", description="Look it up.")
