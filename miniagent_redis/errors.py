@@ -46,9 +46,7 @@ class MiniAgentError(Exception):
 
     def __init__(self, problem: str, *, cause: str = "", hint: str = "") -> None:
         super().__init__(problem, cause, hint)
-        self.problem = problem
-        self.cause = cause
-        self.hint = hint
+        self.problem, self.cause, self.hint = problem, cause, hint
 
     def __str__(self) -> str:
         return " ".join(_sentence(part) for part in (self.problem, self.cause, self.hint) if part)
@@ -116,24 +114,18 @@ class SessionBusy(MiniAgentError):
         cause = f"the running turn holds its lease for another {lease_remaining:.1f} s"
         hint = 'try again, raise busy_timeout, or use on_busy="interrupt" to replace it'
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id = session_id
-        self.lease_remaining = lease_remaining
+        self.session_id, self.lease_remaining = session_id, lease_remaining
 
 
 class SessionWaiting(MiniAgentError):
-    """The session's turn is parked: calls of it wait for somebody's answer. Nothing was done.
-
-    ``turn_id`` is that of the turn, ``calls`` are those that wait, each a WaitingCall.
-    """
+    """The session's turn is parked: its ``calls``, WaitingCalls, wait for somebody's answer."""
 
     def __init__(self, session_id: str, turn_id: str, calls: Sequence[object] = ()) -> None:
         names = ", ".join(str(getattr(call, "name", call)) for call in calls)
         problem = f"turn {turn_id} of session {session_id!r} waits for an answer"
         hint = 'answer(session_id, turn_id, {…}), or on_busy="interrupt" to decline and go on'
         super().__init__(problem, cause=names and f"it called {names}", hint=hint)
-        self.session_id = session_id
-        self.turn_id = turn_id
-        self.calls = tuple(calls)
+        self.session_id, self.turn_id, self.calls = session_id, turn_id, tuple(calls)
 
 
 class SessionTooLarge(MiniAgentError):
@@ -144,9 +136,7 @@ class SessionTooLarge(MiniAgentError):
     """
 
     def __init__(self, session_id: str, size: int, limit: int) -> None:
-        problem = (
-            f"session {session_id!r} would grow to {size:,} bytes, over the limit of {limit:,}"
-        )
+        problem = f"session {session_id!r} would grow to {size:,} bytes: {limit:,} is the limit"
         cause = "max_session_size bounds the stored thread; nothing was written"
         hint = "clear_history(), start anew, or change RedisConfig.max_session_size or .on_full"
         super().__init__(problem, cause=cause, hint=hint)
@@ -208,8 +198,7 @@ class LockTimeout(MiniAgentError, TimeoutError):
         problem = f"the lock {name!r} was not free within {waited:g} s"
         cause = "another holder has it; it frees itself after its ttl at the latest"
         super().__init__(problem, cause=cause, hint="try again, or wait longer with timeout=")
-        self.name = name
-        self.waited = waited
+        self.name, self.waited = name, waited
 
 
 class RecordUnreadable(MiniAgentError):
@@ -231,8 +220,7 @@ class SchemaTooNew(MiniAgentError):
         problem = f"{what} has schema {found!r}, and this version reads up to {supported}"
         cause, hint = "a newer miniagent-redis wrote it", "upgrade miniagent-redis here"
         super().__init__(problem, cause=cause, hint=hint)
-        self.found = found
-        self.supported = supported
+        self.found, self.supported = found, supported
 
 
 class StoreUnavailable(MiniAgentError):
@@ -259,8 +247,7 @@ class PoolExhausted(StoreUnavailable):
         cause = f"none was given back within {waited:g} s"
         hint = "raise max_connections or pool_timeout, or look for calls that never end"
         super().__init__(problem, cause=cause, hint=hint)
-        self.most = most
-        self.waited = waited
+        self.most, self.waited = most, waited
 
 
 class StoreMisconfigured(MiniAgentError):

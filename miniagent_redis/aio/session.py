@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from ..agent import AgentConfig
 from ..agent import StreamCallback as _StreamCallback
 from ..config.redis import RedisConfig
-from ..models import ExpiredSession
+from ..models import ExpiredSession, Message, TurnResult
 from ..runtime.cancellation import Caller
 from ..runtime.checks import of_kind
 from ..runtime.clock import Clock
@@ -19,6 +19,8 @@ from ..runtime.mirroring import mirrors, mirrors_iterator, mirrors_steps, mirror
 from ..session import SessionAgent as _Agent
 from ..session import SessionManager as _Manager
 from ..session.agent import SHUTDOWN_TIMEOUT
+from ..session.asked import Asked
+from ..session.results import to_its_end
 from ..session.stats import AgentStats
 from ..store.hook_calls import ExpiryHook, check_hook
 from ..telemetry import Instrumentation
@@ -28,6 +30,18 @@ from .store import RedisSessionManager
 from .thread import SessionThread, ThreadBefore
 
 H = TypeVar("H", bound=ExpiryHook)
+
+
+def _run_submitted(
+    agent: _Agent,
+    session_id: str,
+    message: str | Message,
+    *,
+    user_id: str | None = None,
+    turn_id: str | None = None,
+) -> TurnResult:
+    """Do what ``submit`` does in the caller's thread."""
+    return to_its_end(agent.turns.stream(Asked(session_id, message, user_id, turn_id).kept()))
 
 
 class SessionAgent:
@@ -159,7 +173,7 @@ class SessionAgent:
     def answer(self) -> None: ...
     @mirrors(_Agent.resume_turn, on="turns")
     def resume_turn(self) -> None: ...
-    @mirrors_task(_Agent.submit, _Agent.run)
+    @mirrors_task(_Agent.submit, _run_submitted)
     def submit(self) -> None: ...
 
 

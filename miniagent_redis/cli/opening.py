@@ -40,6 +40,7 @@ def open_chat(
         raise click.BadParameter(problem, param_hint="'--model'") from None
     agent = SessionAgent(agent_config, redis_config=config)
     agent.background.remove("sweep")  # left to programs, which may have hooks
+    agent.background.remove("recover")  # and tools
     with agent:
         manager = SessionManager(agent)
         chat = Chat(manager, user, terminal, ttl=ttl, is_interactive=is_interactive())

@@ -21,6 +21,7 @@ from .transcript import load_history, show_history, show_sessions
 def _open(config: RedisConfig) -> Iterator[SessionManager]:
     agent = SessionAgent(redis_config=config)
     agent.background.remove("sweep")  # left to programs, which may have hooks
+    agent.background.remove("recover")  # and tools
     with agent:
         yield SessionManager(agent)
 

@@ -38,10 +38,12 @@ local function so_far(turn, again, holder)
   return cancel or '', (tonumber(takeovers or 0) or 0) + (again and 0 or 1), approved
 end
 
--- Drops the open turn, as another message takes its place.
+-- Drops the open turn, if there is one, as another message takes its place.
 local function drop()
-  redis.call('DEL', KEYS[3])
-  emit('turn_failed', open_turn, '', version)
+  if open_turn then
+    redis.call('DEL', KEYS[3])
+    emit('turn_failed', open_turn, '', version)
+  end
 end
 
 -- Takes the caller out of the queue, with those in front of it, whose tickets have ended. With a '+'

@@ -48,9 +48,8 @@ if new then
     return refusal() or {nonce, 'superseded'}
   elseif with_answer(bytes + #ARGV[15], ARGV[9]) > tonumber(ARGV[9]) then
     return refusal() or {nonce, 'toolarge', with_answer(bytes + #ARGV[15], ARGV[9])}
-  elseif open_turn then
-    drop()
   end
+  drop()
   if not append(KEYS[3], ARGV, 15, 'turn_started', turn, format('%d', version)) then
     return refused
   end

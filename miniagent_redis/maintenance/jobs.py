@@ -13,6 +13,7 @@ from .thread import Job
 
 FLUSH_INTERVAL = 1.0
 REPLAY_INTERVAL = 1.0
+RECOVER_INTERVAL = 3.0
 RENEW_LEASES_INTERVAL = 0.8  # a turn hears within a second that it is cancelled
 RENEW_LOCKS_INTERVAL = 1.0  # half of the shortest ttl
 RENEW_CLAIMS_INTERVAL = 10.0  # a sixth of a claim
@@ -32,12 +33,18 @@ def standard_jobs(parts: Parts, check_health: Callable[[], object], sweeps: Swee
 
 
 def turn_jobs(
-    config: RedisConfig, renew_leases: Callable[[], None], spool: Spool | None
+    config: RedisConfig,
+    renew_leases: Callable[[], None],
+    recover: Callable[[], object],
+    spool: Spool | None,
 ) -> list[Job]:
-    """Return the jobs for an agent's turns in one namespace: those that run, those that wait."""
+    """Return the jobs for an agent's turns in one namespace: running, abandoned and spooled."""
     # Three tries within one lease.
     interval = min(config.lease_ttl / 3, RENEW_LEASES_INTERVAL)
-    jobs = [Job("renew leases", interval, renew_leases)]
+    jobs = [
+        Job("renew leases", interval, renew_leases),
+        Job("recover", RECOVER_INTERVAL, recover),
+    ]
     if spool is not None:
         jobs.append(Job("replay spool", REPLAY_INTERVAL, spool.replay))
     return jobs

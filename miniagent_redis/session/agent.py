@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TypeVar
 
 from ..agent import Agent, AgentConfig, StreamCallback
@@ -98,6 +99,7 @@ class SessionAgent:
             self.spool.open()
         self.store.connect()
         self.turns.replay()
+        self.turns.recovering.context = copy_context()
         self.background.start()
         self._is_open = True
         shut_down_at_exit(self)

@@ -23,9 +23,14 @@ class Asked:
     is_new: bool = False
     """Whether the id was made just now, so that it cannot be a repetition."""
 
-    def with_id(self) -> Asked:
-        """Return the same with an id: a new one if it has none."""
-        return self if self.turn_id is not None else evolve(self, turn_id=new_id(), is_new=True)
+    is_kept: bool = False
+    """Whether other instances are to finish the turn if this process dies."""
+
+    def kept(self) -> Asked:
+        """Return the same, to be finished in any case; with an id, a new one if it has none."""
+        if self.turn_id is not None:
+            return evolve(self, is_kept=True)
+        return evolve(self, turn_id=new_id(), is_new=True, is_kept=True)
 
     def is_for(self, turn: OpenTurn) -> bool:
         """Whether an abandoned turn that was taken over is the one that is asked for."""

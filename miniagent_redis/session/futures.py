@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
 from ..models import TurnResult
 from ..runtime.forking import reset_after_fork
@@ -11,6 +12,7 @@ from ..runtime.interrupts import WeakRegistry
 from ..runtime.threads import Pool
 
 _WORKERS = 32
+T = TypeVar("T")
 
 
 class Submitted(Future[TurnResult]):
@@ -38,12 +40,12 @@ class SubmittedTurns:
 
     @reset_after_fork
     def _start_anew(self) -> None:
-        self._futures: WeakRegistry[Future[TurnResult]] = WeakRegistry()  # the jobs hold them
+        self._futures: WeakRegistry[Future[Any]] = WeakRegistry()  # the jobs hold them
 
     def run(
         self,
-        future: Future[TurnResult],
-        run: Callable[[], TurnResult],
+        future: Future[T],
+        run: Callable[[], T],
         drop: Callable[[], object] = lambda: None,
     ) -> None:
         """Run it as soon as one of the threads is free; ``drop`` if it was cancelled by then."""

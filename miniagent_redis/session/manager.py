@@ -73,11 +73,9 @@ class SessionManager:
                 return session_id
             except SessionNotFound:
                 pass
-        new_id = session_id or str(uuid.uuid4())
+        new_id, name = session_id or str(uuid.uuid4()), self.agent.config.name
         try:
-            self.store.create_session(
-                new_id, data, ttl, user_id=user_id, agent_name=self.agent.config.name
-            )
+            self.store.create_session(new_id, data, ttl, user_id=user_id, agent_name=name)
         except SessionExists:
             # Someone else's, or created by another instance just now.
             self.store.touch_session(new_id, user_id=user_id)

@@ -7,12 +7,13 @@ Who joins it hears its stored events, as any watcher does, and reads its result 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from attrs import define, evolve, frozen
 
 from ..errors import (
     InvalidInput,
+    MiniAgentError,
     RateLimited,
     SessionBusy,
     SessionNotFound,
@@ -33,6 +34,8 @@ from .kept_threads import KeptThread
 from .results import found_again, waiting_result
 from .runner import TurnWork
 
+_LONG = 1.0
+"""Seconds of waiting after which somebody may have looked, and found nothing to look after."""
 _SOON = 0.05
 """Seconds behind the end of a lease at which somebody looks whether it was renewed."""
 
@@ -60,6 +63,7 @@ class NamedTurns:
         self._store = store
         self._work = work
         self._open_turns = store.parts.open_turns
+        self._recovery = store.parts.recovery
 
     def perform(
         self, asked: Asked, thread: KeptThread, opened: Opened | None = None
@@ -90,8 +94,14 @@ class NamedTurns:
     def begin(self, asked: Asked, thread: KeptThread, opened: Opened | None = None) -> OpenTurn:
         """Open the turn. Raises TurnRuns or TurnStored where it is a repetition."""
         admission = opened.admission if opened else self._admit(asked)
+        clock, began = self._store.clock, self._store.clock.monotonic()
         with _counted_if_begun(admission):
+            if asked.is_kept and opened is None:
+                self._recovery.ask(asked.session_id)
             turn = self._work.begin(thread, asked, opened.turn if opened else None)
+        if asked.is_kept and clock.monotonic() - began > _LONG:  # nothing was open for a moment
+            with suppress(MiniAgentError):
+                self._recovery.ask(asked.session_id)
         if turn.resumed:  # it was counted when it was begun
             take_back(admission)
         return turn
@@ -100,6 +110,8 @@ class NamedTurns:
         """Open the turn, or an abandoned one that comes first; raise SessionBusy if that waits."""
         admission = self._admit(asked)
         with _counted_if_begun(admission):
+            if asked.is_kept:
+                self._recovery.ask(asked.session_id)
             return Opened(self._work.open(thread, asked), admission)
 
     def cursor(self, asked: Asked, turn_id: str) -> str:

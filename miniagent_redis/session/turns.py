@@ -27,6 +27,7 @@ from .kept_threads import KeptThread, KeptThreads
 from .named import NamedTurns, Opened
 from .news import News
 from .parked import ParkedTurns
+from .recovering import Recovering
 from .registry import RunningTurns
 from .results import to_its_end
 from .runner import TurnWork
@@ -62,10 +63,14 @@ class AgentTurns:
         self.kept: KeptThreads = KeptThreads(store, config.max_kept_bytes)
         self.parked: ParkedTurns = ParkedTurns(store, self._work, self.named)
         self.submitted: SubmittedTurns = SubmittedTurns()
+        self.recovering: Recovering = Recovering(
+            store, config.name, self._work, self.kept, self.submitted
+        )
 
     def jobs(self) -> list[Job]:
         """Return what the background thread has to do for them."""
-        return turn_jobs(self._store.config, self._work.keep_up, self.spool)
+        recover = self.recovering.run
+        return turn_jobs(self._store.config, self._work.keep_up, recover, self.spool)
 
     def stream(self, asked: Asked) -> Generator[Event, None, TurnResult]:
         """Do what is asked for, in the caller's thread."""
@@ -81,7 +86,7 @@ class AgentTurns:
         What goes wrong is the future's error.
         """
         self._must_be_open()
-        asked, thread = asked.with_id(), self._thread(asked)
+        asked, thread = asked.kept(), self._thread(asked)
         future = Submitted(asked.turn_id or "")
         opened: Opened | None = None
         try:
@@ -106,7 +111,7 @@ class AgentTurns:
     def start(self, asked: Asked) -> Started:
         """Begin what is asked for and let it go on in the pool; waits for a busy session."""
         self._must_be_open()
-        asked, thread = asked.with_id(), self._thread(asked)
+        asked, thread = asked.kept(), self._thread(asked)
         try:
             turn = self.named.begin(asked, thread)
         except (TurnRuns, SessionWaiting) as exc:

@@ -7,7 +7,6 @@ What it leaves is readable for ``GRACE_MS``, so that the hooks can be told.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import frozen
 
@@ -15,9 +14,10 @@ from ..errors import MiniAgentError, StoreUnavailable
 from ..models import ExpiredSession
 from ..runtime.checks import whole_number
 from .core import StoreCore, log
+from .due import due_shards
 from .hook_calls import ExpiryHook, HookCalls, RunningHook, check_hooks
 from .index import FRESH_MS, Index
-from .keys import GRACE_MS, SHARDS, read_member, to_bytes, to_text
+from .keys import GRACE_MS, read_member, to_bytes, to_text
 from .message_records import MessageRecords
 from .notes import session_note
 from .operations.expiry import Leftovers, claim_due, expire_session, read_expired
@@ -118,12 +118,7 @@ class Expiry:
         return self._hooks.running()
 
     def _due_shards(self) -> list[int]:
-        commands: list[tuple[Any, ...]] = [("TIME",)]
-        for shard in range(SHARDS):
-            commands.append(("ZRANGE", self._core.keys.deadlines(shard), 0, 0, "WITHSCORES"))
-        time, *replies = self._core.call_many(commands)
-        now = self._core.now_ms(time)
-        return [shard for shard, reply in enumerate(replies) if _first_score(reply) <= now]
+        return due_shards(self._core, self._core.keys.deadlines)
 
     def _claim(self, shard: int, most: int) -> list[_Claim]:
         key = self._core.keys.deadlines(shard)
@@ -226,10 +221,3 @@ class Expiry:
 def _is_claim(score: float) -> bool:
     """Whether a score is the end of a claim: it ends in .5, as no deadline does."""
     return not score.is_integer()
-
-
-def _first_score(reply: list[Any]) -> float:
-    """Read one entry WITHSCORES, a list of pairs in RESP3; infinity if there is none."""
-    if not reply:
-        return float("inf")
-    return float(reply[0][1] if isinstance(reply[0], list) else reply[1])

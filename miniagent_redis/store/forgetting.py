@@ -94,6 +94,7 @@ class Forgetting:
                 limits=found.limits + self._limits.forget(limits, "session", gone),
                 left=found.left + len(dead) - len(old),
             )
+        self._index.forget_waiting(user_id)
         counts = self._limits.forget(limits, "user", [user_id])
         found = evolve(found, limits=found.limits + counts, totals=int(self._usage.forget(user_id)))
         if refused is not None:

@@ -17,7 +17,7 @@ from ..errors import MiniAgentError, StoreMisconfigured, StoreUnavailable
 from ..runtime.forking import reset_after_fork
 from .checks import lifetime
 from .core import StoreCore, log
-from .keys import GRACE_MS, to_bytes, to_text
+from .keys import GRACE_MS, read_member, to_bytes, to_text
 from .notes import session_note
 from .operations.expiry import prune_entry
 from .operations.replies import Renewed, Written
@@ -109,11 +109,12 @@ class Index:
             shard, member = keys.shard(session_id), to_bytes(session_id)
             commands.append(("ZREM", keys.sessions(shard), member))
             commands.append(("ZREM", keys.deadlines(shard), member))
+            commands.append(("ZREM", keys.turns(shard), member))
             if user:
                 commands.append(("ZREM", keys.user_sessions(to_text(user)), member))
             wanted = ("user", "last_activity", "deadline")
             commands.append(("HMGET", keys.metadata(session_id), *wanted))
-        found = self._core.call_many(commands)[3 if user else 2 :: 4 if user else 3]
+        found = self._core.call_many(commands)[4 if user else 3 :: 5 if user else 4]
         for session_id, (new_user, used, deadline) in zip(session_ids, found, strict=True):
             if deadline is not None:
                 # Its creation saw our entries and may have been done before we took them out. If it
@@ -155,6 +156,14 @@ class Index:
                 self._core.call_many([("ZADD", key, self._now_ms(), member) for key in indexes])
         except MiniAgentError as exc:  # a dead entry does no harm
             log.warning("the index of waiting sessions could not be updated: %s", exc)
+
+    def forget_waiting(self, user_id: str) -> None:
+        """Take out all that is entered of a user's sessions whose turn waited."""
+        keys = self._core.keys
+        index = keys.user_waiting(user_id)
+        members = self._core.call("ZRANGE", index, 0, -1)
+        shards = ((keys.waiting(keys.shard(read_member(member))), member) for member in members)
+        self._core.call_many([*(("ZREM", *entry) for entry in shards), ("DEL", index)])
 
     def _now_ms(self) -> int:
         return round(self._core.clock.time() * 1000)

@@ -18,6 +18,7 @@ with a colon behind it.
 | ns user:{user}:sessions    | zset    | create, activity marks, end     | never; see below        |
 | ns sessions:{shard}        | zset    | create, activity marks, end     | never; see below        |
 | ns deadlines:{shard}       | zset    | create, marks, end, sweep       | never; see below        |
+| ns turns:{shard}           | zset    | submit, start, recovery         | never; see below        |
 | ns waiting:{shard}         | zset    | park, answer                    | never; see below        |
 | ns user:{user}:waiting     | zset    | park, answer                    | never; see below        |
 | ns hooks:{expiry}          | string  | sweep of an agent with hooks    | grace                   |
@@ -31,9 +32,10 @@ with a colon behind it.
 
 The sweep takes a session out of all three indexes when it has expired, and prunes entries with no
 session behind them from the last two; listings prune those from the index that they read. In the
-last one a score is a deadline in ms, or, when it ends in .5, when a sweep's claim on it ends.
-Sessions whose turn waits are in the last two by the time when it was parked; those that do not wait
-any more are taken out by who answers, lists, or parks another one.
+last one a score is a deadline in ms, or, when it ends in .5, when a sweep's claim on it ends. Of
+``turns`` it is when to look whether a turn that asked for it was abandoned, or when the claim on it
+ends; +inf for one that waits for somebody's answer. Who looks prunes what is over. Those of
+``waiting`` are when a turn was parked; who answers, lists, or parks another one prunes them.
 
 Beside them the pub/sub channels ``ns events:{id}`` (wakes whoever waits for the session) and
 ``ns session_updates`` (a JSON note per session that was created, changed, ended or has expired),
@@ -222,6 +224,9 @@ class Keys:
 
     def deadlines(self, shard: int) -> str:
         return f"{self.ns}deadlines:{{{shard}}}"
+
+    def turns(self, shard: int) -> str:
+        return f"{self.ns}turns:{{{shard}}}"
 
     def waiting(self, shard: int) -> str:
         return f"{self.ns}waiting:{{{shard}}}"

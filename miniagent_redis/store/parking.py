@@ -41,6 +41,7 @@ from .operations.open_turn import TurnRead, read_open_turns, read_turn
 from .operations.parking import Over, answer_turn, park_turn
 from .operations.replies import Renewed, Superseded
 from .operations.turn import cancel_turn
+from .recovery import Recovery
 from .waiting_calls import APPROVAL, RESULT, call_digest, last_reply, waiting_calls
 
 Answer = str | ToolResult | Approve | Deny
@@ -64,9 +65,15 @@ class Parking:
     """Parking turns, answering their calls, and finding those that wait."""
 
     def __init__(
-        self, core: StoreCore, index: Index, listing: Listing, records: MessageRecords
+        self,
+        core: StoreCore,
+        index: Index,
+        listing: Listing,
+        recovery: Recovery,
+        records: MessageRecords,
     ) -> None:
         self._core = core
+        self._recovery = recovery
         self._index = index
         self._listing = listing
         self._records = records
@@ -140,6 +147,7 @@ class Parking:
         if not flat:
             return now
         limit = self._core.config.max_session_size
+        self._recovery.ask(session_id)  # who gives the last answer may die of what it leads to
         try:
             told = answer_turn(on, turn_id=turn_id, max_bytes=limit, answers=flat)
         except OutcomeUnknown as exc:

@@ -23,6 +23,7 @@ from .locks import Locks
 from .message_records import MessageRecords
 from .open_turns import OpenTurns
 from .parking import Parking
+from .recovery import Recovery
 from .renewal import Renewal
 from .resolving import Resolving
 from .room import Room
@@ -59,14 +60,17 @@ class Parts:
         self.sessions: Sessions = Sessions(core, self.index)
         self.threads: Threads = Threads(core, self.index, records)
         self.transfer: Transfer = Transfer(core, self.sessions, self.threads, self.index, records)
-        self.renewal: Renewal = Renewal(core, self.sessions, self.threads, self.index, records)
+        self.recovery: Recovery = Recovery(core, self.index)
+        self.renewal: Renewal = Renewal(
+            core, self.sessions, self.threads, self.index, records, self.recovery
+        )
         self.waiting: Waiting = Waiting(core)
         self.turn_begin: TurnBegin = TurnBegin(core, self.threads, records, self.waiting)
         self.turns: Turns = Turns(core, self.threads, self.index, records)
         self.open_turns: OpenTurns = OpenTurns(core, self.threads, records)
         self.resolving: Resolving = Resolving(core, self.threads)
         self.listing: Listing = Listing(core, self.index)
-        self.parking: Parking = Parking(core, self.index, self.listing, records)
+        self.parking: Parking = Parking(core, self.index, self.listing, self.recovery, records)
         self.expiry: Expiry = Expiry(core, self.index, records)
         self.events: Events = Events(core)
         self.watching: Watching = Watching(

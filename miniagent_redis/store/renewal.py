@@ -32,6 +32,7 @@ from .notes import session_note
 from .operations.moving import Whole, move_records, move_session, read_session
 from .operations.session import Exists, get_session, touch_session
 from .operations.thread import Running
+from .recovery import Recovery
 from .sessions import Sessions
 from .threads import Threads
 
@@ -68,8 +69,10 @@ class Renewal:
         threads: Threads,
         index: Index,
         records: MessageRecords,
+        recovery: Recovery,
     ) -> None:
         self._core = core
+        self._recovery = recovery
         self._sessions = sessions
         self._threads = threads
         self._index = index
@@ -204,6 +207,9 @@ class Renewal:
         """Store the copy; return False if somebody else has put something there meanwhile."""
         now_ms = round(self._core.clock.time() * 1000)
         _, server_ms = self._index.enter(target, copy.user_id, now_ms, now_ms + UNUSED_MS)
+        if copy.staged:  # whoever looks finds whether that turn asked for it
+            self._recovery.ask(target)
+            self._index.enter_waiting(target, copy.user_id)  # perhaps
         on, at = self._core.on(target), 0
         for records in _pages(copy.records):
             done = move_records(

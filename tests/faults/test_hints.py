@@ -22,7 +22,7 @@ from miniagent_redis import (
     TurnUncertain,
 )
 from miniagent_redis.llm import Finish, TextDelta, ToolCall
-from miniagent_redis.session.runner import to_its_end
+from miniagent_redis.session.results import to_its_end
 from tests.support.fault_report import FaultRun
 from tests.support.proxy import Proxy
 from tests.support.scripts import load_scripts

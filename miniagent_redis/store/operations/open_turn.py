@@ -36,6 +36,11 @@ def read_turn(on: OnSession, *, turn_id: str, events: int) -> TurnRead:
     return TurnRead(*on("read_turn", turn_id, events)[1:])
 
 
+def ask_recovery(core: StoreCore, index: str, *, after_ms: int, session_id: bytes) -> None:
+    """Enter a session among those to be looked after, so many ms from now."""
+    core.run("ask_recovery", [index], core.script_now(), after_ms, session_id)
+
+
 def read_open_turns(
     core: StoreCore, session_ids: Sequence[str], user: bytes
 ) -> list[TurnRead | None]:

@@ -1,0 +1,181 @@
+"""Doing the work of an open turn: let the agent work it out, save it, park it, or give it up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+
+from ..agent import Agent, StreamCallback, TurnOptions, TurnOutcome
+from ..errors import MiniAgentError, ModelError, TurnNotSaved, TurnUncertain
+from ..maintenance.spool import Spool
+from ..models import Event, OpenTurn, TurnResult, UsageTotals
+from ..models.event import agent_response, turn_failed
+from ..store.manager import RedisSessionManager
+from ..telemetry import Telemetry, TurnRun
+from .accounting import Accounting
+from .given_up import GivenUp, GivenUpTurns, raise_first, tell_what_stands
+from .registry import RunningTurns
+from .results import result_of
+from .stored_turn import StoredTurn
+from .thread import SessionThread
+
+log: logging.Logger = logging.getLogger("miniagent_redis")
+
+
+class Performing:
+    """Works on open turns of one agent. Safe for threads."""
+
+    def __init__(
+        self,
+        store: RedisSessionManager,
+        agent: Agent,
+        turns: RunningTurns,
+        callbacks: StreamCallback,
+        spool: Spool | None,
+        accounting: Accounting,
+        given_up: GivenUpTurns,
+    ) -> None:
+        self._store = store
+        self._agent = agent
+        self._turns = turns
+        self._callbacks = callbacks
+        self._spool = spool
+        self._accounting = accounting
+        self._given_up = given_up
+
+    def perform(
+        self, turn: OpenTurn, thread: SessionThread, options: TurnOptions
+    ) -> Generator[Event, None, TurnResult]:
+        """Do the work of an open turn and save it, or abort it with the error that stopped it."""
+        telemetry = self._agent.telemetry
+        if telemetry is None:
+            performance = self._perform(turn, thread, options, None)
+        else:
+            performance = self._perform_told(turn, thread, options, telemetry)
+        self._turns.note(performance)
+        return performance
+
+    def _perform_told(
+        self, opened: OpenTurn, thread: SessionThread, options: TurnOptions, telemetry: Telemetry
+    ) -> Generator[Event, None, TurnResult]:
+        told = TurnRun(opened.session_id, opened.turn_id, opened.user_id, opened.resumed)
+        with telemetry.around(told):
+            return (yield from self._perform(opened, thread, options, told))
+
+    def _perform(
+        self, opened: OpenTurn, thread: SessionThread, options: TurnOptions, told: TurnRun | None
+    ) -> Generator[Event, None, TurnResult]:
+        running = self._turns.begin(opened)
+        interval = self._agent.config.delta_interval
+        turn = StoredTurn(self._store, running, self._callbacks, interval)
+        outcome: TurnOutcome | None = None
+        try:
+            try:
+                work = self._work_out(turn, thread, options)
+                outcome = yield from self._turns.hand_on(running, work, turn.renew)
+                if outcome.waiting:
+                    return self._parked(turn, outcome, told)
+                spent, version = self._save(turn, outcome)
+            except BaseException as exc:
+                if (kept := turn.broken_off(outcome, exc)) is None:
+                    raise
+                outcome = kept
+                spent, version = self._save(turn, outcome)
+        except BaseException as exc:
+            running.is_ending = True
+            if turn.is_parking:  # whoever takes it over parks it, if it is not
+                turn.hand_over(exc, None)
+                raise
+            lost = version = None
+            if running.is_ours:
+                lost, version = self._give_up(turn, outcome, exc)
+                if told is not None:
+                    told.spent = lost.spent
+            if lost is None or lost.answered is None or outcome is None or version is None:
+                if outcome is not None and isinstance(exc, MiniAgentError):
+                    raise_first(outcome.error, exc)
+                raise
+            spent = lost.answered  # the commit had come through all the same
+        else:
+            self._accounting.note(turn.open, spent)
+        finally:
+            self._turns.end(running)
+        if version is not None:
+            thread.committed(turn.open, [*turn.open.staged, *outcome.messages], version)
+        result = result_of(turn, outcome, spent, version)
+        if told is not None:
+            told.outcome = "interrupted" if result.interrupted else "answered"
+            told.persisted, told.spent = result.persisted, spent
+        answer, persisted, error = outcome.messages[-1], result.persisted, outcome.error
+        told_so = turn.tell_stored(agent_response(answer, result.version, persisted=persisted))
+        if error is None or isinstance(error, MiniAgentError):
+            yield told_so
+        if error is not None:
+            if isinstance(error, ModelError):
+                turn.hand_over(error, outcome)
+            error.add_note(
+                "What there is of the answer is stored, marked as interrupted."
+                if outcome.interrupted
+                else "The answer is stored."
+            )
+            raise error
+        return result
+
+    def _parked(self, turn: StoredTurn, outcome: TurnOutcome, told: TurnRun | None) -> TurnResult:
+        """Return what a turn came to that is parked; it is counted with its end."""
+        spent = self._accounting.of_outcome(outcome.steps, turn.seconds)
+        if told is not None:
+            told.outcome, told.spent = "waiting", spent
+        return result_of(turn, outcome, spent, turn.open.thread.version)
+
+    def _work_out(
+        self, turn: StoredTurn, thread: SessionThread, options: TurnOptions
+    ) -> Generator[Event, None, TurnOutcome]:
+        yield turn.start()
+        if turn.open.resumed:  # it may have been cancelled while nobody worked on it
+            turn.renew()
+        work = self._agent.stream_turn(thread.newest, turn.open.staged, turn, options)
+        return (yield from work)
+
+    def _save(self, turn: StoredTurn, outcome: TurnOutcome) -> tuple[UsageTotals, int | None]:
+        """Store the turn; return what it took, and the version: None if it went to the spool."""
+        turn.running.must_go_on()
+        turn.running.is_ending = True
+        spent = self._accounting.of_outcome(outcome.steps, turn.seconds)
+        try:
+            return spent, self._store.commit_turn(turn.open, outcome.messages, spent=spent)
+        except (TurnNotSaved, TurnUncertain) as exc:
+            if self._spool is None:
+                raise
+            try:
+                self._spool.keep(turn.open, outcome.messages, spent=spent)
+            except OSError as full:
+                exc.add_note(f"It could not be spooled to {self._spool.folder} either: {full}")
+                raise exc from full
+            log.warning("turn %s waits in %s: %s", turn.turn_id, self._spool.folder, exc.cause)
+            return spent, None
+
+    def _give_up(
+        self, turn: StoredTurn, outcome: TurnOutcome | None, error: BaseException
+    ) -> tuple[GivenUp, int | None]:
+        """Drop the turn in Redis, now or later; return it, and the version if it is stored.
+
+        The error's hint says then what stands.
+        """
+        turn.hand_over(error, outcome)
+        steps = turn.steps(outcome)
+        spent = self._accounting.of_failure(steps, error, turn.seconds)
+        answered = None
+        if outcome is not None and isinstance(error, TurnUncertain):
+            answered = self._accounting.of_outcome(outcome.steps, turn.seconds)
+        lost = GivenUp(turn.open, error, spent, answered)
+        dropped = None
+        try:
+            dropped = self._given_up.drop(lost)
+        except MiniAgentError as exc:
+            log.warning("turn %s could not be dropped now, but will be: %s", turn.turn_id, exc)
+        tell_what_stands(error, dropped)
+        if dropped is not None and dropped.stored and answered is not None:
+            return lost, dropped.stored
+        turn.tell_stored(turn_failed(error))
+        return lost, None
