@@ -12,7 +12,9 @@ from tests.support.calls import AIO_THREAD, TABLES, public_methods
 TAKING = {"session_id", "user_id", "turn"}
 OTHERS = {
     RedisSessionManager: {"create_session", "list_sessions", "check_rate_limits", "forget_user"},
-    SessionManager: {"create_or_resume_session", "list_sessions", "forget_user"},
+    SessionManager: {
+        "create_or_resume_session", "list_sessions", "list_waiting", "forget_user",
+    },
     SessionAgent: {"thread", "forget"},
 }  # fmt: skip
 """They ask Redis for nothing, act on entries of indexes alone, or have tests of their own."""

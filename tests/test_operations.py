@@ -186,12 +186,16 @@ def test_what_all_scripts_on_a_session_begin_with_is_what_the_core_gives() -> No
     assert told_arguments(header("_open")) == ["nonce", "now", "grace_ms", "user"]
 
 
+WORDS = {"rate_limit"}
+"""Operations whose name says something else too: here a kind of error of a model."""
+
+
 def test_no_other_module_names_an_operation_in_a_string() -> None:
     naming = []
     for path in sorted(PACKAGE.rglob("*.py")):
         if path in MAY_NAME_SCRIPTS:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and node.value in OPERATIONS:
+            if isinstance(node, ast.Constant) and node.value in {*OPERATIONS} - WORDS:
                 naming.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value}")
     assert not naming

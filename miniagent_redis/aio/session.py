@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from functools import partial, update_wrapper
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..agent import AgentConfig
 from ..agent import StreamCallback as _StreamCallback
 from ..config.redis import RedisConfig
-from ..models import ExpiredSession, Message, TurnResult
+from ..models import ExpiredSession, TurnResult
 from ..runtime.cancellation import Caller
 from ..runtime.checks import of_kind
 from ..runtime.clock import Clock
@@ -19,8 +19,6 @@ from ..runtime.mirroring import mirrors, mirrors_iterator, mirrors_steps, mirror
 from ..session import SessionAgent as _Agent
 from ..session import SessionManager as _Manager
 from ..session.agent import SHUTDOWN_TIMEOUT
-from ..session.asked import Asked
-from ..session.results import to_its_end
 from ..session.stats import AgentStats
 from ..store.hook_calls import ExpiryHook, check_hook
 from ..telemetry import Instrumentation
@@ -32,16 +30,8 @@ from .thread import SessionThread, ThreadBefore
 H = TypeVar("H", bound=ExpiryHook)
 
 
-def _run_submitted(
-    agent: _Agent,
-    session_id: str,
-    message: str | Message,
-    *,
-    user_id: str | None = None,
-    turn_id: str | None = None,
-) -> TurnResult:
-    """Do what ``submit`` does in the caller's thread."""
-    return to_its_end(agent.turns.stream(Asked(session_id, message, user_id, turn_id).kept()))
+def _run_submitted(agent: _Agent, *args: Any, **options: Any) -> TurnResult:
+    return agent.asked.run_submitted(*args, **options)
 
 
 class SessionAgent:

@@ -46,6 +46,9 @@ class Answer:
                         is_error=data["is_error"],
                     )
                 )
+            case EventType.TURN_WAITING:
+                self.is_complete = True  # so far
+                self.end()
             case EventType.AGENT_RESPONSE:
                 self.is_complete = True
                 self.end()
@@ -55,6 +58,11 @@ class Answer:
                     self._terminal.note(_ENDED.get(reason, other))
             case _:
                 pass
+
+    def show_text(self, text: str) -> None:
+        """Print an answer that came in one piece."""
+        self._write(self._text.feed(text))
+        self.end()
 
     def end(self) -> bool:
         """End the line of text that has begun; return whether there was one."""

@@ -21,6 +21,11 @@ from .options import debug_option, duration_from_text, redis_config, url_option,
     show_envvar=True,
     help="Who answers; demo needs no network and knows little.",
 )
+@click.option(
+    "--tools",
+    metavar="MODULE:NAME",
+    help="Functions or a ToolRegistry; the module is looked for in this folder too.",
+)
 @click.option("--system", default="", metavar="TEXT", help="Instructions for the model.")
 @url_option
 @click.option(
@@ -42,6 +47,7 @@ def chat(
     user: str,
     model: str,
     system: str,
+    tools: str | None,
     url: str | None,
     ttl: Duration,
 ) -> None:
@@ -64,6 +70,7 @@ def chat(
         user=user,
         model=model,
         system=system,
+        tools=tools,
         config=redis_config(url, ttl),
         ttl=ttl if is_given else None,
     )

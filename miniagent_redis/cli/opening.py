@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib import import_module
+from operator import attrgetter
+
 import click
 
 from ..agent import AgentConfig
 from ..config.redis import RedisConfig
-from ..errors import InvalidInput
+from ..errors import InvalidInput, MiniAgentError
 from ..llm import resolve_model
 from ..runtime.durations import Duration
 from ..session import SessionAgent, SessionManager
+from ..tools import ToolRegistry
 from .line_input import is_interactive, open_reader
 from .lookup import LAST
 from .repl import Chat
@@ -25,6 +31,7 @@ def open_chat(
     system: str,
     config: RedisConfig,
     ttl: Duration | None,
+    tools: str | None = None,
 ) -> bool:
     """Chat until the lines end; return whether it succeeded, which at a terminal it always does.
 
@@ -38,7 +45,7 @@ def open_chat(
         # Its own hint is for programmers.
         problem = f"{exc.problem} ({exc.cause})" if exc.cause else exc.problem
         raise click.BadParameter(problem, param_hint="'--model'") from None
-    agent = SessionAgent(agent_config, redis_config=config)
+    agent = SessionAgent(agent_config, _tools(tools), redis_config=config)
     agent.background.remove("sweep")  # left to programs, which may have hooks
     agent.background.remove("recover")  # and tools
     with agent:
@@ -56,6 +63,21 @@ def open_chat(
         # Who encrypts what is said does not want it in a file beside.
         chat.run(open_reader(remembers=config.encryption_keys is None))
     return chat.is_interactive or not chat.has_failed
+
+
+def _tools(place: str | None) -> ToolRegistry | None:
+    """Return the tools that ``MODULE:NAME`` names; raises BadParameter for what names none."""
+    if place is None:
+        return None
+    module, _, name = place.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        return ToolRegistry.of(attrgetter(name)(import_module(module)))
+    except (ImportError, AttributeError, ValueError, MiniAgentError) as exc:
+        problem = f"{place!r} names no tools: {exc}; write such as shop:tools for those in shop.py"
+        raise click.BadParameter(problem, param_hint="'--tools'") from None
+    finally:
+        sys.path.pop(0)
 
 
 def _whereabouts(agent: SessionAgent) -> str:

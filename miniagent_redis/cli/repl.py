@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from contextlib import closing, suppress
 
-from ..errors import MiniAgentError
-from ..models import isoformat
+from ..errors import MiniAgentError, SessionWaiting
+from ..models import TurnResult, WaitingCall, isoformat
 from ..runtime.durations import Duration
 from ..session import SessionManager
 from .answer import Answer
+from .asking import ask
 from .commands import HELP, Command, Hint, Say, parse
 from .line_input import Reader
 from .lookup import find_session
@@ -105,7 +106,7 @@ class Chat:
     def _do(self, typed: Say | Command | Hint, reader: Reader) -> None:
         match typed:
             case Say(text):
-                self._say(text)
+                self._say(text, reader)
             case Hint(text):
                 self.has_failed = True
                 self._terminal.plain(text)
@@ -152,8 +153,38 @@ class Chat:
 
     # --- messages -----------------------------------------------------------------------------
 
-    def _say(self, text: str) -> None:
-        """Send the message and print the answer. Ctrl-C stops it, without leaving the chat."""
+    def _say(self, text: str, reader: Reader) -> None:
+        """Send the message, print the answer, and ask for what the turn waits for, if it does."""
+        try:
+            waits = self._send(text)
+        except SessionWaiting as exc:
+            self._terminal.note("Before that, an earlier turn of this session waits for an answer.")
+            if self._ask(reader, exc):
+                self._say(text, reader)
+        else:
+            if waits is not None:
+                self._ask(reader, waits)
+
+    def _ask(self, reader: Reader, waits: SessionWaiting) -> bool:
+        """Ask for what a turn waits for; return whether it is over then."""
+        calls = [call for call in waits.calls if isinstance(call, WaitingCall)]
+        while calls:
+            answers = ask(self._terminal, reader, calls)
+            if answers is None:
+                self._terminal.note("The turn waits: resume this session to answer.")
+                return False
+            result = self._manager.answer(
+                self.session_id, waits.turn_id, answers, user_id=self._user
+            )
+            calls = list(result.waiting)
+            Answer(self._terminal).show_text(result.text)
+        return True
+
+    def _send(self, text: str) -> SessionWaiting | None:
+        """Send the message and print the answer. Ctrl-C stops it, without leaving the chat.
+
+        Returns what the turn waits for, if it was parked.
+        """
         is_first = not self.is_created
         if is_first:
             self._manager.create_or_resume_session(self._user, self.session_id)
@@ -161,7 +192,7 @@ class Chat:
         answer = Answer(self._terminal)
         with one_interrupt() as interrupt:
             try:
-                self._stream(text, answer)
+                return self._stream(text, answer)
             except (KeyboardInterrupt, Exception):
                 if not interrupt.has_come:
                     raise
@@ -173,11 +204,20 @@ class Chat:
                 if is_first and not answer.is_complete:
                     self._drop_if_empty()
 
-    def _stream(self, text: str, answer: Answer) -> None:
+        return None
+
+    def _stream(self, text: str, answer: Answer) -> SessionWaiting | None:
         turn = self._manager.agent.stream(self.session_id, text, user_id=self._user)
         with closing(turn) as events:
-            for event in events:
-                answer.show(event)
+            while True:
+                try:
+                    answer.show(next(events))
+                except StopIteration as end:
+                    result: TurnResult | None = end.value
+                    break
+        if result is None or not result.waiting:
+            return None
+        return SessionWaiting(self.session_id, result.turn_id, result.waiting)
 
     def _drop_if_empty(self) -> None:
         """Leave no session behind whose only message failed."""

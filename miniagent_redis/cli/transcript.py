@@ -30,6 +30,12 @@ def tool_line(
     return f"· {one_line(name, _LONGEST_ARGUMENT)}({given}) → {mark}{outcome}"
 
 
+def call_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return ``refund(order=7)``, whole: somebody has to decide about it."""
+    given = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items())
+    return f"{name}({', '.join(given)})"
+
+
 def load_history(
     terminal: Terminal, manager: SessionManager, user: str, session_id: str
 ) -> list[dict[str, Any]]:

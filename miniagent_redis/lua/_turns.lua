@@ -1,14 +1,14 @@
 -- Follows _queue.lua where a turn is begun.
 
--- Returns for how many ms the caller has to wait, which it does in the queue, or nothing; for a turn
--- that is parked there is a refusal. Who wants
--- to take over an abandoned turn and nothing else comes before all who wait.
+-- Returns for how many ms the caller has to wait, which it does in the queue, or nothing; of a turn
+-- that is parked a refusal tells. Who wants to take over an abandoned turn and nothing else comes
+-- before all who wait.
 local function must_wait(tickets, resumes)
   if waits ~= '' then
     refused = refusal() or {nonce, 'waiting', open_turn, waits, redis.call('LRANGE', KEYS[3], 0, -1)}
-    return 0
-  elseif not tickets then
-    return nil
+  end
+  if waits ~= '' or not tickets then
+    return waits ~= '' and 0
   end
   local left, queue, others = open_turn and lease_left() or 0, nil, nil
   if not resumes and (left > 0 or next_ticket ~= '') then
@@ -28,8 +28,7 @@ local function so_far(turn, again, holder)
   if not turn then
     return '', 0
   end
-  local cancel, takeovers, approved =
-    unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers', 'approved'))
+  local cancel, takeovers, approved = unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers', 'approved'))
   local of, by, calls = string.match(approved or '', '^(%S+) (%S+)(.*)$')
   approved = of == turn and (by == '-' and holder or by) .. calls or nil
   if approved and by == '-' then

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -118,7 +117,8 @@ class Aside:
         ties = self._ties = _Ties()
         ties.calls.put(work)
         self._ring(ties.results)
-        _threads.run(partial(copy_context().run, _work, ties))
+        context = copy_context()
+        _threads.run(lambda: context.run(_work, ties))
         return ties
 
 

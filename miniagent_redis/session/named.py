@@ -199,7 +199,7 @@ class NamedTurns:
         yield from told
         result = self._result(session_id, messages, stored.version)
         form = asked.options.form
-        if form is None or result.interrupted:
+        if form is None or result.interrupted or not form.fits(result.text):
             return result
         return evolve(result, output=form.read(result.text))
 

@@ -43,6 +43,23 @@ class TurnCalls:
         options = TurnOptions.given(self._tools, instructions, tools, params, output)
         return self._turns.submit(Asked(session_id, message, user_id, turn_id, options))
 
+    def run_submitted(
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
+    ) -> TurnResult:
+        """Do what ``submit`` does in the caller's thread: it is finished if the process dies."""
+        options = TurnOptions.given(self._tools, instructions, tools, params, output)
+        asked = Asked(session_id, message, user_id, turn_id, options)
+        return to_its_end(self._turns.stream(asked.kept()))
+
     def run(
         self,
         session_id: str,

@@ -32,13 +32,13 @@ from ..models import (
 )
 from ..models.event import turn_waiting
 from .checks import check_object, check_turn, lifetime, stamped
-from .core import StoreCore, log
+from .core import OnSession, StoreCore, log
 from .index import FRESH_MS, Index
 from .keys import SHARDS, check_id, check_user_id, to_bytes, to_text
 from .listing import Entry, Listing
 from .message_records import MessageRecords
-from .operations.open_turn import TurnRead, read_open_turns, read_turn
-from .operations.parking import Over, answer_turn, park_turn
+from .operations.open_turn import read_turn
+from .operations.parking import Over, answer_turn, park_turn, read_waiting
 from .operations.replies import Renewed, Superseded
 from .operations.turn import cancel_turn
 from .recovery import Recovery
@@ -130,7 +130,7 @@ class Parking:
         check_id(turn_id, "a turn id")
         given = check_object(answers, "answers")
         on = self._core.on(session_id, user_id)
-        now = self._read(session_id, read_turn(on, turn_id="", events=0))
+        now = self._look(on)
         if now is None or now.turn_id != turn_id:
             return None
         reply = last_reply(now.staged)
@@ -175,8 +175,7 @@ class Parking:
 
     def parked(self, session_id: str, *, user_id: str | None = None) -> Parked | None:
         """Return the session's open turn if it waits. Raises SessionNotFound, StoreUnavailable."""
-        on = self._core.on(session_id, user_id)
-        found = self._read(session_id, read_turn(on, turn_id="", events=0))
+        found = self._look(self._core.on(session_id, user_id))
         return found if found is not None and found.calls else None
 
     def list_waiting(
@@ -199,23 +198,23 @@ class Parking:
 
     def _waiting_ones(self, user: bytes, entries: list[Entry]) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = []
-        found = read_open_turns(self._core, [session_id for _, session_id in entries], user)
-        for (since, session_id), open_now in zip(entries, found, strict=True):
+        found = read_waiting(self._core, [session_id for _, session_id in entries])
+        for (since, session_id), waits in zip(entries, found, strict=True):
+            if waits is None or user not in (b"", waits.owner):
+                self._prune_if_old(session_id, user, since)
+                continue
             try:
-                now = None if open_now is None else self._read(session_id, open_now)
+                staged = self._records.staged(session_id, waits.staged)
             except RecordUnreadable as exc:
                 log.warning("a turn that waits is not listed: %s", exc)
                 continue
-            if now is None or not now.calls:
-                self._prune_if_old(session_id, user, since)
-                continue
             listed.append({
                 "session_id": session_id,
-                "user_id": now.user_id,
-                "turn_id": now.turn_id,
+                "user_id": to_text(waits.owner) or None,
+                "turn_id": waits.turn_id.decode(),
                 "since": isoformat(since / 1000),
-                "message": now.staged[0].text,
-                "calls": [call.to_dict() for call in now.calls],
+                "message": staged[0].text,
+                "calls": [call.to_dict() for call in waiting_calls(staged, waits.waits)],
             })  # fmt: skip
         return listed
 
@@ -226,12 +225,14 @@ class Parking:
         if since <= self._core.clock.time() * 1000 - FRESH_MS:
             self._index.prune(key, session_id, repr(since))
 
-    def _read(self, session_id: str, found: TurnRead) -> Parked | None:
+    def _look(self, on: OnSession) -> Parked | None:
+        """Return the turn that is open, whether it waits or not."""
+        found = read_turn(on, turn_id="", events=0)
         if not found.open_turn:
             return None
+        session_id, owner = on.session_id, to_text(found.owner) or None
         staged = self._records.staged(session_id, found.staged)
         calls = waiting_calls(staged, found.waits) if found.waits else ()
-        owner = to_text(found.owner) or None
         return Parked(session_id, found.open_turn.decode(), owner, found.version, staged, calls)
 
 

@@ -19,7 +19,7 @@ from .schema.given import GivenSchema
 from .schema.shapes import Json
 from .schema.signature import Signature
 
-Approval = bool | Callable[..., bool]
+Approval = bool | Callable[..., object]
 """Whether calls need approval: all, none, or those for which a predicate says so."""
 _logger = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take

@@ -38,7 +38,7 @@ def tools() -> ToolRegistry:
 
 def start(
     staged: Sequence[Message] = (USER,), history: Sequence[Message] = (), **config: Any
-) -> Generator[Action, Outcome, Message]:
+) -> Generator[Action, Outcome, Message | None]:
     offered = tools()
     return TurnLoop(
         config=AgentConfig(**config),
@@ -48,7 +48,7 @@ def start(
     ).run(History(history), staged)
 
 
-def answer_of(loop: Generator[Action, Outcome, Message], reply: Reply) -> Message:
+def answer_of(loop: Generator[Action, Outcome, Message | None], reply: Reply) -> Message:
     with pytest.raises(StopIteration) as end:
         loop.send(reply)
     answer = end.value.value
@@ -226,7 +226,7 @@ def test_a_call_that_was_cut_off_is_never_run(reason: str) -> None:
     assert isinstance(next(loop), AskModel)
 
 
-def wrong(loop: Generator[Action, Outcome, Message]) -> Action:
+def wrong(loop: Generator[Action, Outcome, Message | None]) -> Action:
     """Answer with a call that is cut off; return what the loop does behind it."""
     assert isinstance(loop.send(Reply("", (A,), finish_reason="length")), Stage)
     return next(loop)

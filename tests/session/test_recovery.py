@@ -175,7 +175,7 @@ def test_one_that_is_parked_is_not_finished(open_manager: Open) -> None:
     manager.store.parts.recovery.ask(sid)
     manager.store.begin_turn(sid, "Hi", turn_id="job")
     keys = manager.store.parts.core.keys
-    manager.store.client.hset(keys.metadata(sid), "waits", "job digest")
+    manager.store.client.hset(keys.metadata(sid), "waits", "job holder adigest")
     assert manager.turn(sid, "job").state == "waiting"
     recovery = manager.store.parts.recovery
     until(lambda: not recovery.claim_abandoned("x") and entries(manager)[sid] == float("inf"))

@@ -23,8 +23,10 @@ from miniagent_redis import (
     ToolRegistry,
     ToolResult,
     TurnResult,
+    WaitingCall,
 )
 from miniagent_redis.llm import ScriptedModel
+from miniagent_redis.tools.tool import Approval
 from tests.session.conftest import Open
 from tests.support.waiting import LIMIT
 
@@ -37,10 +39,10 @@ LOOK = ToolCall("c3", "look", {"order": 7})
 class Shop:
     """Tools, and what they did."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, approve: Approval = True) -> None:
         self.did: list[str] = []
         self.tools = ToolRegistry()
-        self.tools.add(self.refund, **({"approve": True} | options))
+        self.tools.add(self.refund, approve=approve)
         self.tools.add(self.look)
         self.tools.declare("pick", "Let the customer pick something.", ORDER)
 
@@ -64,6 +66,10 @@ class Asking(ScriptedModel):
 
 def told(manager: SessionManager, sid: str) -> list[tuple[str, str]]:
     return [(each["role"], each["content"]) for each in manager.get_history(sid)]
+
+
+def waiting(error: SessionWaiting) -> list[WaitingCall]:
+    return [call for call in error.calls if isinstance(call, WaitingCall)]
 
 
 def parked(manager: SessionManager, text: str = "Refund it.") -> tuple[str, TurnResult]:
@@ -139,7 +145,8 @@ def test_a_predicate_of_the_arguments_tells_which_calls_need_approval(
 
 def test_a_predicate_that_fails_asks(open_manager: Open) -> None:
     shop = Shop(approve=lambda order: 1 / 0)
-    assert parked(open_manager(Asking(REFUND), shop.tools))
+    _, result = parked(open_manager(Asking(REFUND), shop.tools))
+    assert [call.name for call in result.waiting] == ["refund"]
 
 
 def test_a_call_that_does_not_fit_goes_back_to_the_model_and_asks_nobody(
@@ -379,7 +386,7 @@ def test_a_chat_cannot_tell_that_it_waits_so_it_raises(open_manager: Open) -> No
     sid = manager.create_or_resume_session("ada")
     with pytest.raises(SessionWaiting) as caught:
         manager.chat(sid, "Refund it.")
-    assert [call.name for call in caught.value.calls if hasattr(call, "name")] == ["refund"]
+    assert [call.name for call in waiting(caught.value)] == ["refund"]
     assert manager.answer(sid, caught.value.turn_id, {"c1": Approve()}).text == "done"
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
 from attrs import define, evolve, frozen
 
 from miniagent_redis import (
+    InvalidInput,
     Message,
     RateLimit,
     RedisSessionManager,
@@ -233,6 +235,13 @@ PARTS = {
     "index.remove": Call(lambda s: s.store.parts.index.remove("i", b""), may_return=True),
 }
 """What the agent, its jobs and the nouns call of each other."""
+
+
+def _answer(scene: Scene, to: SessionManager | SessionAgent) -> None:
+    with suppress(InvalidInput):  # there is no turn that waits
+        to.answer(scene.sid, "none", {"call": "x"}, user_id=scene.user)
+
+
 MANAGER = {
     "tenant": _local(lambda s: s.manager.tenant("acme")),
     "create_or_resume_session": Call(lambda s: s.manager.create_or_resume_session()),
@@ -242,6 +251,8 @@ MANAGER = {
     "start": _owned(lambda s: s.manager.start(s.sid, "x", user_id=s.user)),
     "turn": _owned(lambda s: s.manager.turn(s.sid, "none", s.user)),
     "resume_turn": _owned(lambda s: s.manager.resume_turn(s.sid, user_id=s.user)),
+    "answer": _owned(lambda s: _answer(s, s.manager)),
+    "list_waiting": Call(lambda s: s.manager.list_waiting(s.user)),
     "cancel": _owned(lambda s: s.manager.cancel(s.sid, user_id=s.user)),
     # If it is under way, one look finds out, and the last one may take as long.
     "watch": _owned(lambda s: s.watching(), WAIT + 2 * FIRST, may_return=True, again_at_once=False),
@@ -267,6 +278,7 @@ AGENT = {
     "run": _owned(lambda s: s.agent.run(s.sid, "x", user_id=s.user), commits=True),
     "stream": _owned(lambda s: s.agent.stream(s.sid, "x", user_id=s.user), commits=True),
     "resume_turn": _owned(lambda s: s.agent.resume_turn(s.sid, user_id=s.user)),
+    "answer": _owned(lambda s: _answer(s, s.agent)),
     "cancel": _owned(lambda s: s.agent.cancel(s.sid, user_id=s.user)),
 }
 THREAD = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..core import OnSession, StoreCore
@@ -39,15 +38,3 @@ def read_turn(on: OnSession, *, turn_id: str, events: int) -> TurnRead:
 def ask_recovery(core: StoreCore, index: str, *, after_ms: int, session_id: bytes) -> None:
     """Enter a session among those to be looked after, so many ms from now."""
     core.run("ask_recovery", [index], core.script_now(), after_ms, session_id)
-
-
-def read_open_turns(
-    core: StoreCore, session_ids: Sequence[str], user: bytes
-) -> list[TurnRead | None]:
-    """Tell of the open turns of several sessions in one round trip; None where none is.
-
-    With a ``user``, none of others' sessions. Not atomic.
-    """
-    several = [core.keys.of_session(session_id) for session_id in session_ids]
-    replies = core.read_each("read_turn", several, core.script_now(), 0, user, "", 0)
-    return [TurnRead(*found) if status == "ok" else None for status, *found in replies]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..core import OnSession
+from ..core import OnSession, StoreCore
 from .replies import Superseded
 
 
@@ -23,6 +23,15 @@ class Answered(NamedTuple):
     """The answers are there; ``waits`` is what it still waits for, as ``park_turn`` has it."""
 
     waits: bytes
+
+
+class Waits(NamedTuple):
+    """A turn that waits for calls, as ``park_turn`` has them, with its messages and its owner."""
+
+    turn_id: bytes
+    waits: bytes
+    staged: list[bytes]
+    owner: bytes
 
 
 class Over(NamedTuple):
@@ -53,3 +62,10 @@ def answer_turn(
     """Answer calls: of each its digest, and a result, or nothing, which approves it."""
     status, *found = on("answer_turn", turn_id, max_bytes, *answers)
     return Over() if status == "over" else Answered(*found)
+
+
+def read_waiting(core: StoreCore, session_ids: Sequence[str]) -> list[Waits | None]:
+    """Read what the turns of several sessions wait for, in one round trip; None if one does not."""
+    several = [core.keys.of_session(session_id) for session_id in session_ids]
+    replies = core.read_each("read_waiting", several, core.script_now())
+    return [Waits(*found) if status == "ok" else None for status, *found in replies]

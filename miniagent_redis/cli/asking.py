@@ -1,0 +1,37 @@
+"""Asks a person for what a turn waits for: whether a call may run, or what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..models import Approve, Deny, WaitingCall
+from ..store.parking import Answer
+from .line_input import Reader
+from .terminal import Terminal
+from .transcript import call_text
+
+_YES = ("y", "yes")
+
+
+def ask(
+    terminal: Terminal, reader: Reader, calls: Sequence[WaitingCall]
+) -> dict[str, Answer] | None:
+    """Return the answers to the calls, by their ids; None when the lines end before that.
+
+    Anything but a yes declines a call. Blocks.
+    """
+    answers: dict[str, Answer] = {}
+    for call in calls:
+        shown = call_text(call.name, call.arguments)
+        approves = call.waits_for == "approval"
+        terminal.plain(f"Run {shown}? [y/N]" if approves else f"What does {shown} give?")
+        line = reader.read()
+        if line is None:
+            return None
+        if not approves:
+            answers[call.id] = line
+        elif line.strip().lower() in _YES:
+            answers[call.id] = Approve()
+        else:
+            answers[call.id] = Deny("the user said no")
+    return answers
