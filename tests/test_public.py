@@ -31,6 +31,7 @@ MODELS = {
     *("ModelEvent", "Block", "Finish", "TextDelta", "ToolCall", "UnreadCall", "Usage"),
     *("Answer", "Reply", "ask", "fold"),
     *("DemoModel", "FunctionModel", "ModelFunction", "ScriptedModel"),
+    *("AsyncModel", "AsyncModelFunction"),
     *("CountTokens", "estimate_input", "estimate_tokens", "instruction_tokens", "message_tokens"),
     "words",
 }

@@ -10,6 +10,7 @@ from attrs import astuple, evolve, frozen
 
 from ..errors import ModelError
 from ..llm import Answer, DemoModel, Model, ModelRequest, Reply, TextDelta, ToolSpec, resolve_model
+from ..llm.sources import source_of
 from ..models import Event, Message, ToolResult, WaitingCall
 from ..models.event import (
     cache_hit,
@@ -20,7 +21,7 @@ from ..models.event import (
     turn_step,
     turn_waiting,
 )
-from ..runtime.aside import Aside
+from ..runtime.pausing import Pause
 from ..telemetry import ModelCall, Telemetry
 from ..tools import Tool, ToolRegistry, Tools, calculator
 from .broken_off import failure_of, why
@@ -97,7 +98,7 @@ class Agent:
         staged: Sequence[Message],
         turn: TurnContext,
         options: TurnOptions = USUAL,
-    ) -> Generator[Event, None, TurnOutcome]:
+    ) -> Generator[Event | Pause, None, TurnOutcome]:
         """Work out a turn: yield what the model and the tools do as events, return the outcome.
 
         ``history`` is the thread before this turn; ``staged`` this turn's messages so far, the
@@ -111,8 +112,8 @@ class Agent:
 
         Text that comes with tool calls is streamed too, but is no part of the outcome's ``text``.
         An answer that is data is told in one piece, once it fits: before that it may be wrong.
-        Blocks while the model or tools work. Raises ModelError when there is no answer. Closing
-        the generator closes the model's stream.
+        Blocks while the model or tools work, or yields a Pause (``turn.pauses``). Raises
+        ModelError when there is no answer. Closing the generator closes the model's stream.
         """
         tools = self.tools.copy(*self._own_tools) if options.tools is None else options.tools.copy()
         surroundings = TurnLoop(
@@ -189,7 +190,7 @@ class Agent:
 
     def _ask(
         self, request: ModelRequest, turn: TurnContext, cache: TurnCache
-    ) -> Generator[Event, None, tuple[Reply, ModelError | None]]:
+    ) -> Generator[Event | Pause, None, tuple[Reply, ModelError | None]]:
         """Return the reply, or what there is of it; and what broke it off, if that was an error."""
 
         def check() -> None:
@@ -210,7 +211,7 @@ class Agent:
                 if found.reply.text and request.output is None:
                     yield turn.tell(text_delta(found.reply.text))
                 return found.reply, None
-            while (piece := answer.next()) is not None:
+            while (piece := (yield from answer.next_in_steps())) is not None:
                 turn.check()
                 if isinstance(piece, TextDelta) and piece.text and request.output is None:
                     yield turn.tell(text_delta(piece.text))
@@ -231,13 +232,11 @@ class Agent:
     def _answer(
         self, model: Model, request: ModelRequest, turn: TurnContext, check: Callable[[], None]
     ) -> Answer:
-        aside = None
-        if not getattr(self.model, "answers_at_once", False):
-            aside = Aside(turn.ring, check)
+        source = source_of(model, request, turn.ring, check, pauses=turn.pauses)
         if self.telemetry is None:
-            return Answer(model, request, aside)
+            return Answer(model, request, source)
         call = ModelCall(told_name(self.config.model, self.model), turn.session_id, turn.turn_id)
-        return MeasuredAnswer(model, request, aside, self.telemetry, call)
+        return MeasuredAnswer(model, request, source, self.telemetry, call)
 
     def _specs_of(self, tools: ToolRegistry) -> tuple[ToolSpec, ...]:
         """Return what models are told of the tools: the same as before while those are the same."""

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from attrs import asdict, define, evolve, frozen
 
 from ..errors import InvalidInput, ToolError
-from ..llm import Model, ModelFunction, ModelRequest, Reply
+from ..llm import ModelRequest, Reply
+from ..llm.resolve import AnyModel
 from ..models import Message, ToolCall, ToolResult, Usage
 from ..records.converter import converter
 from ..tools import Tool, ToolRegistry, call_tool
@@ -192,7 +193,7 @@ class TurnCache:
         return [turn.user_id, None if turn.user_id else turn.session_id]
 
 
-def cache_name(model: str | Model | ModelFunction) -> str:
+def cache_name(model: AnyModel) -> str:
     """Return what tells a configured model from all others: its name, or where a function is.
 
     Raises InvalidInput for an object that does not say, by an attribute ``name``, what it is: two

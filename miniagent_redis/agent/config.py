@@ -10,7 +10,8 @@ from typing import Any, get_args
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidInput
-from ..llm import CountTokens, Model, ModelFunction
+from ..llm import CountTokens
+from ..llm.resolve import AnyModel
 from ..models import OnBusy, Price, RateLimit
 from ..runtime.checks import several
 from ..runtime.durations import FORMS, seconds, seconds_or_none
@@ -97,8 +98,8 @@ class AgentConfig:
     system_prompt: Instructions = field(default="", validator=_instructions)
     """What the model is told first; or a function that is given a ToolContext when a turn begins,
     and returns that."""
-    model: str | Model | ModelFunction = "demo"
-    """A name (``"demo"``), a Model, or a function from messages (as dicts) to text.
+    model: AnyModel = "demo"
+    """A name (``"demo"``), a Model, or a function from messages (as dicts) to text; also async.
 
     A parameter of the function that is annotated ToolContext is filled in.
     """
@@ -162,6 +163,12 @@ class AgentConfig:
     max_kept_bytes: int = field(default=64 << 20, validator=_number(0, whole=True))
     """The threads of recent sessions stay in memory, so that a turn loads only what is new of them:
     up to so many bytes in all, by estimate."""
+
+    turn_threads: int = field(default=32, validator=_number(1, whole=True))
+    """How many turns of ``submit``, and of asyncio, may work at once; others stand in line.
+
+    In asyncio a turn that waits, for an async model or for a busy session, does not count.
+    """
 
     rate_limits: Sequence[RateLimit] = field(default=(), converter=_as_limits)
     """Checked before each turn begins; RateLimited is raised when one is used up."""

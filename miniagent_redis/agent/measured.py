@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from time import perf_counter
-from typing import TypeVar
 
-from ..llm import Answer, Model, ModelEvent, ModelFunction, ModelRequest, Reply
+from ..llm import Answer, Model, ModelEvent, ModelRequest, Reply
+from ..llm.resolve import AnyModel
+from ..llm.sources import Source
 from ..models import ToolResult
-from ..runtime.aside import Aside
+from ..runtime.pausing import Pause
 from ..telemetry import End, ModelCall, Telemetry, ToolRun
 from .turn_context import TurnCancelled
-
-T = TypeVar("T")
 
 
 class MeasuredAnswer(Answer):
@@ -22,25 +22,27 @@ class MeasuredAnswer(Answer):
         self,
         model: Model,
         request: ModelRequest,
-        aside: Aside | None,
+        source: Source,
         telemetry: Telemetry,
         call: ModelCall,
     ) -> None:
-        super().__init__(model, request, aside)
+        super().__init__(model, request, source)
         self._telemetry = telemetry
         self._call = call
         self._ended: End | None = None
 
-    def next(self) -> ModelEvent | None:
+    def next_in_steps(self) -> Generator[Pause, None, ModelEvent | None]:
         if self._ended is None:
             self._ended = self._telemetry.begin(self._call)
-        event = self._timed(super().next)
+        with self._timed():
+            event = yield from super().next_in_steps()
         if self._call.first_seconds is None:
             self._call.first_seconds = self._call.seconds
         return event
 
     def reply(self) -> Reply:
-        reply = self._timed(super().reply)
+        with self._timed():
+            reply = super().reply()
         self._call.finish = reply.finish_reason
         return reply
 
@@ -53,10 +55,11 @@ class MeasuredAnswer(Answer):
                 self._call.usage = self.usage
                 ended()
 
-    def _timed(self, step: Callable[[], T]) -> T:
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
         began = perf_counter()
         try:
-            return step()
+            yield
         except TurnCancelled:
             raise
         except BaseException as exc:
@@ -76,7 +79,7 @@ def run_measured(telemetry: Telemetry, run: ToolRun, tool: Callable[[], ToolResu
     return result
 
 
-def told_name(given: str | Model | ModelFunction, model: Model) -> str:
+def told_name(given: AnyModel, model: Model) -> str:
     """Return what an instrument is told of a model that was given so: nothing that may be secret.
 
     That is its own name, or that of what makes such models, of the function, or of the class.

@@ -33,11 +33,14 @@ class TurnContext:
         user_id: str | None = None,
         *,
         clock: Clock | None = None,
+        pauses: bool = False,
     ) -> None:
         self.session_id = session_id
         self.turn_id = turn_id
         self.user_id = user_id
         self.clock: Clock = clock or SystemClock()
+        self.pauses = pauses
+        """Whether who works on it yields a Pause where it would block for long."""
 
     @property
     def is_stopped(self) -> bool:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from functools import partial, update_wrapper
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from ..agent import AgentConfig
 from ..agent import StreamCallback as _StreamCallback
 from ..config.redis import RedisConfig
-from ..models import ExpiredSession, TurnResult
+from ..models import ExpiredSession
 from ..runtime.cancellation import Caller
 from ..runtime.checks import of_kind
 from ..runtime.clock import Clock
 from ..runtime.durations import Duration
-from ..runtime.mirroring import mirrors, mirrors_iterator, mirrors_steps, mirrors_task
+from ..runtime.mirroring import Threads, mirrors, mirrors_steps, mirrors_task, mirrors_turn
 from ..session import SessionAgent as _Agent
 from ..session import SessionManager as _Manager
 from ..session.agent import SHUTDOWN_TIMEOUT
@@ -28,10 +28,6 @@ from .store import RedisSessionManager
 from .thread import SessionThread, ThreadBefore
 
 H = TypeVar("H", bound=ExpiryHook)
-
-
-def _run_submitted(agent: _Agent, *args: Any, **options: Any) -> TurnResult:
-    return agent.asked.run_submitted(*args, **options)
 
 
 class SessionAgent:
@@ -72,20 +68,25 @@ class SessionAgent:
         self._is_store_given = is_given
 
     def _stand_before(
-        self, sync: _Agent, store: RedisSessionManager, callbacks: _StreamCallback
+        self,
+        sync: _Agent,
+        store: RedisSessionManager,
+        callbacks: _StreamCallback,
+        threads: Threads | None = None,
     ) -> None:
         self.sync: _Agent = sync
         self.store: RedisSessionManager = store
         self.callbacks: _StreamCallback = callbacks
         self.config: AgentConfig = sync.config
         self.clock: Clock = sync.clock
-        self._threads = store._threads
+        self._threads = threads or store._threads.with_turns(sync.config.turn_threads)
         self._is_store_given = False
 
     def tenant(self, namespace: str) -> SessionAgent:
         """Return the same agent for another namespace of Redis. Its life is that of this one."""
         sync = self.sync.tenant(namespace)
-        return _AgentBefore(sync, self.store.tenant(namespace), self.callbacks)
+        store = self.store.tenant(namespace)
+        return _AgentBefore(sync, store, self.callbacks, self._threads)
 
     async def initialize(self) -> Self:
         """Connect and start the background thread; returns self. Twice is fine.
@@ -106,6 +107,7 @@ class SessionAgent:
         try:
             return await Caller().run(self._threads.pool("waits"), shutdown)
         finally:
+            self._threads.end_turns()
             if not self._is_store_given:
                 await self.store.disconnect()
 
@@ -152,18 +154,28 @@ class SessionAgent:
     def _initialize(self) -> None: ...
     @mirrors(_Agent.forget)
     def forget(self) -> None: ...
-    @mirrors(_Agent.run, on="turns")
+    @mirrors_turn(_Agent.run, lambda agent, *args, **options: (
+        agent.in_pauses.run(*args, **options), agent.clock
+    ))  # fmt: skip
     def run(self) -> None: ...
-    @mirrors_iterator(_Agent.stream, on="turns")
+    @mirrors_steps(_Agent.stream, lambda agent, *args, **options: (
+        agent.in_pauses.stream(*args, **options), agent.clock
+    ), on="turns")  # fmt: skip
     def stream(self) -> None: ...
     @mirrors(_Agent.cancel)
     def cancel(self) -> None: ...
 
-    @mirrors(_Agent.answer, on="turns")
+    @mirrors_turn(_Agent.answer, lambda agent, *args, **options: (
+        agent.in_pauses.answer(*args, **options), agent.clock
+    ))  # fmt: skip
     def answer(self) -> None: ...
-    @mirrors(_Agent.resume_turn, on="turns")
+    @mirrors_turn(_Agent.resume_turn, lambda agent, *args, **options: (
+        agent.in_pauses.resume_turn(*args, **options), agent.clock
+    ))  # fmt: skip
     def resume_turn(self) -> None: ...
-    @mirrors_task(_Agent.submit, _run_submitted)
+    @mirrors_task(_Agent.submit, lambda agent, *args, **options: (
+        agent.in_pauses.submit(*args, **options), agent.clock
+    ))  # fmt: skip
     def submit(self) -> None: ...
 
 
@@ -171,9 +183,13 @@ class _AgentBefore(SessionAgent):
     """The facade of a blocking agent that is there already."""
 
     def __init__(
-        self, sync: _Agent, store: RedisSessionManager, callbacks: _StreamCallback
+        self,
+        sync: _Agent,
+        store: RedisSessionManager,
+        callbacks: _StreamCallback,
+        threads: Threads,
     ) -> None:
-        self._stand_before(sync, store, callbacks)
+        self._stand_before(sync, store, callbacks, threads)
 
 
 class SessionManager:
@@ -196,24 +212,36 @@ class SessionManager:
 
     @mirrors(_Manager.create_or_resume_session)
     def create_or_resume_session(self) -> None: ...
-    @mirrors(_Manager.chat, on="turns")
+    @mirrors_turn(_Manager.chat, lambda manager, *args, **options: (
+        manager.agent.in_pauses.chat(*args, **options), manager.agent.clock
+    ))  # fmt: skip
     def chat(self) -> None: ...
-    @mirrors(_Manager.run, on="turns")
+    @mirrors_turn(_Manager.run, lambda manager, *args, **options: (
+        manager.agent.in_pauses.run(*args, **options), manager.agent.clock
+    ))  # fmt: skip
     def run(self) -> None: ...
-    @mirrors_iterator(_Manager.stream, on="turns")
+    @mirrors_steps(_Manager.stream, lambda manager, *args, **options: (
+        manager.agent.in_pauses.stream(*args, **options), manager.agent.clock
+    ), on="turns")  # fmt: skip
     def stream(self) -> None: ...
-    @mirrors(_Manager.start, on="turns")
+    @mirrors_turn(_Manager.start, lambda manager, *args, **options: (
+        manager.agent.in_pauses.start(*args, **options), manager.agent.clock
+    ))  # fmt: skip
     def start(self) -> None: ...
     @mirrors(_Manager.turn)
     def turn(self) -> None: ...
-    @mirrors(_Manager.answer, on="turns")
+    @mirrors_turn(_Manager.answer, lambda manager, *args, **options: (
+        manager.agent.in_pauses.answer(*args, **options), manager.agent.clock
+    ))  # fmt: skip
     def answer(self) -> None: ...
     @mirrors(_Manager.list_waiting)
     def list_waiting(self) -> None: ...
     @mirrors(_Manager.cancel)
     def cancel(self) -> None: ...
 
-    @mirrors(_Manager.resume_turn, on="turns")
+    @mirrors_turn(_Manager.resume_turn, lambda manager, *args, **options: (
+        manager.agent.in_pauses.resume_turn(*args, **options), manager.agent.clock
+    ))  # fmt: skip
     def resume_turn(self) -> None: ...
     @mirrors_steps(_Manager.watch, lambda manager, *args, **options: (
         manager.store.parts.watching.watch_in_steps(*args, **options), manager.store.clock

@@ -54,7 +54,7 @@ class RedisSessionManager:
 
     def _stand_before(self, sync: _Store, threads: Threads | None = None) -> None:
         self.sync = sync
-        self._threads = threads or Threads()
+        self._threads = threads or Threads(self.config.call_threads)
         self._clients: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
 
     def tenant(self, namespace: str) -> RedisSessionManager:

@@ -141,6 +141,10 @@ class RedisConfig:
         validator=checked(whole_number, 1),
     )  # fmt: skip
     """At most so many commands of one store are under way at once; ``client`` may have as many."""
+    call_threads: int = _setting(
+        16, "MINIAGENT_CALL_THREADS", "threads for short calls of asyncio",
+        validator=checked(whole_number, 1),
+    )  # fmt: skip
     pool_timeout: float = field(
         default=0.5, converter=seconds, validator=checked(duration),
         metadata=_about("MINIAGENT_POOL_TIMEOUT", "wait for a free connection of the pool"),

@@ -1,6 +1,7 @@
 """Models: what one is (base.py), how replies are put together (fold.py), and those built in."""
 
 from ..models import ToolCall, Usage
+from .awaited import AsyncModel, AsyncModelFunction
 from .base import (
     Block,
     Finish,
@@ -29,6 +30,8 @@ from .text import (
 __all__ = [
     "ENTRY_POINTS",
     "Answer",
+    "AsyncModel",
+    "AsyncModelFunction",
     "Block",
     "CountTokens",
     "DemoModel",

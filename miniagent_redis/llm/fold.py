@@ -5,18 +5,19 @@ Whole replies come from here only, so streaming and blocking use of a model cann
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 
 from attrs import evolve, field, frozen
 
-from ..errors import IncompleteResponse, MiniAgentError, ModelError
+from ..errors import IncompleteResponse, ModelError
 from ..models import ToolCall, Usage, new_id
-from ..runtime.aside import Aside
-from ..runtime.signalled import raised_by_signal
+from ..runtime.pausing import Pause, at_once
+from .awaited import AsyncFunctionModel, AwaitedModel
 from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, UnreadCall
 from .calls import read_call
 from .function import FunctionModel
+from .sources import ModelFailed, ModelSource, Source
 
 
 @frozen
@@ -121,19 +122,14 @@ class Folding:
 class Answer(Folding):
     """A model's answer as it comes in: ``next`` gives its events, ``reply`` what they add up to.
 
-    The model is asked at the first ``next``: in the thread of ``aside``, so that one that keeps
-    silent can be left, or else in the caller's. Close it when nobody wants the rest.
+    The model is asked at the first ``next``: as the ``source`` does, or else in the caller's
+    thread. Close it when nobody wants the rest.
     """
 
-    def __init__(self, model: Model, request: ModelRequest, aside: Aside | None = None) -> None:
+    def __init__(self, model: Model, request: ModelRequest, source: Source | None = None) -> None:
         super().__init__()
-        self._aside = aside
         self._model = model
-        self._request = request
-        self._stream: Iterable[ModelEvent] = ()
-        self._events: Iterator[ModelEvent] | None = None
-        self._behind: ModelEvent | None = None  # what came after Finish
-        self._is_over = False
+        self._source = source or ModelSource(model, request)
 
     def next(self) -> ModelEvent | None:
         """Return the next event, None at the end. Blocks while the model works.
@@ -142,46 +138,21 @@ class Answer(Folding):
         text had already come, else ModelError. What the handler of a signal raised meanwhile, as
         job queues do when a job's time is up, is raised as it is.
         """
-        if self._is_over:
-            return None
-        if self._aside is None or isinstance(self._stream, list):  # it is there as a whole
-            event = self._pull()
-        else:
-            event = self._aside.call(self._pull)
+        return at_once(self.next_in_steps())
+
+    def next_in_steps(self) -> Generator[Pause, None, ModelEvent | None]:
+        """Do the same, and pause while the model works if the source does."""
+        try:
+            event = yield from self._source.next()
+        except ModelFailed as failed:
+            raise self._failure(failed.error) from failed.error
         return None if event is None else self.add(event)
 
-    def _pull(self) -> ModelEvent | None:
-        try:
-            if self._events is None:
-                self._stream = self._model.stream(self._request)
-                self._events = iter(self._stream)
-            event, self._behind = self._behind or next(self._events, None), None
-            if isinstance(event, Finish):  # the end comes with it: one wait for both
-                self._behind = next(self._events, None)
-        except Exception as exc:
-            if (told := raised_by_signal(exc)) is not None:
-                raise told from None
-            if isinstance(exc, MiniAgentError):
-                raise
-            raise self._failure(exc) from exc
-        if self._behind is None and (event is None or isinstance(event, Finish)):
-            self._close()
-            self._is_over = True
-        return event
-
     def close(self) -> None:
-        """End the model's stream, and its thread; one that was left ends by itself."""
-        if self._aside is None:
-            self._close()
-        else:
-            self._aside.end(None if self._is_over else self._close)
+        """End the model's stream."""
+        self._source.close()
 
-    def _close(self) -> None:
-        close = getattr(self._stream, "close", None)
-        if close is not None:
-            close()
-
-    def _failure(self, error: Exception) -> ModelError:
+    def _failure(self, error: BaseException) -> ModelError:
         cause = f"{type(error).__name__}: {error}"
         if self.text:
             problem = "the model failed in the middle of its answer"
@@ -193,9 +164,11 @@ class Answer(Folding):
         return failure
 
 
-def _name(model: Model) -> str:
+def _name(model: object) -> str:
     """Return what people know the model by."""
-    if not isinstance(model, FunctionModel):
+    if isinstance(model, AwaitedModel):
+        return _name(model.model)
+    if not isinstance(model, (FunctionModel, AsyncFunctionModel)):
         return type(model).__name__
     function = model.function
     return f"the model {getattr(function, '__qualname__', type(function).__name__)}"

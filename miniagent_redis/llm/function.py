@@ -29,24 +29,25 @@ class FunctionModel:
         if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
             raise InvalidInput(
                 "the model is an async function",
-                hint="give a plain function: it runs in a worker thread and may block",
+                hint="give it to AgentConfig or resolve_model as it is: they take async ones too",
             )
         self.function: Callable[..., Any] = function
 
     def stream(self, request: ModelRequest) -> Iterable[ModelEvent]:
-        answer = self.function(_plain_messages(request))
+        answer = self.function(plain_messages(request))
         if isinstance(answer, str):
             return [TextDelta(answer), Finish()]
-        return _pieces(_iterate(answer))
+        return _pieces(iterable_of_text(answer))
 
 
 def _pieces(answer: Iterable[object]) -> Iterator[ModelEvent]:
     for piece in answer:
-        yield TextDelta(_text(piece))
+        yield TextDelta(some_text(piece))
     yield Finish()
 
 
-def _plain_messages(request: ModelRequest) -> list[dict[str, Any]]:
+def plain_messages(request: ModelRequest) -> list[dict[str, Any]]:
+    """Return what a function is given."""
     system = [{"role": "system", "content": request.system}] if request.system else []
     return system + [
         {"role": message.role, "content": message.content}
@@ -55,13 +56,15 @@ def _plain_messages(request: ModelRequest) -> list[dict[str, Any]]:
     ]
 
 
-def _iterate(answer: object) -> Iterable[object]:
+def iterable_of_text(answer: object) -> Iterable[object]:
+    """Return pieces that may be text; raises ModelError for anything else."""
     if isinstance(answer, Iterable) and not isinstance(answer, (bytes, dict)):
         return answer
     raise _wrong(answer)
 
 
-def _text(piece: object) -> str:
+def some_text(piece: object) -> str:
+    """Return a piece that is text; raises ModelError for anything else."""
     if isinstance(piece, str):
         return piece
     raise _wrong(piece)

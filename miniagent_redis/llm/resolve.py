@@ -8,6 +8,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import cast
 
 from ..errors import InvalidInput, MiniAgentError, ModelError
+from .awaited import AsyncFunctionModel, AsyncModel, AsyncModelFunction, AwaitedModel, is_async
 from .base import Model
 from .demo import DemoModel
 from .function import FunctionModel, ModelFunction
@@ -48,14 +49,17 @@ _BY_START = {
 """Who offers the models whose names begin so."""
 
 
-def resolve_model(model: str | Model | ModelFunction) -> Model:
+AnyModel = str | Model | AsyncModel | ModelFunction | AsyncModelFunction
+
+
+def resolve_model(model: AnyModel) -> Model:
     """Return the model that is meant.
 
     A name is ``demo``, ``openai:MODEL``, ``anthropic:MODEL`` or ``gemini:MODEL``, each of these
     with or without ``@BASE_URL``; or that of an entry point in the group
     ``miniagent_redis.models``, alone or followed by a colon and what its function is called with
-    (else an empty text). Raises InvalidInput for a name that nobody knows, ModelError if the model
-    cannot be set up.
+    (else an empty text). An async model comes back as an AwaitedModel. Raises InvalidInput for a
+    name that nobody knows, ModelError if the model cannot be set up.
     """
     if isinstance(model, str):
         return _by_name(model)
@@ -64,19 +68,27 @@ def resolve_model(model: str | Model | ModelFunction) -> Model:
             f"the model is the class {model.__name__}", hint="give an instance of it"
         )
     if hasattr(model, "stream"):
-        stream = cast(Model, model).stream
-        if isasyncgenfunction(stream) or iscoroutinefunction(stream):
-            raise InvalidInput(
-                f"{type(model).__name__}.stream is an async function",
-                hint="give a plain generator: it runs in a worker thread and may block",
-            )
-        return cast(Model, model)
+        return _of_object(model)
     if callable(model):
-        return FunctionModel(model)
+        if is_async(model):
+            return AwaitedModel(AsyncFunctionModel(cast(AsyncModelFunction, model)))
+        return FunctionModel(cast(ModelFunction, model))
     raise InvalidInput(
         f"{model!r:.100} is no model",
         hint="give a name, an object with stream(request), or a function from messages to text",
     )
+
+
+def _of_object(model: object) -> Model:
+    stream = cast(Model, model).stream
+    if isasyncgenfunction(stream):
+        return AwaitedModel(cast(AsyncModel, model))
+    if iscoroutinefunction(stream):
+        raise InvalidInput(
+            f"{type(model).__name__}.stream is an async function without a yield",
+            hint="make it an async generator, which yields its events, or a plain one",
+        )
+    return cast(Model, model)
 
 
 def _by_name(text: str) -> Model:
@@ -118,4 +130,4 @@ def _set_up(entry: EntryPoint, rest: str) -> Model:
             f"the model {entry.name!r} cannot be set up",
             cause=f"{entry.value} gave {type(model).__name__}, which has no stream method",
         )
-    return cast(Model, model)
+    return _of_object(model)

@@ -9,20 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
 from contextvars import ContextVar, copy_context
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from .inbox import Inbox
 from .interrupts import Bell
 from .kept_threads import KeptThreads
+from .pausing import Pause
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 R = TypeVar("R")
 _Result = tuple[Any, BaseException | None]
-_LOOK_AROUND = 0.5
-"""Seconds after which a wait begins anew: a signal that comes just before it is seen behind it."""
 
 
 class Left(BaseException):
@@ -32,18 +31,12 @@ class Left(BaseException):
 class _Ties:
     """What is between the thread and who waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, results: Inbox[_Result]) -> None:
         self.calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()  # None: the end
-        self.results: SimpleQueue[_Result | None] = SimpleQueue()  # None: look whether to go
+        self.results = results
         self.lock = threading.RLock()  # over what follows, and while the connection is cut
         self.has_left = False
         self.cut: Callable[[], object] | None = None
-
-    def next_result(self) -> _Result | None:
-        """Wait for the next result, or for the bell, or for a while."""
-        with suppress(Empty):
-            return self.results.get(timeout=_LOOK_AROUND)
-        return None
 
 
 _ties: ContextVar[_Ties | None] = ContextVar("miniagent_redis_aside", default=None)
@@ -53,17 +46,25 @@ class Aside:
     """Calls in one thread, from the first to ``end``, with a copy of the first caller's context.
 
     ``check`` is called before a call and whenever the bell rings that ``ring`` is given: what it
-    raises ends the waiting. For one caller at a time; a forked child has no such thread.
+    raises ends the waiting. For one caller at a time; a forked child has no such thread. With
+    ``pauses`` a call that is waited for yields them, else it blocks.
     """
 
-    def __init__(self, ring: Callable[[Bell], object], check: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        ring: Callable[[Bell], object],
+        check: Callable[[], object],
+        *,
+        pauses: bool = False,
+    ) -> None:
         self._ring = ring
         self._check = check
+        self._pauses = pauses
         self._ties: _Ties | None = None
         self._is_waiting = False
         self._pid = os.getpid()
 
-    def call(self, work: Callable[[], R]) -> R:
+    def call(self, work: Callable[[], R]) -> Generator[Pause, None, R]:
         """Return what ``work()`` returns in the thread, or raise what it or ``check`` raises."""
         self._check()
         self._is_waiting = True
@@ -71,8 +72,7 @@ class Aside:
             ties = self._start(work)
         else:
             ties.calls.put(work)
-        while (result := ties.next_result()) is None:
-            self._check()
+        result = yield from ties.results.next(self._check)
         self._is_waiting = False
         value, error = result
         try:
@@ -98,23 +98,23 @@ class Aside:
                 ties.has_left = True
                 if ties.cut is not None:
                     ties.cut()
+            ties.results.put(None)  # nobody is to go on pausing for it
         if last is not None:
             ties.calls.put(last)
         ties.calls.put(None)
         self._ties = None
         if last is None or self._is_waiting:
             return
-        while (result := ties.next_result()) is None:
-            pass
-        if result[1] is not None:
-            raise result[1]
+        _, error = ties.results.last()
+        if error is not None:
+            raise error
 
     def __del__(self) -> None:
         if (ties := getattr(self, "_ties", None)) is not None:
             ties.calls.put(None)  # `end` was broken off, or never called
 
     def _start(self, work: Callable[[], object]) -> _Ties:
-        ties = self._ties = _Ties()
+        ties = self._ties = _Ties(Inbox(pauses=self._pauses))
         ties.calls.put(work)
         self._ring(ties.results)
         context = copy_context()

@@ -95,7 +95,7 @@ class Caller:
                 if not surely and job.withdraw():
                     raise
                 cancelled = cancelled or exc
-                self._leave()
+                self.leave()
         try:
             if cancelled is not None:
                 if undo is not None and job.error is None:
@@ -113,25 +113,30 @@ class Caller:
         except Exception as exc:
             log.warning("what a cancelled call had obtained could not be given back: %s", exc)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Tell what runs for the task that this one was cancelled."""
         with self._lock:
             self.left.set()
             futures = tuple(self._futures)
         for future in futures:
             future.cancel()
 
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Begin to run it in the task's event loop, with a copy of this thread's context."""
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
+            raise
+
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it in the task's event loop; return its result. For threads, which are blocked.
 
         Raises concurrent.futures.CancelledError when the task is cancelled, or this call recalled.
         """
-        try:
-            with self._lock:  # all of it: the loop may have run a part before we go on here
-                future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-                self._futures.add(future)
-        except RuntimeError:  # the loop is closed
-            coroutine.close()
-            raise
+        with self._lock:  # all of it: the loop may have run a part before we go on here
+            future = self.start(coroutine)
+            self._futures.add(future)
         try:
             return wait_for(future)
         finally:
@@ -140,6 +145,15 @@ class Caller:
 
 
 _caller: ContextVar[Caller | None] = ContextVar("miniagent_redis_caller", default=None)
+
+
+def caller_to_run_for() -> Caller | None:
+    """Return the caller in whose event loop the code of this thread may wait for coroutines.
+
+    None outside of asyncio programs, and in a thread that an event loop stands still for.
+    """
+    caller = _caller.get()
+    return None if caller is None or _is_in_a_loop() else caller
 
 
 def is_called_for_a_task() -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
-from typing import TypeVar
+from math import inf
+from typing import TypeVar, cast
 
 from attrs import frozen
 
@@ -18,6 +19,7 @@ from .clock import Clock
 from .interrupts import Flag
 
 T = TypeVar("T")
+R = TypeVar("R")
 _LOOK_AROUND = 0.25
 """Seconds between looks at whether the task that a thread waits for was cancelled."""
 _LOOK_AT_THE_CLOCK = 1.0
@@ -33,6 +35,20 @@ class Pause:
 
 
 Steps = Generator[T | Pause, None, None]
+
+
+def without_pauses(steps: Generator[T | Pause, None, R]) -> Generator[T, None, R]:
+    """Return the steps as what they are: they were told to block where others pause."""
+    return cast(Generator[T, None, R], steps)
+
+
+def at_once(steps: Generator[Pause, None, R]) -> R:
+    """Return what steps come to that block where others pause: they were told to."""
+    try:
+        raise RuntimeError(f"{next(steps)} in the middle of what was to block")
+    except StopIteration as end:
+        result: R = end.value
+        return result
 
 
 def run_in_thread(steps: Steps[T], clock: Clock) -> Iterator[T]:
@@ -63,8 +79,9 @@ async def wait_in_loop(pause: Pause, clock: Clock) -> None:
     pause.flag.ring(bell)
     end = clock.monotonic() + pause.seconds
     while not pause.flag.is_set() and (left := end - clock.monotonic()) > 0:
+        longest = None if left == inf else min(left, _LOOK_AT_THE_CLOCK)
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(left, _LOOK_AT_THE_CLOCK)):
+            async with asyncio.timeout(longest):
                 await bell.has_rung.wait()
 
 

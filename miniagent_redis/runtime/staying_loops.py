@@ -19,7 +19,9 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+
+from attrs import frozen
 
 from .forking import reset_after_fork
 from .interrupts import Flag
@@ -99,6 +101,19 @@ class _Place:
         self._thread.join(timeout)
 
 
+@frozen
+class StartedCall(Generic[T]):
+    """A coroutine that runs in a loop that stays."""
+
+    future: Future[T]
+    _place: _Place
+
+    def end(self) -> None:
+        """Cancel it, unless it is done. Waits for nothing."""
+        if self.future.cancel() or self.future.cancelled():
+            self._place.ask()
+
+
 class StayingLoops:
     """The loops of a process, by level: 0, and those of turns inside of async functions.
 
@@ -120,19 +135,22 @@ class StayingLoops:
         When the call is recalled, or this thread interrupted, it is cancelled. Raises what it
         raises, SystemExit and KeyboardInterrupt too, and RuntimeError without a thread to have.
         """
+        call = self.start(coroutine)
+        try:
+            return wait_for(call.future)
+        finally:
+            call.end()
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> StartedCall[T]:
+        """Begin to run it in the same way; waits for nothing. Raises RuntimeError as ``run``."""
         level, context = _level.get(), copy_context()
         context.run(_level.set, level + 1)
         try:
             place = self._place_of(level)
-            future = context.run(place.start, coroutine)
+            return StartedCall(context.run(place.start, coroutine), place)
         except BaseException:
             coroutine.close()
             raise
-        try:
-            return wait_for(future)
-        finally:
-            if future.cancel() or future.cancelled():
-                place.ask()
 
     def _place_of(self, level: int) -> _Place:
         found = self._places.get(level)

@@ -24,6 +24,7 @@ from ..telemetry import Instrumentation, Telemetry
 from ..tools import Tools
 from .forgotten import not_at_exit, shut_down_at_exit
 from .given import given_callbacks, given_config, given_store, leave_store
+from .in_pauses import InPauses
 from .news import News
 from .stats import AgentStats, stats_of
 from .thread import SessionThread
@@ -86,6 +87,7 @@ class SessionAgent:
         )
         self.spool: Spool | None = self.turns.spool
         self.asked: TurnCalls = TurnCalls(self.turns, self.agent.tools)
+        self.in_pauses: InPauses = InPauses(self.turns, self.agent.tools)
 
     # --- life ---------------------------------------------------------------------------------
 

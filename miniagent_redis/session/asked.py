@@ -26,6 +26,9 @@ class Asked:
     is_kept: bool = False
     """Whether other instances are to finish the turn if this process dies."""
 
+    pauses: bool = False
+    """Whether who works on it yields a Pause where it would block for long: see ``InPauses``."""
+
     def kept(self) -> Asked:
         """Return the same, to be finished in any case; with an id, a new one if it has none."""
         if self.turn_id is not None:

@@ -11,7 +11,6 @@ from ..runtime.forking import reset_after_fork
 from ..runtime.interrupts import WeakRegistry
 from ..runtime.threads import Pool
 
-_WORKERS = 32
 T = TypeVar("T")
 
 
@@ -34,8 +33,8 @@ class SubmittedTurns:
     Safe for threads. A forked child starts with none.
     """
 
-    def __init__(self) -> None:
-        self._pool = Pool("miniagent-redis-turn", _WORKERS)
+    def __init__(self, threads: int) -> None:
+        self._pool = Pool("miniagent-redis-turn", threads)
         self._start_anew()
 
     @reset_after_fork

@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..models import Event, EventType, Message, OpenTurn, TurnResult, TurnStands, TurnState
 from ..models.event import told_again, turn_waiting
+from ..runtime.pausing import Pause, at_once
 from ..runtime.threads import make_room
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
@@ -31,7 +32,7 @@ from ..store.waiting_calls import waiting_calls
 from .accounting import take_back
 from .asked import Asked
 from .kept_threads import KeptThread
-from .results import found_again, waiting_result
+from .results import Turn, found_again, waiting_result
 from .runner import TurnWork
 
 _LONG = 1.0
@@ -65,9 +66,7 @@ class NamedTurns:
         self._open_turns = store.parts.open_turns
         self._recovery = store.parts.recovery
 
-    def perform(
-        self, asked: Asked, thread: KeptThread, opened: Opened | None = None
-    ) -> Generator[Event, None, TurnResult]:
+    def perform(self, asked: Asked, thread: KeptThread, opened: Opened | None = None) -> Turn:
         """Do the turn, or join it, or find it: yield its events, return its result.
 
         Errors as of any turn; InvalidInput if the id was another message's. ``opened`` is what
@@ -77,8 +76,9 @@ class NamedTurns:
         while True:
             try:
                 first, opened = opened, None
-                turn = self.begin(asked, thread, first)
-                return (yield from self._work.perform(turn, thread, asked.options))
+                turn = yield from self.begin(asked, thread, first)
+                work = self._work.perform(turn, thread, asked.pauses, asked.options)
+                return (yield from work)
             except TurnRuns as exc:
                 yield from self._follow(exc, asked, heard)
             except SessionWaiting as exc:
@@ -91,14 +91,17 @@ class NamedTurns:
                 if exc.turn_id != asked.turn_id or not self._is_known(asked):
                     raise  # another message took its place
 
-    def begin(self, asked: Asked, thread: KeptThread, opened: Opened | None = None) -> OpenTurn:
+    def begin(
+        self, asked: Asked, thread: KeptThread, opened: Opened | None = None
+    ) -> Generator[Pause, None, OpenTurn]:
         """Open the turn. Raises TurnRuns or TurnStored where it is a repetition."""
         admission = opened.admission if opened else self._admit(asked)
         clock, began = self._store.clock, self._store.clock.monotonic()
         with _counted_if_begun(admission):
             if asked.is_kept and opened is None:
                 self._recovery.ask(asked.session_id)
-            turn = self._work.begin(thread, asked, opened.turn if opened else None)
+            first = opened.turn if opened else None
+            turn = yield from self._work.begin(thread, asked, first)
         if asked.is_kept and clock.monotonic() - began > _LONG:  # nothing was open for a moment
             with suppress(MiniAgentError):
                 self._recovery.ask(asked.session_id)
@@ -112,7 +115,7 @@ class NamedTurns:
         with _counted_if_begun(admission):
             if asked.is_kept:
                 self._recovery.ask(asked.session_id)
-            return Opened(self._work.open(thread, asked), admission)
+            return Opened(at_once(self._work.open(thread, asked)), admission)
 
     def cursor(self, asked: Asked, turn_id: str) -> str:
         """Return the place in front of a turn's first event; "" if that is not kept."""
@@ -144,7 +147,9 @@ class NamedTurns:
             return ()
         return self._open_turns.stored(session_id, found.turn_id, user_id)
 
-    def _follow(self, runs: TurnRuns, asked: Asked, heard: _Heard) -> Iterator[Event]:
+    def _follow(
+        self, runs: TurnRuns, asked: Asked, heard: _Heard
+    ) -> Generator[Event | Pause, None, None]:
         """Yield the events of the turn while others work on it; end when it is over, or abandoned.
 
         Or when nothing happens for as long as its lease is, as by now somebody else may have to
@@ -157,9 +162,17 @@ class NamedTurns:
         asked.must_be(found.staged)
         if heard.after is None:
             heard.after = found.cursor or ""
-        make_room()
-        patience = runs.lease_remaining + _SOON
-        for event in self._store.watch(session_id, heard.after, patience, user_id=user_id):
+        patience, watching = runs.lease_remaining + _SOON, self._store.parts.watching
+        steps: Iterator[Event | Pause]
+        if asked.pauses:
+            steps = watching.watch_in_steps(session_id, heard.after, patience, user_id=user_id)
+        else:
+            make_room()
+            steps = watching.watch(session_id, heard.after, patience, user_id=user_id)
+        for event in steps:
+            if isinstance(event, Pause):
+                yield event
+                continue
             heard.after = event.id or heard.after
             if event.turn_id != turn_id:
                 continue

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
 from ..errors import InvalidInput, SessionWaiting, TurnSuperseded
 from ..models import TurnResult
+from ..runtime.pausing import Pause, at_once
 from ..store.manager import RedisSessionManager
 from ..store.parking import Answer, Parked
 from .kept_threads import KeptThread
 from .named import NamedTurns
-from .results import to_its_end, waiting_result
+from .results import waiting_result
 from .runner import TurnWork
 
 
@@ -28,7 +29,8 @@ class ParkedTurns:
         turn_id: str,
         answers: Mapping[str, Answer],
         user_id: str | None,
-    ) -> TurnResult:
+        pauses: bool,
+    ) -> Generator[Pause, None, TurnResult]:
         """Answer calls; with the last one finish the turn. Returns what it came to by then."""
         session_id = thread.session_id
         now = self._store.parts.parking.answer(session_id, turn_id, answers, user_id=user_id)
@@ -36,9 +38,9 @@ class ParkedTurns:
             return self._waiting(now)
         if now is not None:
             try:
-                turn = self._work.resume(thread, user_id)
-                if turn is not None:
-                    return to_its_end(self._work.perform(turn, thread))
+                result = yield from self._work.resume(thread, user_id, pauses)
+                if result is not None:
+                    return result
             except (SessionWaiting, TurnSuperseded):  # others were faster: see what they came to
                 pass
         return self._as_it_is(session_id, turn_id, user_id)
@@ -66,4 +68,4 @@ class ParkedTurns:
         now = self._store.parts.parking.parked(thread.session_id, user_id=user_id)
         if now is not None:
             waits = SessionWaiting(now.session_id, now.turn_id, now.calls)
-            self._work.end_wait(waits, thread, user_id)
+            at_once(self._work.end_wait(waits, thread, user_id, pauses=False))

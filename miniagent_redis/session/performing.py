@@ -10,12 +10,13 @@ from ..errors import MiniAgentError, ModelError, TurnNotSaved, TurnUncertain
 from ..maintenance.spool import Spool
 from ..models import Event, OpenTurn, TurnResult, UsageTotals
 from ..models.event import agent_response, turn_failed
+from ..runtime.pausing import Pause
 from ..store.manager import RedisSessionManager
 from ..telemetry import Telemetry, TurnRun
 from .accounting import Accounting
 from .given_up import GivenUp, GivenUpTurns, raise_first, tell_what_stands
 from .registry import RunningTurns
-from .results import result_of
+from .results import Turn, closable, result_of, what_is_stored
 from .stored_turn import StoredTurn
 from .thread import SessionThread
 
@@ -44,30 +45,40 @@ class Performing:
         self._given_up = given_up
 
     def perform(
-        self, turn: OpenTurn, thread: SessionThread, options: TurnOptions
-    ) -> Generator[Event, None, TurnResult]:
+        self, turn: OpenTurn, thread: SessionThread, options: TurnOptions, pauses: bool
+    ) -> Turn:
         """Do the work of an open turn and save it, or abort it with the error that stopped it."""
         telemetry = self._agent.telemetry
         if telemetry is None:
-            performance = self._perform(turn, thread, options, None)
+            performance = self._perform(turn, thread, options, pauses, None)
         else:
-            performance = self._perform_told(turn, thread, options, telemetry)
+            performance = self._perform_told(turn, thread, options, pauses, telemetry)
         self._turns.note(performance)
-        return performance
+        return closable(performance) if pauses else performance
 
     def _perform_told(
-        self, opened: OpenTurn, thread: SessionThread, options: TurnOptions, telemetry: Telemetry
-    ) -> Generator[Event, None, TurnResult]:
+        self,
+        opened: OpenTurn,
+        thread: SessionThread,
+        options: TurnOptions,
+        pauses: bool,
+        telemetry: Telemetry,
+    ) -> Turn:
         told = TurnRun(opened.session_id, opened.turn_id, opened.user_id, opened.resumed)
         with telemetry.around(told):
-            return (yield from self._perform(opened, thread, options, told))
+            return (yield from self._perform(opened, thread, options, pauses, told))
 
     def _perform(
-        self, opened: OpenTurn, thread: SessionThread, options: TurnOptions, told: TurnRun | None
-    ) -> Generator[Event, None, TurnResult]:
-        running = self._turns.begin(opened)
+        self,
+        opened: OpenTurn,
+        thread: SessionThread,
+        options: TurnOptions,
+        pauses: bool,
+        told: TurnRun | None,
+    ) -> Turn:
+        running = self._turns.begin(opened, pauses=pauses)
         interval = self._agent.config.delta_interval
-        turn = StoredTurn(self._store, running, self._callbacks, interval)
+        turn = StoredTurn(self._store, running, self._callbacks, interval, pauses=pauses)
         outcome: TurnOutcome | None = None
         try:
             try:
@@ -113,11 +124,7 @@ class Performing:
         if error is not None:
             if isinstance(error, ModelError):
                 turn.hand_over(error, outcome)
-            error.add_note(
-                "What there is of the answer is stored, marked as interrupted."
-                if outcome.interrupted
-                else "The answer is stored."
-            )
+            error.add_note(what_is_stored(outcome))
             raise error
         return result
 
@@ -130,7 +137,7 @@ class Performing:
 
     def _work_out(
         self, turn: StoredTurn, thread: SessionThread, options: TurnOptions
-    ) -> Generator[Event, None, TurnOutcome]:
+    ) -> Generator[Event | Pause, None, TurnOutcome]:
         yield turn.start()
         if turn.open.resumed:  # it may have been cancelled while nobody worked on it
             turn.renew()

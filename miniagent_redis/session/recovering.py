@@ -9,10 +9,10 @@ from functools import partial
 
 from ..errors import MiniAgentError, SessionBusy, TurnSuperseded
 from ..models import TurnResult
+from ..runtime.pausing import at_once
 from ..store.manager import RedisSessionManager
 from .futures import SubmittedTurns
 from .kept_threads import KeptThreads
-from .results import to_its_end
 from .runner import TurnWork
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -51,13 +51,10 @@ class Recovering:
     def _finish(self, session_id: str) -> TurnResult | None:
         thread = self._kept.get(session_id)
         try:
-            turn = self._work.resume(thread, None, waits=False)
-            if turn is not None:
-                return to_its_end(self._work.perform(turn, thread))
+            return at_once(self._work.resume(thread, None, pauses=False, waits=False))
         except (SessionBusy, TurnSuperseded):
             log.info("others go on with the turn of session %r", session_id)
             raise
         except MiniAgentError as exc:
             log.warning("the turn of session %r that was gone on with failed: %s", session_id, exc)
             raise
-        return None

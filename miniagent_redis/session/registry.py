@@ -18,6 +18,7 @@ from ..errors import MiniAgentError, TurnSuperseded
 from ..models import Event, OpenTurn
 from ..runtime.forking import reset_after_fork
 from ..runtime.interrupts import Flag, WeakRegistry
+from ..runtime.pausing import Pause
 from ..store.manager import RedisSessionManager
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -42,7 +43,7 @@ class RunningTurn:
     reader_since: float | None = None
     """Since when its reader has an event and has not asked for the next, by the monotonic clock."""
     is_told_stalled: bool = False
-    thread_id: int = field(factory=threading.get_ident)
+    thread_id: int | None = field(factory=threading.get_ident)
     told: Flag = field(factory=Flag, init=False)
     _pid: int = field(factory=os.getpid, init=False)
 
@@ -87,9 +88,14 @@ class RunningTurns:
         self._performances: WeakRegistry[_Performance] = WeakRegistry()
         self._lock = threading.RLock()  # over the turns
 
-    def begin(self, turn: OpenTurn) -> RunningTurn:
-        """Keep the turn among the running ones, until ``end`` or until nobody works on it."""
+    def begin(self, turn: OpenTurn, *, pauses: bool = False) -> RunningTurn:
+        """Keep the turn among the running ones, until ``end`` or until nobody works on it.
+
+        One that ``pauses`` is in no thread for good.
+        """
         running = RunningTurn(turn)
+        if pauses:
+            running.thread_id = None
         with self._lock:
             if (former := self.of(turn.session_id)) is not None:
                 self._turns.discard(former)
@@ -113,8 +119,11 @@ class RunningTurns:
                     performance.close()
 
     def hand_on(
-        self, running: RunningTurn, events: Generator[Event, None, R], renew: Callable[[], None]
-    ) -> Generator[Event, None, R]:
+        self,
+        running: RunningTurn,
+        events: Generator[Event | Pause, None, R],
+        renew: Callable[[], None],
+    ) -> Generator[Event | Pause, None, R]:
         """Yield the events, and note for how long the reader has each before asking for the next.
 
         When that was too long, ``renew`` is called first: somebody else may have the turn by now.
@@ -126,6 +135,9 @@ class RunningTurns:
                 except StopIteration as end:
                     result: R = end.value
                     return result
+                if isinstance(event, Pause):
+                    yield event
+                    continue
                 running.reader_since = self._store.clock.monotonic()
                 yield event
                 is_late = self._is_stalled(running)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..agent import TurnOutcome
 from ..errors import InvalidInput
 from ..models import Event, Message, TurnResult, UsageTotals, WaitingCall
 from ..models.message import finish_reason_of
+from ..runtime.pausing import Pause
 from ..store.parking import Parked
 from ..store.waiting_calls import last_reply
 from .accounting import Accounting
 from .stored_turn import StoredTurn
+
+R = TypeVar("R")
 
 
 def result_of(
@@ -93,13 +96,57 @@ def waiting_result(parked: Parked, accounting: Accounting) -> TurnResult:
     return _result(session_id, turn_id, steps, text, spent, version, waiting=parked.calls)
 
 
-def to_its_end(turn: Generator[Event, None, TurnResult]) -> TurnResult:
-    """Run the turn without looking at its events; return its result."""
+def what_is_stored(outcome: TurnOutcome) -> str:
+    """Return what is said of a turn to who gets the error that ended it."""
+    if outcome.interrupted:
+        return "What there is of the answer is stored, marked as interrupted."
+    return "The answer is stored."
+
+
+Turn = Generator[Event | Pause, None, TurnResult]
+"""A turn at work: what happens in it, and where it pauses, if it was told to."""
+
+
+def to_its_end(turn: Generator[Any, None, TurnResult]) -> TurnResult:
+    """Run the turn, which blocks, without looking at its events; return its result."""
+    return whole(value_of(turn))
+
+
+def value_of(steps: Generator[Any, None, R]) -> R:
+    """Run the steps, which block, without looking at them; return what they come to."""
     try:
         while True:
-            next(turn)
-    except StopIteration as stop:
-        result: TurnResult | None = stop.value
+            next(steps)
+    except StopIteration as end:
+        value: R = end.value
+        return value
+
+
+def only_pauses(steps: Generator[Event | Pause, None, R]) -> Generator[Pause, None, R]:
+    """Run the steps without looking at events, and pause where they do; return their value."""
+    try:
+        while True:
+            if isinstance(step := next(steps), Pause):
+                yield step
+    except StopIteration as end:
+        value: R = end.value
+        return value
+    finally:
+        steps.close()
+
+
+def closable(turn: Turn) -> Turn:
+    """Come to what the turn comes to; to nothing if another thread is closing it just now."""
+    try:
+        return (yield from turn)
+    except ValueError as exc:
+        if exc.__traceback__ is None or exc.__traceback__.tb_next is not None:
+            raise  # it comes out of the turn
+        return cast(TurnResult, None)  # as one that was closed
+
+
+def whole(result: TurnResult | None) -> TurnResult:
+    """Return the result of a turn; raises InvalidInput for that of one that was closed."""
     if result is None:
         raise InvalidInput(
             "the agent was shut down in the middle of the turn",

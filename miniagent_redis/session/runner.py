@@ -15,7 +15,8 @@ from ..errors import (
     TurnUncertain,
 )
 from ..maintenance.spool import Spool
-from ..models import Event, OpenTurn, TurnResult, new_id
+from ..models import OpenTurn, TurnResult, new_id
+from ..runtime.pausing import Pause
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from .accounting import Accounting
@@ -24,7 +25,7 @@ from .given_up import WILL_BE_DROPPED, GivenUpTurns
 from .kept_threads import KeptThread
 from .performing import Performing
 from .registry import RunningTurns
-from .results import to_its_end
+from .results import Turn, only_pauses, whole
 from .thread import SessionThread
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -56,20 +57,24 @@ class TurnWork:
         """Count a request against the agent's limits, if it has any. Raises RateLimited."""
         return self.accounting.admit(session_id, user_id)
 
-    def begin(self, thread: KeptThread, asked: Asked, first: OpenTurn | None = None) -> OpenTurn:
+    def begin(
+        self, thread: KeptThread, asked: Asked, first: OpenTurn | None = None
+    ) -> Generator[Pause, None, OpenTurn]:
         """Open a turn; an abandoned one is finished before, by the same errors as in ``perform``.
 
         One that has the id that is asked for is gone on with instead. ``first`` is what is open.
         """
         ticket = new_id()  # others who come meanwhile are behind us
-        while (turn := first or self.open(thread, asked, ticket)).resumed:
-            if asked.is_for(turn):
-                break
-            self._finish(turn, thread, ticket)
+        while True:
+            turn = first or (yield from self.open(thread, asked, ticket))
+            if not turn.resumed or asked.is_for(turn):
+                return turn
+            yield from self._finish(turn, thread, ticket, asked.pauses)
             first = None
-        return turn
 
-    def open(self, thread: KeptThread, asked: Asked, ticket: str | None = None) -> OpenTurn:
+    def open(
+        self, thread: KeptThread, asked: Asked, ticket: str | None = None
+    ) -> Generator[Pause, None, OpenTurn]:
         """Open a turn, or take over an abandoned one. Without a ticket it waits for nobody.
 
         Raises TurnRuns or TurnStored if it repeats a named turn.
@@ -80,7 +85,7 @@ class TurnWork:
             running = self._turns.of(session_id)
             epoch, count, mark = thread.end
             try:
-                turn = self._store.begin_turn(
+                turn = yield from self._store.parts.turn_begin.begin_in_steps(
                     session_id,
                     asked.message,
                     user_id=asked.user_id,
@@ -93,11 +98,12 @@ class TurnWork:
                     ticket=ticket,
                     enough=self._enough,
                     searched=thread.lacks(turn_id, is_new=asked.is_new) if turn_id else None,
+                    pauses=asked.pauses,
                 )
             except SessionWaiting as exc:
                 if config.on_busy != "interrupt" or exc.turn_id == turn_id:
                     raise
-                self.end_wait(exc, thread, asked.user_id)
+                yield from self.end_wait(exc, thread, asked.user_id, asked.pauses)
                 continue
             except TurnUncertain as exc:
                 self._given_up.drop_begun(exc, asked.user_id)
@@ -110,13 +116,13 @@ class TurnWork:
                 return turn
 
     def resume(
-        self, thread: SessionThread, user_id: str | None, *, waits: bool = True
-    ) -> OpenTurn | None:
-        """Take over the session's abandoned turn, if it has one."""
+        self, thread: SessionThread, user_id: str | None, pauses: bool, *, waits: bool = True
+    ) -> Generator[Pause, None, TurnResult | None]:
+        """Take over the session's abandoned turn, if it has one, and do its work."""
         config = self._config
         self._clear_up(thread.session_id)
         epoch, count, mark = thread.end
-        turn = self._store.resume_turn(
+        turn = yield from self._store.parts.turn_begin.resume_in_steps(
             thread.session_id,
             user_id=user_id,
             epoch=epoch,
@@ -124,16 +130,21 @@ class TurnWork:
             mark=mark,
             busy_timeout=config.busy_timeout if waits and config.on_busy == "wait" else 0.0,
             enough=self._enough,
+            pauses=pauses,
         )
-        if turn is not None:
-            thread.absorb(turn.thread)
-        return None if turn is None or self._is_over(turn) else turn
+        if turn is None:
+            return None
+        thread.absorb(turn.thread)
+        if self._is_over(turn):
+            return None
+        return whole((yield from only_pauses(self.perform(turn, thread, pauses))))
 
-    def end_wait(self, waits: SessionWaiting, thread: SessionThread, user_id: str | None) -> None:
+    def end_wait(
+        self, waits: SessionWaiting, thread: SessionThread, user_id: str | None, pauses: bool
+    ) -> Generator[Pause, None, None]:
         """End a turn that is parked, with what there is of it: its calls are declined."""
         self._store.parts.parking.decline(waits, user_id=user_id)
-        if (turn := self.resume(thread, user_id)) is not None:
-            to_its_end(self.perform(turn, thread))
+        yield from self.resume(thread, user_id, pauses)
 
     def _clear_up(self, session_id: str) -> None:
         """Drop what was given up of the session, and store what is spooled of it, by whomever."""
@@ -162,13 +173,15 @@ class TurnWork:
         with suppress(StoreUnavailable, TurnUncertain):  # then the next time
             self._given_up.settle()
 
-    def _finish(self, turn: OpenTurn, thread: SessionThread, ticket: str) -> None:
+    def _finish(
+        self, turn: OpenTurn, thread: SessionThread, ticket: str, pauses: bool
+    ) -> Generator[Pause, None, None]:
         """Do the work of an abandoned turn before one's own message; errors as in ``perform``.
 
         If others end it meanwhile, as by its answer from a spool, there is nothing left to do.
         """
         try:
-            to_its_end(self.perform(turn, thread))
+            whole((yield from only_pauses(self.perform(turn, thread, pauses))))
         except TurnSuperseded:
             if turn.process_id != os.getpid():  # a forked child has no part in it
                 raise
@@ -177,7 +190,10 @@ class TurnWork:
             raise
 
     def perform(
-        self, turn: OpenTurn, thread: SessionThread, options: TurnOptions = USUAL
-    ) -> Generator[Event, None, TurnResult]:
-        """Do the work of an open turn and save it, or abort it with the error that stopped it."""
-        return self._performing.perform(turn, thread, options)
+        self, turn: OpenTurn, thread: SessionThread, pauses: bool, options: TurnOptions = USUAL
+    ) -> Turn:
+        """Do the work of an open turn and save it, or abort it with the error that stopped it.
+
+        Where it would block for long, it yields a Pause if it ``pauses``.
+        """
+        return self._performing.perform(turn, thread, options, pauses)

@@ -33,9 +33,13 @@ class StoredTurn(TurnContext):
         running: RunningTurn,
         callbacks: StreamCallback,
         delta_interval: float | None,
+        *,
+        pauses: bool = False,
     ) -> None:
         turn = running.turn
-        super().__init__(turn.session_id, turn.turn_id, turn.user_id, clock=store.clock)
+        super().__init__(
+            turn.session_id, turn.turn_id, turn.user_id, clock=store.clock, pauses=pauses
+        )
         self.running = running
         self._store = store
         self._callbacks = callbacks

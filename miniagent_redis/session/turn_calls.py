@@ -7,6 +7,7 @@ from typing import Any
 
 from ..agent import Instructions, TurnOptions
 from ..models import Event, Message, TurnResult, TurnState
+from ..runtime.pausing import at_once, without_pauses
 from ..store.parking import Answer
 from ..tools import ToolRegistry, Tools
 from .asked import Asked
@@ -42,23 +43,6 @@ class TurnCalls:
         """
         options = TurnOptions.given(self._tools, instructions, tools, params, output)
         return self._turns.submit(Asked(session_id, message, user_id, turn_id, options))
-
-    def run_submitted(
-        self,
-        session_id: str,
-        message: str | Message,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-        instructions: Instructions | None = None,
-        tools: Tools | None = None,
-        params: Mapping[str, Any] | None = None,
-        output: Any = None,
-    ) -> TurnResult:
-        """Do what ``submit`` does in the caller's thread: it is finished if the process dies."""
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        asked = Asked(session_id, message, user_id, turn_id, options)
-        return to_its_end(self._turns.stream(asked.kept()))
 
     def run(
         self,
@@ -115,7 +99,8 @@ class TurnCalls:
         StoreUnavailable.
         """
         options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        return self._turns.stream(Asked(session_id, message, user_id, turn_id, options))
+        asked = Asked(session_id, message, user_id, turn_id, options)
+        return without_pauses(self._turns.stream(asked))
 
     def start(
         self,
@@ -133,7 +118,7 @@ class TurnCalls:
         SessionNotFound, SessionBusy, SessionWaiting, SessionTooLarge, RateLimited, InvalidInput,
         TurnUncertain or StoreUnavailable; what goes wrong later is told as TURN_FAILED, and logged.
         """
-        return self._turns.start(Asked(session_id, message, user_id, turn_id))
+        return at_once(self._turns.start(Asked(session_id, message, user_id, turn_id)))
 
     def turn(self, session_id: str, turn_id: str, user_id: str | None = None) -> TurnState:
         """Tell how a turn stands, whoever works on it: see ``TurnState``.
@@ -151,7 +136,7 @@ class TurnCalls:
         a running turn is never interrupted. The next ``chat`` does the same by itself. Options of
         the turn are not known: it is finished as the agent is configured. Errors as in ``stream``.
         """
-        return self._turns.resume(session_id, user_id)
+        return at_once(self._turns.resume(session_id, user_id))
 
     def answer(
         self,
@@ -170,7 +155,7 @@ class TurnCalls:
         works. Raises InvalidInput for a turn or call that does not wait, SessionNotFound, and what
         ``stream`` raises.
         """
-        return self._turns.answer(session_id, turn_id, answers, user_id)
+        return at_once(self._turns.answer(session_id, turn_id, answers, user_id))
 
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's turn, on whichever instance; return whether there is one.

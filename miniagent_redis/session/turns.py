@@ -10,12 +10,15 @@ from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple
 
+from attrs import evolve
+
 from ..agent import Agent, StreamCallback
 from ..errors import MiniAgentError, SessionBusy, SessionWaiting
 from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
-from ..models import Event, OpenTurn, TurnResult
+from ..models import OpenTurn, TurnResult
+from ..runtime.pausing import Pause
 from ..store.keys import check_session_id
 from ..store.manager import RedisSessionManager
 from ..store.open_turns import before
@@ -29,7 +32,7 @@ from .news import News
 from .parked import ParkedTurns
 from .recovering import Recovering
 from .registry import RunningTurns
-from .results import to_its_end
+from .results import Turn, to_its_end
 from .runner import TurnWork
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -62,7 +65,7 @@ class AgentTurns:
         self.named: NamedTurns = NamedTurns(store, self._work)
         self.kept: KeptThreads = KeptThreads(store, config.max_kept_bytes)
         self.parked: ParkedTurns = ParkedTurns(store, self._work, self.named)
-        self.submitted: SubmittedTurns = SubmittedTurns()
+        self.submitted: SubmittedTurns = SubmittedTurns(config.turn_threads)
         self.recovering: Recovering = Recovering(
             store, config.name, self._work, self.kept, self.submitted
         )
@@ -72,8 +75,8 @@ class AgentTurns:
         recover = self.recovering.run
         return turn_jobs(self._store.config, self._work.keep_up, recover, self.spool)
 
-    def stream(self, asked: Asked) -> Generator[Event, None, TurnResult]:
-        """Do what is asked for, in the caller's thread."""
+    def stream(self, asked: Asked) -> Turn:
+        """Do what is asked for, in the caller's thread; pause if that is asked for."""
         self._must_be_open()
         return (yield from self.named.perform(asked, self._thread(asked)))
 
@@ -108,12 +111,12 @@ class AgentTurns:
         self._perform(asked, thread, future, opened)
         return future
 
-    def start(self, asked: Asked) -> Started:
+    def start(self, asked: Asked) -> Generator[Pause, None, Started]:
         """Begin what is asked for and let it go on in the pool; waits for a busy session."""
         self._must_be_open()
         asked, thread = asked.kept(), self._thread(asked)
         try:
-            turn = self.named.begin(asked, thread)
+            turn = yield from self.named.begin(asked, thread)
         except (TurnRuns, SessionWaiting) as exc:
             if exc.turn_id != asked.turn_id:
                 raise
@@ -123,7 +126,7 @@ class AgentTurns:
             return Started(exc.turn_id, self.named.cursor(asked, exc.turn_id))
         future = Submitted(turn.turn_id, self._cursor(asked, turn))
         future.add_done_callback(_tell_failure)
-        self._perform(asked, thread, future, Opened(turn, None))
+        self._perform(evolve(asked, pauses=False), thread, future, Opened(turn, None))
         return Started(future.turn_id, future.cursor)
 
     def answer(
@@ -132,11 +135,12 @@ class AgentTurns:
         turn_id: str,
         answers: Mapping[str, Answer],
         user_id: str | None,
-    ) -> TurnResult:
+        pauses: bool = False,
+    ) -> Generator[Pause, None, TurnResult]:
         """Answer calls of a parked turn; with the last one, finish it here."""
         self._must_be_open()
         thread = self.kept.get(check_session_id(session_id))
-        return self.parked.answer(thread, turn_id, answers, user_id)
+        return (yield from self.parked.answer(thread, turn_id, answers, user_id, pauses))
 
     def _cursor(self, asked: Asked, turn: OpenTurn) -> str:
         """Return the place in front of the first event of a turn that was just opened."""
@@ -163,12 +167,13 @@ class AgentTurns:
 
         self.submitted.run(future, partial(copy_context().run, run), drop)
 
-    def resume(self, session_id: str, user_id: str | None) -> TurnResult | None:
+    def resume(
+        self, session_id: str, user_id: str | None, pauses: bool = False
+    ) -> Generator[Pause, None, TurnResult | None]:
         """Finish the session's abandoned turn; None if it has none."""
         self._must_be_open()
         thread = self.kept.get(check_session_id(session_id))
-        turn = self._work.resume(thread, user_id)
-        return None if turn is None else to_its_end(self._work.perform(turn, thread))
+        return (yield from self._work.resume(thread, user_id, pauses))
 
     def cancel(self, session_id: str, user_id: str | None) -> bool:
         """End the session's running turn soon; return whether there is one."""

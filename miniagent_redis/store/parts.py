@@ -32,6 +32,7 @@ from .single_flight import SingleFlight
 from .threads import Threads
 from .transfer import Transfer
 from .turn_begin import TurnBegin
+from .turn_opening import TurnOpening
 from .turn_watching import TurnWatching
 from .turns import Turns
 from .usage import UsageCounts
@@ -65,7 +66,8 @@ class Parts:
             core, self.sessions, self.threads, self.index, records, self.recovery
         )
         self.waiting: Waiting = Waiting(core)
-        self.turn_begin: TurnBegin = TurnBegin(core, self.threads, records, self.waiting)
+        opening = TurnOpening(core, self.threads, records, self.waiting)
+        self.turn_begin: TurnBegin = TurnBegin(core, opening)
         self.turns: Turns = Turns(core, self.threads, self.index, records)
         self.open_turns: OpenTurns = OpenTurns(core, self.threads, records)
         self.resolving: Resolving = Resolving(core, self.threads)

@@ -8,14 +8,14 @@ the session in this process, for all of them. The others only sleep.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 from ..errors import MiniAgentError, SessionBusy, StoreUnavailable, TurnUncertain
 from ..runtime.cancellation import raise_if_cancelled
 from ..runtime.forking import reset_after_fork
-from ..runtime.interrupts import WeakRegistry
+from ..runtime.interrupts import Flag, WeakRegistry
 from ..runtime.outage import Patience
 from ..runtime.pausing import Pause, wait_in_thread
 from ..runtime.threads import make_room
@@ -63,21 +63,25 @@ class Waiting:
         seconds: float,
         busy: Busy,
         attempt: Callable[[str], BeginReply],
-    ) -> BeginReply:
+        *,
+        pauses: bool = False,
+    ) -> Generator[Pause, None, BeginReply]:
         """Try again, by ``attempt(tickets)``, when it is the ticket's turn; return the reply.
 
         Without a ticket, whenever a turn may have ended. ``busy`` is what the first try was told.
-        Outages are ridden out, as long as the time lasts. Raises SessionBusy after so many seconds
-        (at once, if there are none), and what the attempts raise.
+        Outages are ridden out, as long as the time lasts. It blocks, or with ``pauses`` yields
+        them. Raises SessionBusy after so many seconds (at once, if there are none), and what the
+        attempts raise.
         """
         if seconds <= 0:
             raise SessionBusy(on.session_id, busy.left_ms / 1000)
-        make_room()
+        if not pauses:
+            make_room()
         waiter = _Waiter(self._core, self._core.keys.events(on.session_id), ticket)
         reply: BeginReply = busy
         try:
             with waiter, self._among_others(on.session_id, waiter):
-                reply = self._wait(on.session_id, waiter, seconds, attempt)
+                reply = yield from self._wait(on.session_id, waiter, seconds, attempt, pauses)
                 return reply
         finally:
             if ticket and not isinstance(reply, Begun):
@@ -94,7 +98,8 @@ class Waiting:
         waiter: _Waiter,
         seconds: float,
         attempt: Callable[[str], BeginReply],
-    ) -> BeginReply:
+        pauses: bool,
+    ) -> Generator[Pause, None, BeginReply]:
         clock = self._core.clock
         end = clock.monotonic() + seconds
         patience = Patience(clock, f"waiting for session {session_id!r}", None)
@@ -115,13 +120,20 @@ class Waiting:
                 longest = min(left, _LONGEST_WAIT)
                 if behind is not None:
                     longest = min(longest, reply.left_ms / 1000, RENEWAL)
-                wait_in_thread(Pause(waiter.flag, waiter.pace(longest)), clock)
+                pause = Pause(waiter.flag, waiter.pace(longest))
             except (StoreUnavailable, TurnUncertain) as exc:
                 if isinstance(exc, TurnUncertain):
                     uncertain = exc  # until a reply tells
                 if clock.monotonic() >= end:
                     raise uncertain or exc from None
-                patience.pause(exc)
+                if not pauses:
+                    patience.pause(exc)
+                    continue
+                pause = Pause(Flag(), patience.next_pause(exc))
+            if pauses:
+                yield pause
+            else:
+                wait_in_thread(pause, clock)
 
     @contextmanager
     def _among_others(self, session_id: str, waiter: _Waiter) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from miniagent_redis.errors import InvalidInput, ModelError
 from miniagent_redis.llm import (
     Answer,
     DemoModel,
+    Finish,
     FunctionModel,
+    ModelEvent,
     ModelRequest,
     ScriptedModel,
+    TextDelta,
     fold,
     resolve_model,
 )
@@ -105,18 +108,22 @@ def test_a_models_name_without_who_offers_it_is_told_how_it_is_written(
     assert caught.value.hint == f"did you mean {meant}?"
 
 
-def test_an_object_whose_stream_is_async_is_no_model() -> None:
+def test_an_object_whose_stream_is_an_async_generator_is_a_model() -> None:
     class Streams:
-        async def stream(self, request: Any) -> Any:
-            yield request
+        async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+            yield TextDelta("Hi")
+            yield Finish()
 
+    assert fold(resolve_model(Streams()).stream(ModelRequest(()))).text == "Hi"
+
+
+def test_an_object_whose_stream_is_a_coroutine_is_no_model() -> None:
     class Awaits:
         async def stream(self, request: Any) -> Any:
             return []
 
-    for model in (Streams(), Awaits()):
-        with pytest.raises(InvalidInput, match=r"\.stream is an async function. give a plain gen"):
-            resolve_model(model)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"\.stream is an async function without a yield"):
+        resolve_model(Awaits())  # type: ignore[arg-type]
 
 
 def test_a_model_function_that_raises_is_named() -> None:

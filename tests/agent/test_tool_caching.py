@@ -17,6 +17,7 @@ from miniagent_redis.errors import InvalidInput, TurnSuperseded
 from miniagent_redis.llm import ScriptedModel, ToolCall
 from miniagent_redis.models import Message, UsageTotals
 from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.runtime.pausing import without_pauses
 from miniagent_redis.store.manager import RedisSessionManager
 from miniagent_redis.tools import ToolRegistry
 from tests.support.cached_turns import Turns, Weather
@@ -243,9 +244,10 @@ def test_a_call_that_waits_for_anothers_result_ends_with_its_turn(turns: Turns) 
         waits.clear()
         left.clear()
         model.requests.clear()
-        turn = Agent(AgentConfig(model=model), tool.tools, turns.cache).stream_turn(
+        steps = Agent(AgentConfig(model=model), tool.tools, turns.cache).stream_turn(
             History(), [Message("user", "Hi")], Context(is_stopped=stop.is_set, clock=clock)
         )
+        turn = without_pauses(steps)
         assert next(turn).type.value == "tool_call"
         if stopped:
             after(waits, stop.set)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
-from miniagent_redis.runtime.mirroring import mirrors_iterator
+from miniagent_redis.runtime.clock import SystemClock
+from miniagent_redis.runtime.mirroring import mirrors_steps
 from tests.support.coroutines import reached, run
 from tests.support.mirrored import Facade, place
 
@@ -85,7 +86,7 @@ def test_cancelling_an_iteration_closes_the_generator() -> None:
 
 def test_a_generator_keeps_its_context_from_step_to_step() -> None:
     class Contextual:
-        def steps(self) -> Iterator[str]:
+        def steps(self) -> Generator[str, None, None]:
             token = place.set("in the generator")
             yield place.get()
             yield place.get()
@@ -93,7 +94,7 @@ def test_a_generator_keeps_its_context_from_step_to_step() -> None:
             yield place.get()
 
     class Mirror(Facade):
-        @mirrors_iterator(Contextual.steps, on="calls")
+        @mirrors_steps(Contextual.steps, lambda sync: (Contextual().steps(), SystemClock()))
         def steps(self) -> None: ...
 
     async def main() -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
 from miniagent_redis.runtime.aside import NAME, Aside, Left, cut_when_left, is_left
 from miniagent_redis.runtime.interrupts import Flag
+from miniagent_redis.runtime.pausing import at_once
 from tests.support.waiting import LIMIT, until
+
+R = TypeVar("R")
 
 
 class GoneError(Exception):
@@ -28,6 +33,9 @@ class Caller:
         if self.told.is_set():
             raise GoneError
 
+    def call(self, work: Callable[[], R]) -> R:
+        return at_once(self.aside.call(work))
+
     def leave(self, last: object = None) -> None:
         self.aside.end(lambda: last)
         until(lambda: not any(thread.name == NAME for thread in threading.enumerate()))
@@ -39,7 +47,7 @@ def fail() -> None:
 
 def test_all_calls_are_done_in_one_thread_which_ends() -> None:
     caller = Caller()
-    threads = {caller.aside.call(threading.get_ident) for _ in range(3)}
+    threads = {caller.call(threading.get_ident) for _ in range(3)}
     assert len(threads) == 1
     assert threading.get_ident() not in threads
     caller.aside.end(lambda: threads.add(threading.get_ident()))
@@ -50,8 +58,8 @@ def test_all_calls_are_done_in_one_thread_which_ends() -> None:
 def test_what_a_call_raises_is_raised_and_the_next_one_is_done() -> None:
     caller = Caller()
     with pytest.raises(ValueError, match="no"):
-        caller.aside.call(fail)
-    assert caller.aside.call(lambda: 1) == 1
+        caller.call(fail)
+    assert caller.call(lambda: 1) == 1
     with pytest.raises(ValueError, match="no"):
         caller.aside.end(fail)
     caller.leave()
@@ -70,7 +78,7 @@ def test_who_goes_leaves_the_call_and_has_its_connection_cut() -> None:
 
     threading.Thread(target=lambda: (began.wait(LIMIT), caller.told.set())).start()
     with pytest.raises(GoneError):
-        caller.aside.call(work)
+        caller.call(work)
     assert not cut.is_set()
     caller.aside.end(lambda: late.append("the end"))
     until(lambda: late == [True, "the end"])
@@ -88,7 +96,7 @@ def test_a_connection_that_was_given_back_is_not_cut() -> None:
 
     threading.Thread(target=lambda: (began.wait(LIMIT), caller.told.set())).start()
     with pytest.raises(GoneError):
-        caller.aside.call(work)
+        caller.call(work)
     caller.aside.end()
     go.set()
     caller.leave()
@@ -99,14 +107,14 @@ def test_who_has_gone_already_calls_nothing() -> None:
     caller, called = Caller(), list[int]()
     caller.told.set()
     with pytest.raises(GoneError):
-        caller.aside.call(lambda: called.append(1))
+        caller.call(lambda: called.append(1))
     caller.leave()
     assert called == []
 
 
 def test_the_thread_of_one_that_is_dropped_ends() -> None:
     caller = Caller()
-    assert caller.aside.call(lambda: 1) == 1
+    assert caller.call(lambda: 1) == 1
     del caller
     gc.collect()
     until(lambda: not any(thread.name == NAME for thread in threading.enumerate()))
@@ -119,7 +127,7 @@ def test_a_connection_of_no_such_call_is_nobodys_to_cut() -> None:
 
 def test_a_forked_child_leaves_the_thread_to_its_parent() -> None:
     caller = Caller()
-    assert caller.aside.call(lambda: 1) == 1
+    assert caller.call(lambda: 1) == 1
     pid = os.fork()
     if pid == 0:
         caller.aside.end(lambda: os._exit(1))
@@ -130,6 +138,6 @@ def test_a_forked_child_leaves_the_thread_to_its_parent() -> None:
 
 def test_a_child_that_was_forked_in_a_call_ends_with_it() -> None:
     caller = Caller()
-    pid = caller.aside.call(os.fork)
+    pid = caller.call(os.fork)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
     caller.leave()

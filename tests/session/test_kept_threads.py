@@ -26,14 +26,15 @@ def session_with(manager: SessionManager, *messages: Message) -> str:
 def loads(manager: SessionManager, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that gets each session whose thread is loaded from its beginning."""
     loaded: list[str] = []
-    real = manager.store.begin_turn
+    part = manager.store.parts.turn_begin
+    real = part.begin_in_steps
 
-    def begin_turn(session_id: str, *args: Any, **options: Any) -> Any:
+    def begin_in_steps(session_id: str, *args: Any, **options: Any) -> Any:
         if options["epoch"] is None:
             loaded.append(session_id)
         return real(session_id, *args, **options)
 
-    monkeypatch.setattr(manager.store, "begin_turn", begin_turn)
+    monkeypatch.setattr(part, "begin_in_steps", begin_in_steps)
     return loaded
 
 

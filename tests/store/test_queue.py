@@ -16,7 +16,7 @@ from miniagent_redis.config import RedisConfig
 from miniagent_redis.errors import InvalidInput, SessionBusy, SessionNotFound
 from miniagent_redis.models import OpenTurn, new_id
 from miniagent_redis.runtime.clock import ManualClock
-from miniagent_redis.store import turn_begin
+from miniagent_redis.store import turn_opening
 from miniagent_redis.store import waiting as queue
 from miniagent_redis.store.keys import GRACE_MS
 from miniagent_redis.store.manager import RedisSessionManager
@@ -164,8 +164,8 @@ def test_a_turn_costs_the_same_few_tries_however_many_wait(
         tries.append(args)
         return operation(*args, **options)
 
-    operation = vars(turn_begin)["begin_turn"]
-    monkeypatch.setattr(turn_begin, "begin_turn", begin_turn)
+    operation = vars(turn_opening)["begin_turn"]
+    monkeypatch.setattr(turn_opening, "begin_turn", begin_turn)
     running = store.begin_turn("s", "0")
     futures = [waiter(store, str(n)) for n in range(many)]
     until(lambda: len(tries) >= 1 + 2 * many)  # each found it busy, and again once it listened

@@ -13,7 +13,7 @@ import redis
 from miniagent_redis.errors import InvalidInput, SessionBusy, SessionNotFound, TurnSuperseded
 from miniagent_redis.models import OpenTurn
 from miniagent_redis.runtime.clock import ManualClock
-from miniagent_redis.store import turn_begin
+from miniagent_redis.store import turn_opening
 from miniagent_redis.store import waiting as queue
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.stored import dump
@@ -129,8 +129,8 @@ def test_what_the_model_says_makes_nobody_try_again(
         tries.append(args)
         return operation(*args, **options)
 
-    operation = vars(turn_begin)["begin_turn"]
-    monkeypatch.setattr(turn_begin, "begin_turn", begin_turn)
+    operation = vars(turn_opening)["begin_turn"]
+    monkeypatch.setattr(turn_opening, "begin_turn", begin_turn)
     running = store.begin_turn("s", "one")
     waiting = waiter("two")
     until(lambda: len(tries) == 3)  # it found the session busy, and again once it listened

@@ -10,6 +10,7 @@ from miniagent_redis.errors import ToolError
 from miniagent_redis.llm import ScriptedModel, ToolCall
 from miniagent_redis.models import Event, Message
 from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.runtime.pausing import without_pauses
 from miniagent_redis.tools import ToolRegistry
 from tests.support.one_turn import Context
 
@@ -71,9 +72,10 @@ class Turns:
             [Message("user", text)],
             Context(session=session, user=user, clock=ManualClock()),
         )
+        events = without_pauses(turn)
         while True:
             try:
-                self.events.append(next(turn))
+                self.events.append(next(events))
             except StopIteration as end:
                 return cast(TurnOutcome, end.value)
 

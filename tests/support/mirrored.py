@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from miniagent_redis.runtime.cancellation import raise_if_cancelled
-from miniagent_redis.runtime.mirroring import Threads, mirrors, mirrors_iterator
+from miniagent_redis.runtime.clock import SystemClock
+from miniagent_redis.runtime.mirroring import Threads, mirrors, mirrors_steps
 from tests.support.coroutines import LIMIT
 
 place: ContextVar[str] = ContextVar("place", default="nowhere")
@@ -74,7 +75,9 @@ class Facade:
     def call(self) -> None: ...
     @mirrors(Blocking.call, on="turns")
     def call_in_turn(self) -> None: ...
-    @mirrors_iterator(Blocking.numbers, on="turns")
+    @mirrors_steps(
+        Blocking.numbers, lambda sync, *args: (sync.numbers(*args), SystemClock()), on="turns"
+    )
     def numbers(self) -> None: ...
-    @mirrors_iterator(Blocking.listen, on="waits")
+    @mirrors_steps(Blocking.listen, lambda sync: (sync.listen(), SystemClock()), on="waits")
     def listen(self) -> None: ...

@@ -10,6 +10,7 @@ from miniagent_redis.agent import Agent, AgentConfig, History, TurnContext, Turn
 from miniagent_redis.llm import ScriptedModel
 from miniagent_redis.models import Event, Message
 from miniagent_redis.runtime.clock import Clock
+from miniagent_redis.runtime.pausing import without_pauses
 from miniagent_redis.tools import ToolRegistry
 
 LIMIT = 20  # seconds: generous, for waits that a right program ends at once
@@ -53,11 +54,12 @@ class Turn:
         self.stop = threading.Event()
         options.setdefault("stage", self.stage)
         options.setdefault("staged", [Message("user", text)])
-        self.generator = agent.stream_turn(
+        turn = agent.stream_turn(
             History(options.pop("history", ())),
             options.pop("staged"),
             Context(is_stopped=self.stop.is_set, **options),
         )
+        self.generator = without_pauses(turn)
 
     def stage(self, messages: Sequence[Message]) -> None:
         self.staged.extend(messages)

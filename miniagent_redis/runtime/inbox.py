@@ -1,0 +1,60 @@
+"""What comes from elsewhere for one who waits for it, and may be called away meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from math import inf
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from .interrupts import Flag
+from .pausing import Pause
+
+T = TypeVar("T")
+_LOOK_AROUND = 0.5
+"""Seconds after which a wait begins anew: a signal that comes just before it is seen behind it."""
+
+
+class Inbox(Generic[T]):
+    """Items in the order in which they were put, by whatever threads; taken by one.
+
+    It is a bell too: None is no item, but has who waits look whether to go. Waiting blocks, or
+    with ``pauses`` yields a Pause, so that an event loop may wait.
+    """
+
+    def __init__(self, *, pauses: bool = False) -> None:
+        self._items: SimpleQueue[T | None] = SimpleQueue()
+        self._flag = Flag() if pauses else None
+
+    def put(self, item: T | None, /) -> None:
+        """Add an item, or ring."""
+        self._items.put(item)
+        if self._flag is not None:
+            self._flag.set()
+
+    def next(self, check: Callable[[], object]) -> Generator[Pause, None, T]:
+        """Return the next item; raises what ``check`` raises, which each ring has called."""
+        while (item := (yield from self._next_or_bell())) is None:
+            check()
+        return item
+
+    def _next_or_bell(self) -> Generator[Pause, None, T | None]:
+        if self._flag is None:
+            return self._wait()
+        self._flag.clear()
+        with suppress(Empty):
+            return self._items.get_nowait()
+        yield Pause(self._flag, inf)
+        return None
+
+    def _wait(self) -> T | None:
+        with suppress(Empty):
+            return self._items.get(timeout=_LOOK_AROUND)
+        return None
+
+    def last(self) -> T:
+        """Block until there is an item; return it."""
+        while (item := self._wait()) is None:
+            pass
+        return item

@@ -1,0 +1,98 @@
+"""The turns of an agent for who cannot block: they pause instead, and others decide how to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from ..agent import Instructions, TurnOptions
+from ..errors import SessionWaiting
+from ..models import Message, TurnResult
+from ..runtime.pausing import Pause
+from ..store.parking import Answer
+from ..tools import ToolRegistry, Tools
+from .asked import Asked
+from .results import Turn, only_pauses, whole
+from .turns import AgentTurns, Started
+
+
+class InPauses:
+    """What a SessionAgent and a SessionManager do with turns, as steps with pauses in between.
+
+    Each takes what the method takes that has its name, refuses the same at once, and comes to the
+    same.
+    """
+
+    def __init__(self, turns: AgentTurns, tools: ToolRegistry) -> None:
+        self._turns = turns
+        self._tools = tools
+
+    def stream(self, session_id: str, message: str | Message, **given: Any) -> Turn:
+        """Run a turn, yielding its events too."""
+        return self._turns.stream(self._asked(session_id, message, **given))
+
+    def run(
+        self, session_id: str, message: str | Message, **given: Any
+    ) -> Generator[Pause, None, TurnResult]:
+        """Run a turn to its end."""
+        return self._result(self._asked(session_id, message, **given))
+
+    def submit(
+        self, session_id: str, message: str | Message, **given: Any
+    ) -> Generator[Pause, None, TurnResult]:
+        """Run a turn to its end, which others finish if this process dies."""
+        return self._result(self._asked(session_id, message, **given).kept())
+
+    def chat(
+        self, session_id: str, message: str | Message, **given: Any
+    ) -> Generator[Pause, None, str]:
+        """Run a turn to its end, for the answer."""
+        result = yield from self.run(session_id, message, **given)
+        if result.waiting:
+            raise SessionWaiting(session_id, result.turn_id, result.waiting)
+        return result.text
+
+    def start(
+        self,
+        session_id: str,
+        message: str | Message,
+        turn_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Generator[Pause, None, Started]:
+        """Begin a turn that goes on in the pool."""
+        return self._turns.start(Asked(session_id, message, user_id, turn_id, pauses=True))
+
+    def resume_turn(
+        self, session_id: str, *, user_id: str | None = None
+    ) -> Generator[Pause, None, TurnResult | None]:
+        """Finish an abandoned turn, if there is one."""
+        return self._turns.resume(session_id, user_id, pauses=True)
+
+    def answer(
+        self,
+        session_id: str,
+        turn_id: str,
+        answers: Mapping[str, Answer],
+        *,
+        user_id: str | None = None,
+    ) -> Generator[Pause, None, TurnResult]:
+        """Answer calls of a parked turn; with the last one, finish it."""
+        return self._turns.answer(session_id, turn_id, answers, user_id, pauses=True)
+
+    def _asked(
+        self,
+        session_id: str,
+        message: str | Message,
+        *,
+        user_id: str | None = None,
+        turn_id: str | None = None,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
+    ) -> Asked:
+        options = TurnOptions.given(self._tools, instructions, tools, params, output)
+        return Asked(session_id, message, user_id, turn_id, options, pauses=True)
+
+    def _result(self, asked: Asked) -> Generator[Pause, None, TurnResult]:
+        return whole((yield from only_pauses(self._turns.stream(asked))))
