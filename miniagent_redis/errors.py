@@ -32,40 +32,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-
-class MiniAgentError(Exception):
-    """Base of all errors raised by this package.
-
-    ``problem``, ``cause`` and ``hint`` are the three sentences of the message; ``cause`` and
-    ``hint`` may be empty. An error that ends a turn has what was done in it: the messages behind
-    the user's as ``steps``, and the model's last words as ``text``.
-    """
-
-    text: str = ""
-    steps: Sequence[object] = ()
-
-    def __init__(self, problem: str, *, cause: str = "", hint: str = "") -> None:
-        super().__init__(problem, cause, hint)
-        self.problem, self.cause, self.hint = problem, cause, hint
-
-    def __str__(self) -> str:
-        return " ".join(_sentence(part) for part in (self.problem, self.cause, self.hint) if part)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Survive pickling, whatever arguments the subclass takes: process pools need it."""
-        return _rebuild, (type(self), self.args, self.__dict__)
-
-
-def _rebuild(
-    kind: type[MiniAgentError], args: tuple[object, ...], state: dict[str, object]
-) -> MiniAgentError:
-    error = kind.__new__(kind, *args)
-    error.__dict__.update(state)
-    return error
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else text + "."
+from .error_base import MiniAgentError as MiniAgentError
 
 
 class InvalidInput(MiniAgentError, ValueError):
@@ -98,7 +65,9 @@ class SessionChanged(MiniAgentError):
     def __init__(self, session_id: str, expected: int, version: int) -> None:
         problem = f"session {session_id!r} has version {version} by now, not {expected}"
         super().__init__(problem, hint="read it again with session_state(), then decide anew")
-        self.session_id, self.expected, self.version = session_id, expected, version
+        self.session_id = session_id
+        self.expected = expected
+        self.version = version
 
 
 class SessionBusy(MiniAgentError):
@@ -114,7 +83,8 @@ class SessionBusy(MiniAgentError):
         cause = f"the running turn holds its lease for another {lease_remaining:.1f} s"
         hint = 'try again, raise busy_timeout, or use on_busy="interrupt" to replace it'
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id, self.lease_remaining = session_id, lease_remaining
+        self.session_id = session_id
+        self.lease_remaining = lease_remaining
 
 
 class SessionWaiting(MiniAgentError):
@@ -125,7 +95,9 @@ class SessionWaiting(MiniAgentError):
         problem = f"turn {turn_id} of session {session_id!r} waits for an answer"
         hint = 'answer(session_id, turn_id, {…}), or on_busy="interrupt" to decline and go on'
         super().__init__(problem, cause=names and f"it called {names}", hint=hint)
-        self.session_id, self.turn_id, self.calls = session_id, turn_id, tuple(calls)
+        self.session_id = session_id
+        self.turn_id = turn_id
+        self.calls: tuple[object, ...] = tuple(calls)
 
 
 class SessionTooLarge(MiniAgentError):
@@ -140,7 +112,9 @@ class SessionTooLarge(MiniAgentError):
         cause = "max_session_size bounds the stored thread; nothing was written"
         hint = "clear_history(), start anew, or change RedisConfig.max_session_size or .on_full"
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id, self.size, self.limit = session_id, size, limit
+        self.session_id = session_id
+        self.size = size
+        self.limit = limit
 
 
 class TurnSuperseded(MiniAgentError):
@@ -154,7 +128,8 @@ class TurnSuperseded(MiniAgentError):
         cause = "its lease ended and another instance took over, or it was interrupted"
         hint = "reload the thread and send the message again if it is still wanted"
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id, self.turn_id = session_id, turn_id
+        self.session_id = session_id
+        self.turn_id = turn_id
 
 
 class TurnNotSaved(MiniAgentError):
@@ -164,7 +139,9 @@ class TurnNotSaved(MiniAgentError):
         problem = f"the answer of turn {turn_id} could not be saved to session {session_id!r}"
         hint = "the answer is in .text; the turn is open: commit or abort it once Redis is back"
         super().__init__(problem, cause=cause, hint=hint)
-        self.session_id, self.turn_id, self.text = session_id, turn_id, text
+        self.session_id = session_id
+        self.turn_id = turn_id
+        self.text = text
 
 
 class TurnUncertain(MiniAgentError):
@@ -177,7 +154,9 @@ class TurnUncertain(MiniAgentError):
     def __init__(self, session_id: str, turn_id: str, cause: str, text: str = "") -> None:
         problem = f"{turn_id} on session {session_id!r} {self._what}"
         super().__init__(problem, cause=cause, hint=self._hint)
-        self.session_id, self.turn_id, self.text = session_id, turn_id, text
+        self.session_id = session_id
+        self.turn_id = turn_id
+        self.text = text
         self.holder: str = ""  # of a turn that may have begun
 
 
@@ -198,7 +177,8 @@ class LockTimeout(MiniAgentError, TimeoutError):
         problem = f"the lock {name!r} was not free within {waited:g} s"
         cause = "another holder has it; it frees itself after its ttl at the latest"
         super().__init__(problem, cause=cause, hint="try again, or wait longer with timeout=")
-        self.name, self.waited = name, waited
+        self.name = name
+        self.waited = waited
 
 
 class RecordUnreadable(MiniAgentError):
@@ -210,7 +190,9 @@ class RecordUnreadable(MiniAgentError):
     def __init__(self, key: str, reason: str, raw: bytes = b"") -> None:
         hint = "it was kept as it is; restore it from a backup or remove it by hand"
         super().__init__(f"a record in {key} cannot be read", cause=reason, hint=hint)
-        self.key, self.reason, self.raw = key, reason, raw
+        self.key = key
+        self.reason = reason
+        self.raw = raw
 
 
 class SchemaTooNew(MiniAgentError):
@@ -220,7 +202,8 @@ class SchemaTooNew(MiniAgentError):
         problem = f"{what} has schema {found!r}, and this version reads up to {supported}"
         cause, hint = "a newer miniagent-redis wrote it", "upgrade miniagent-redis here"
         super().__init__(problem, cause=cause, hint=hint)
-        self.found, self.supported = found, supported
+        self.found = found
+        self.supported = supported
 
 
 class StoreUnavailable(MiniAgentError):
@@ -247,7 +230,8 @@ class PoolExhausted(StoreUnavailable):
         cause = f"none was given back within {waited:g} s"
         hint = "raise max_connections or pool_timeout, or look for calls that never end"
         super().__init__(problem, cause=cause, hint=hint)
-        self.most, self.waited = most, waited
+        self.most = most
+        self.waited = waited
 
 
 class StoreMisconfigured(MiniAgentError):
@@ -264,7 +248,9 @@ class RateLimited(MiniAgentError):
     def __init__(self, key: str, retry_after: float, rule: object = None) -> None:
         cause, hint = "" if rule is None else f"of {rule}", f"try again in {retry_after:.3f} s"
         super().__init__(f"rate limit reached for {key!r}", cause=cause, hint=hint)
-        self.key, self.retry_after, self.rule = key, retry_after, rule
+        self.key = key
+        self.retry_after = retry_after
+        self.rule = rule
 
 
 ModelErrorKind = Literal[

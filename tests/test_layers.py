@@ -36,6 +36,7 @@ ROWS = (
     ("models",),
     ("runtime",),
     ("errors",),
+    ("error_base",),
 )
 LONGEST = {".py": 300, ".lua": 70}  # lines
 

@@ -16,7 +16,7 @@ class Recall:
     """The recall of one call, which its thread obeys from ``hear`` on. Safe for threads."""
 
     def __init__(self) -> None:
-        self.is_made = False
+        self.is_made: bool = False
         self._awaited: dict[int, Future[Any]] = {}  # each change is one step
 
     def hear(self) -> None:

@@ -1,0 +1,42 @@
+"""What all errors of this package have; the tree of them is in errors.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MiniAgentError(Exception):
+    """Base of all errors raised by this package.
+
+    ``problem``, ``cause`` and ``hint`` are the three sentences of the message; ``cause`` and
+    ``hint`` may be empty. An error that ends a turn has what was done in it: the messages behind
+    the user's as ``steps``, and the model's last words as ``text``.
+    """
+
+    text: str = ""
+    steps: Sequence[object] = ()
+
+    def __init__(self, problem: str, *, cause: str = "", hint: str = "") -> None:
+        super().__init__(problem, cause, hint)
+        self.problem = problem
+        self.cause = cause
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return " ".join(_sentence(part) for part in (self.problem, self.cause, self.hint) if part)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling, whatever arguments the subclass takes: process pools need it."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(
+    kind: type[MiniAgentError], args: tuple[object, ...], state: dict[str, object]
+) -> MiniAgentError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else text + "."
