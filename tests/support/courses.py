@@ -222,6 +222,18 @@ REFUSING: dict[str, tuple[str, Course]] = {
 }
 """Answers of the scripts of every turn that change nothing, by what they are for."""
 
+PARK: Call = ("park_turn", ["t", "h", 1, 9000, " acall", "told"])
+
+
+def _parked(call: Call) -> Course:
+    def course(store: Store, clock: ManualClock) -> Call:
+        run(store, clock, begin())
+        run(store, clock, PARK)
+        return call
+
+    return course
+
+
 COURSES: dict[str, Course] = {
     "begin": lambda store, clock: begin(),
     "begin twice": _begun(begin()),
@@ -241,6 +253,9 @@ COURSES: dict[str, Course] = {
     "abort": _begun(abort("", "")),
     "abort with counts": _begun(abort("why", "ms 5")),
     "abort one that is gone": _abort_one_that_is_gone,
+    "park": _begun(PARK),
+    "answer": _parked(("answer_turn", ["t", LARGEST, "call", "result"])),
+    "approve": _parked(("answer_turn", ["t", LARGEST, "call", ""])),
     "cancel": _begun(("cancel_turn", [new_id()])),
     "replay": _replay,
     "replay the open turn": _replay_the_open_turn,
