@@ -25,6 +25,8 @@ from miniagent_redis import (
     SessionManager,
     StoreMisconfigured,
     StoreUnavailable,
+    ToolCall,
+    WaitingCall,
     aio,
 )
 from miniagent_redis.connection.connections import Connections
@@ -178,6 +180,13 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         store.begin_turn("busy", X)
         with pytest.raises(SessionBusy):
             store.begin_turn("busy", X, busy_timeout=0.01)
+        store.create_session("waits")
+        parking = store.parts.parking
+        turn = store.begin_turn("waits", X)
+        turn = store.stage_step(turn, [Message("assistant", "", (ToolCall("c", "pick", {}),))])
+        parking.park_turn(turn, [WaitingCall("c", "pick")])
+        assert [each["session_id"] for each in parking.list_waiting()] == ["waits"]
+        assert parking.answer("waits", turn.turn_id, {"c": "red"}) is not None
         store.client.hset("metadata:{busy}", "message_count", 7)
         store.create_session("stays", ttl="never")
         store.append_to_thread("stays", X)
