@@ -35,8 +35,6 @@ from .kept_threads import KeptThread
 from .results import Turn, found_again, waiting_result
 from .runner import TurnWork
 
-_LONG = 1.0
-"""Seconds of waiting after which somebody may have looked, and found nothing to look after."""
 _SOON = 0.05
 """Seconds behind the end of a lease at which somebody looks whether it was renewed."""
 
@@ -96,15 +94,11 @@ class NamedTurns:
     ) -> Generator[Pause, None, OpenTurn]:
         """Open the turn. Raises TurnRuns or TurnStored where it is a repetition."""
         admission = opened.admission if opened else self._admit(asked)
-        clock, began = self._store.clock, self._store.clock.monotonic()
         with _counted_if_begun(admission):
-            if asked.is_kept and opened is None:
-                self._recovery.ask(asked.session_id)
             first = opened.turn if opened else None
             turn = yield from self._work.begin(thread, asked, first)
-        if asked.is_kept and clock.monotonic() - began > _LONG:  # nothing was open for a moment
-            with suppress(MiniAgentError):
-                self._recovery.ask(asked.session_id)
+        if opened is None:
+            self._ask_recovery(asked)
         if turn.resumed:  # it was counted when it was begun
             take_back(admission)
         return turn
@@ -113,9 +107,18 @@ class NamedTurns:
         """Open the turn, or an abandoned one that comes first; raise SessionBusy if that waits."""
         admission = self._admit(asked)
         with _counted_if_begun(admission):
-            if asked.is_kept:
+            opened = Opened(at_once(self._work.open(thread, asked)), admission)
+        self._ask_recovery(asked)
+        return opened
+
+    def _ask_recovery(self, asked: Asked) -> None:
+        """Have the turn finished if this process dies; once it is open, as a stranger's is not.
+
+        Who dies just before this leaves it to the session's next message.
+        """
+        if asked.is_kept:
+            with suppress(MiniAgentError):  # it is begun, which is what counts
                 self._recovery.ask(asked.session_id)
-            return Opened(at_once(self._work.open(thread, asked)), admission)
 
     def cursor(self, asked: Asked, turn_id: str) -> str:
         """Return the place in front of a turn's first event; "" if that is not kept."""

@@ -75,7 +75,8 @@ class Call:
     ``finds``: what of its result cannot be empty while the session is there.
     ``deadline``: seconds by when it is over when Redis is away; ``may_return``: it may end without
     an error then; ``again_at_once``: it fails at once when that is known; ``commits``: it also
-    saves a turn, once Redis let it begin one.
+    saves a turn, once Redis let it begin one. ``is_refused``: there is nothing to do it to, which
+    is InvalidInput.
     """
 
     make: Callable[[Any], Any]
@@ -85,8 +86,13 @@ class Call:
     commits: bool = False
     finds: Callable[[Any], object] | None = None
     is_owned: bool = False
+    is_refused: bool = False
 
     def __call__(self, scene: Scene) -> None:
+        if self.is_refused:
+            with suppress(InvalidInput):
+                self.make(scene)
+            return
         got = self.make(scene)
         if isinstance(got, Future):
             got = got.result(30)
@@ -237,11 +243,6 @@ PARTS = {
 """What the agent, its jobs and the nouns call of each other."""
 
 
-def _answer(scene: Scene, to: SessionManager | SessionAgent) -> None:
-    with suppress(InvalidInput):  # there is no turn that waits
-        to.answer(scene.sid, "none", {"call": "x"}, user_id=scene.user)
-
-
 MANAGER = {
     "tenant": _local(lambda s: s.manager.tenant("acme")),
     "create_or_resume_session": Call(lambda s: s.manager.create_or_resume_session()),
@@ -251,7 +252,9 @@ MANAGER = {
     "start": _owned(lambda s: s.manager.start(s.sid, "x", user_id=s.user)),
     "turn": _owned(lambda s: s.manager.turn(s.sid, "none", s.user)),
     "resume_turn": _owned(lambda s: s.manager.resume_turn(s.sid, user_id=s.user)),
-    "answer": _owned(lambda s: _answer(s, s.manager)),
+    "answer": _owned(
+        lambda s: s.manager.answer(s.sid, "none", {"call": "x"}, user_id=s.user), is_refused=True
+    ),
     "list_waiting": Call(lambda s: s.manager.list_waiting(s.user)),
     "cancel": _owned(lambda s: s.manager.cancel(s.sid, user_id=s.user)),
     # If it is under way, one look finds out, and the last one may take as long.
@@ -278,7 +281,9 @@ AGENT = {
     "run": _owned(lambda s: s.agent.run(s.sid, "x", user_id=s.user), commits=True),
     "stream": _owned(lambda s: s.agent.stream(s.sid, "x", user_id=s.user), commits=True),
     "resume_turn": _owned(lambda s: s.agent.resume_turn(s.sid, user_id=s.user)),
-    "answer": _owned(lambda s: _answer(s, s.agent)),
+    "answer": _owned(
+        lambda s: s.agent.answer(s.sid, "none", {"call": "x"}, user_id=s.user), is_refused=True
+    ),
     "cancel": _owned(lambda s: s.agent.cancel(s.sid, user_id=s.user)),
 }
 THREAD = {
