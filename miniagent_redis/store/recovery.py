@@ -1,7 +1,8 @@
 """Turns that asked to be finished if their process dies: who looks after them, and when.
 
-The index has sessions, by when to look. It is derived: written before the turn begins, and moved or
-pruned only by who looks, so a turn costs one command however long it takes.
+The index has sessions, by when to look. It is derived: written once the turn is open, so that a
+stranger's call writes nothing, and moved or pruned only by who looks, so a turn costs one command
+however long it takes.
 """
 
 from __future__ import annotations
