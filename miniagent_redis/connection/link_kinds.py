@@ -6,11 +6,13 @@ before the first reply says nothing of the reason, and would pass for an outage.
 
 from __future__ import annotations
 
+import socket
 import ssl
 
 import redis
 
 from .link import Link
+from .tls_contexts import context_of
 from .tls_faults import CLOSED
 from .tls_probe import LIMIT, TLS_WANTED, speaks_plain, speaks_tls
 
@@ -38,6 +40,9 @@ class TlsLink(Link, redis.SSLConnection):
     def certificate(self) -> bytes | None:
         """That of the server, in DER, whether it was checked or not; None if not connected."""
         return None if self._sock is None else self._sock.getpeercert(binary_form=True)
+
+    def _wrap_socket_with_ssl(self, sock: socket.socket) -> ssl.SSLSocket:
+        return context_of(self).wrap_socket(sock, server_hostname=self.host)
 
     def _connect_once(self) -> None:
         try:

@@ -29,21 +29,18 @@ from miniagent_redis.store import transfer
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.proxy import Proxy
 from tests.support.scripts import load_scripts
-from tests.support.servers import TOPOLOGY
 from tests.support.stored import dump
 from tests.support.waiting import until
 from tests.support.words import call, lines, result, said
 
 Store = RedisSessionManager
 FOR_EVER = 1_000_000
-_HASTE = 0.6 if TOPOLOGY == "tls" else 0.1
-"""Seconds for a commit, with two new connections: over TLS each reads the system's authorities."""
 
 
 @pytest.fixture
 def hasty(proxy: Proxy) -> Iterator[Store]:
     """Yield a store that gives up a commit soon."""
-    with Store(RedisConfig(url=proxy.url, commit_timeout=_HASTE)) as opened:
+    with Store(RedisConfig(url=proxy.url, commit_timeout=0.1)) as opened:
         load_scripts(proxy.upstream)
         opened.create_session("s")
         yield opened

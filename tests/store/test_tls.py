@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +64,29 @@ def test_turns_watchers_and_channels_work(server: TlsServer, ca: Authority) -> N
         with store.lock("it"):
             assert store.is_locked("it")
         assert store.client.ping()
+
+
+def test_authorities_are_read_once_and_again_when_their_file_changes(
+    server: TlsServer, ca: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, create = [0], ssl.create_default_context
+
+    def counted() -> ssl.SSLContext:
+        made[0] += 1
+        return create()
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    trusted = tmp_path / "ca.pem"
+    settings = RedisConfig(url=server.url, ssl_ca_certs=str(trusted))
+    with authority() as other:
+        trusted.write_bytes(Path(other.file).read_bytes())
+    refusal(settings)
+    assert made == [1]
+    trusted.write_bytes(Path(ca.file).read_bytes())
+    for _ in range(3):
+        with Store(settings) as store:
+            assert store.get_session("nobody") is None
+    assert made == [2]
 
 
 def test_many_threads_share_the_connections(server: TlsServer, ca: Authority) -> None:
