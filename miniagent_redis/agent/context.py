@@ -2,6 +2,10 @@
 
 The thread itself stays whole; which of its messages go when there is not room for all is decided
 in view.py. Without limits everything is sent.
+
+A view that is full is cut back to a share of the room, and then grows again from where it was cut,
+over many turns: a vendor's cache of prompts hits only what begins as the request before did. Where
+it was cut is remembered beside the reply, so that any process goes on from there.
 """
 
 from __future__ import annotations
@@ -11,15 +15,19 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 from math import inf
+from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from ..llm import CountTokens, ToolSpec, estimate_tokens, instruction_tokens, message_tokens
 from ..models import Message
 from .config import AgentConfig
-from .view import History, conversation, is_said, newest, opening
+from .view import Cut, History, conversation, fits, is_said, left, newest, opening
 
 ESTIMATE = "estimated_input_tokens"  # in a reply's metadata, beside the real ``usage``
+CUT = "context_cut"
+"""In a reply's metadata, if it was asked for without the oldest messages: a Cut, as ids."""
+_KEPT = 0.7  # of the room, where the view is cut: what remains is for the turns to come
 _RESERVE = 1.05  # a text that is denser than the others before it is estimated too low
 _LEAST, _MOST = 0.5, 4.0  # a correction beyond these says that the usage was no such thing
 _LOOKED_AT = 50  # newest messages: about what a small window holds
@@ -28,10 +36,22 @@ _log = logging.getLogger("miniagent_redis")
 
 @frozen
 class View:
-    """The messages of a request, and what it was estimated to cost, if anybody had to know."""
+    """The messages of a request, and what it was estimated to cost, if anybody had to know.
+
+    ``cut`` is what was left out of the thread, None for nothing.
+    """
 
     messages: tuple[Message, ...]
     estimate: int | None = None
+    cut: Cut | None = None
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What to remember of it beside the reply."""
+        found: dict[str, Any] = {}
+        if self.cut is not None and self.cut.start:
+            found[CUT] = [self.cut.start, *self.cut.bare]
+        return found
 
 
 class ContextWindow:
@@ -52,7 +72,14 @@ class ContextWindow:
             self._correction = _correction(history) or 1.0
         if self._max_tokens is not None:
             self._instructions = instruction_tokens(str(config.system_prompt), tools, self._count)
+        self._opening: tuple[Message, ...] = ()
         self._history: Sequence[Message] = history if self._is_limited else history.conversation()
+        self._cut: Cut | None = None
+        if self._is_limited:
+            self._opening = opening(history)
+            self._history = history[len(self._opening) :] if self._opening else history
+            self._cut = _remembered(self._history)
+        self._is_earlier = self._cut is not None
 
     def view(self, steps: Sequence[Message]) -> View:
         """Return the newest exchanges of the history that there is room for, and all ``steps``.
@@ -62,11 +89,13 @@ class ContextWindow:
         stays out in the turn. Costs what is looked at, however long the history is.
         """
         turn = conversation(steps)
-        if self._is_limited:
-            self._history = newest(self._history, self._room_beside(turn).take)
-        messages = tuple(self._history) + turn
+        if not self._is_limited:
+            return View((*self._history, *turn))
+        if not self._has_room_beside(turn):
+            self._cut_back(turn)
+        messages = (*self._opening, *left(self._history, self._cut), *turn)
         if self._max_tokens is None:
-            return View(messages)
+            return View(messages, cut=self._cut)
         estimate = self._instructions + sum(map(self._size, messages))
         if estimate * self._correction > self._max_tokens:
             _log.warning(
@@ -75,20 +104,46 @@ class ContextWindow:
                 estimate * self._correction,
                 self._max_tokens,
             )
-        return View(messages, estimate if self._is_estimate else None)
+        return View(messages, estimate if self._is_estimate else None, self._cut)
 
-    def _room_beside(self, turn: Sequence[Message]) -> _Room:
-        """Return the room that the turn, and what comes with every request, leave."""
-        fixed = (*opening(self._history), *turn)
+    def _has_room_beside(self, turn: Sequence[Message]) -> bool:
+        """Whether there is room for what is left of the history.
+
+        If an earlier turn's cut leaves more than half of it free, it is forgotten: limits were
+        raised.
+        """
+        room = self._room_beside(turn)
+        if not fits(self._history, self._cut, room.take):
+            return False
+        is_earlier, self._is_earlier = self._is_earlier, False
+        if not is_earlier or not room.holds(self._room_beside(turn, 0.5)):
+            return True
+        self._cut = None
+        return fits(self._history, None, self._room_beside(turn).take)
+
+    def _cut_back(self, turn: Sequence[Message]) -> None:
+        """Cut such that there is room for turns to come, unless the last exchange needs it."""
+        before = () if self._cut is None else self._cut.bare
+        self._history = left(self._history, self._cut)
+        cut = newest(self._history, self._room_beside(turn, _KEPT).take)
+        if not cut.start or cut.start in cut.bare:
+            cut = newest(self._history, self._room_beside(turn).take)
+        self._history = left(self._history, cut)
+        ids = {message.id for message in self._history}
+        self._cut = evolve(cut, bare=(*cut.bare, *(known for known in before if known in ids)))
+
+    def _room_beside(self, turn: Sequence[Message], share: float = 1.0) -> _Room:
+        """Return a share of the room that the turn, and what comes with every request, leave."""
+        fixed = (*self._opening, *turn)
         messages = inf if self._max_messages is None else self._max_messages - len(fixed)
         if self._max_tokens is None:
-            return _Room(messages, inf, self._size)
+            return _Room(messages * share, inf, self._size)
         most: float = self._max_tokens
         if self._is_estimate:
             self._correction = max(self._correction, _correction(turn) or 0)
             most /= self._correction * _RESERVE
         tokens = most - self._instructions - sum(map(self._size, fixed))
-        return _Room(messages, tokens, self._size)
+        return _Room(messages * share, tokens * share, self._size)
 
     def _size(self, message: Message) -> int:
         return message_tokens(message, self._count)
@@ -101,6 +156,9 @@ class _Room:
     messages: float
     tokens: float
     size: Callable[[Message], int]
+
+    def holds(self, other: _Room) -> bool:
+        return self.messages >= other.messages and self.tokens >= other.tokens
 
     def take(self, messages: Sequence[Message]) -> bool:
         """Take up room for all these messages, or for none if it is too little."""
@@ -135,6 +193,15 @@ def enough_for(config: AgentConfig) -> Callable[[Sequence[Message]], bool] | Non
         return most_tokens is not None and tokens > most_tokens / _LEAST
 
     return enough
+
+
+def _remembered(history: Sequence[Message]) -> Cut | None:
+    """Return the cut beside the newest reply that tells one."""
+    for message in islice(reversed(history), _LOOKED_AT):
+        if CUT in message.metadata:
+            start, *bare = message.metadata[CUT]
+            return Cut(start, tuple(bare))
+    return None
 
 
 def _correction(messages: Sequence[Message]) -> float | None:

@@ -212,7 +212,7 @@ class TurnLoop:
 
     def _reply_message(self, reply: Reply, view: View, lost: Usage) -> Message:
         """Return what is stored of the reply; ``lost`` was used by those before that are not."""
-        metadata: dict[str, Any] = {}
+        metadata = view.noted
         if usage := (reply.usage + lost if any(astuple(lost)) else reply.usage).to_dict():
             metadata["usage"] = usage
             if view.estimate is not None and reply.usage.input_tokens and not any(astuple(lost)):

@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, takewhile
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ..models import Message
+
+
+@frozen
+class Cut:
+    """What is left out behind a thread's opening: all before ``start``, the id of a message.
+
+    Of the exchanges that begin with the messages ``bare`` their tool calls and results are, too.
+    """
+
+    start: str
+    bare: tuple[str, ...] = ()
 
 
 class History(list[Message]):
@@ -81,9 +92,9 @@ def _exchange(message: Message, results: dict[str | None, Message]) -> list[Mess
     return [message, *(result for _, result in pairs)]
 
 
-def opening(history: Sequence[Message]) -> list[Message]:
+def opening(history: Sequence[Message]) -> tuple[Message, ...]:
     """Return the system messages that the thread begins with: they are never cut off."""
-    return list(takewhile(lambda message: message.role == "system", history))
+    return tuple(takewhile(lambda message: message.role == "system", history))
 
 
 def is_said(message: Message) -> bool:
@@ -91,26 +102,53 @@ def is_said(message: Message) -> bool:
     return message.role != "tool" and not message.tool_calls
 
 
-def newest(
-    history: Sequence[Message], take: Callable[[Sequence[Message]], bool]
-) -> tuple[Message, ...]:
-    """Return the opening and as many of the newest exchanges as there is room for.
+def newest(history: Sequence[Message], take: Callable[[Sequence[Message]], bool]) -> Cut:
+    """Return the cut that leaves as many of the newest exchanges as there is room for.
 
-    ``take`` tells if there is room for some messages, beside those for which it said so before;
-    it is not asked about the opening. An exchange that is too long goes without its tool calls
-    and their results; the first that is too long even so ends the view.
+    ``take`` tells if there is room for some messages, beside those for which it said so before.
+    An exchange that is too long goes without its tool calls and their results; the first that is
+    too long even so, and all before it, are left out.
     """
-    start = opening(history)
-    kept: list[Sequence[Message]] = []
-    for exchange in _exchanges(history, len(start)):
-        if take(exchange):
-            kept.append(exchange)
-            continue
-        said = [message for message in exchange if is_said(message)]
-        if exchange[0].role != "user" or not take(said):
-            break
-        kept.append(said)
-    return conversation([*start, *chain.from_iterable(reversed(kept))])
+    start, bare = "", []
+    for exchange in _exchanges(history, 0):
+        if not take(exchange):
+            if exchange[0].role != "user" or not take(list(filter(is_said, exchange))):
+                break
+            bare.append(exchange[0].id)
+        start = exchange[0].id
+    return Cut(start, tuple(bare))
+
+
+def fits(
+    history: Sequence[Message], cut: Cut | None, take: Callable[[Sequence[Message]], bool]
+) -> bool:
+    """Whether there is room for all that the cut leaves, of a history that may have grown since."""
+    first = _first(history, cut)
+    return first is not None and all(map(take, _left(history, first, cut)))
+
+
+def left(history: Sequence[Message], cut: Cut | None) -> tuple[Message, ...]:
+    """Return what the cut leaves, as a conversation that models accept."""
+    first = _first(history, cut)
+    exchanges = [] if first is None else list(_left(history, first, cut))
+    return conversation([*chain.from_iterable(reversed(exchanges))])
+
+
+def _first(history: Sequence[Message], cut: Cut | None) -> int | None:
+    """Return the index of the first message that is left; None if it is not there."""
+    if cut is None:
+        return 0
+    for index in range(len(history) - 1, -1, -1):
+        if history[index].id == cut.start:
+            return index
+    return None
+
+
+def _left(history: Sequence[Message], first: int, cut: Cut | None) -> Iterator[Sequence[Message]]:
+    bare = () if cut is None else cut.bare
+    for exchange in _exchanges(history, first):
+        is_bare = exchange[0].id in bare
+        yield list(filter(is_said, exchange)) if is_bare else exchange
 
 
 def _exchanges(messages: Sequence[Message], first: int) -> Iterator[Sequence[Message]]:

@@ -1,12 +1,18 @@
-"""A conversation of 500 turns under a small window: each request fits, and all of it is kept."""
+"""A conversation of hundreds of turns under a small window: each request fits, all of it is kept.
+
+And most requests begin as the one before did, so that what vendors have cached of it is of use.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from statistics import mean
 from typing import Any
+
+import pytest
 
 from miniagent_redis import SessionManager, ToolRegistry
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
@@ -115,3 +121,44 @@ def test_five_hundred_turns_under_a_window_of_four_thousand_tokens(
     assert len(history) == stored
     asked = [message["content"] for message in history if message["role"] == "user"]
     assert asked == [question(number) for number in range(TURNS)]
+
+
+class Listener:
+    """Keeps what it was sent; says so much in each answer."""
+
+    def __init__(self, words: int) -> None:
+        self.requests: list[list[str]] = []
+        self._answer = "So they say. " * (words // 3)
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        self.requests.append([message.text for message in request.messages])
+        yield TextDelta(self._answer)
+        yield Finish()
+
+
+def same_beginning(one: list[str], other: list[str]) -> int:
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_context_tokens": WINDOW}, {"max_context_messages": 100}], ids=str
+)
+def test_most_of_each_request_is_the_beginning_of_the_one_before(
+    open_manager: Callable[..., SessionManager], limits: dict[str, int]
+) -> None:
+    model = Listener(words=30)
+    managers = [open_manager(model, **limits) for _ in range(2)]
+    session_id = managers[0].create_or_resume_session("ada")
+    number, full = 0, 0
+    while len(model.requests) < full + 200:
+        managers[number % 2].chat(session_id, f"Question {number}: what is known of it, and why?")
+        number += 1
+        if not full and model.requests[-1][0] != model.requests[0][0]:
+            full = len(model.requests)
+    pairs = list(pairwise(model.requests[full - 1 :]))
+    share = mean(same_beginning(before, now) / len(now) for before, now in pairs)
+    moves = sum(before[0] != now[0] for before, now in pairs)
+    print(f"share {share:.3f}, {moves} moves in {len(pairs)} turns, "
+          f"{mean(map(len, model.requests[full:])):.0f} messages on average")  # fmt: skip
+    assert share >= 0.85
+    assert moves <= len(pairs) / 10
