@@ -77,6 +77,9 @@ class Agent:
         self.config: AgentConfig = config or AgentConfig()
         self.tools: ToolRegistry = ToolRegistry.of(tools)
         self.model: Model = resolve_model(self.config.model)
+        self.summarizer: Model | None = None
+        if self.config.summary_model is not None:
+            self.summarizer = resolve_model(self.config.summary_model)
         is_cached = self.config.model_cache_ttl is not None
         self._cache_name = cache_name(self.config.model) if is_cached else ""
         self._contexts = contexts_of(self.model)

@@ -125,6 +125,9 @@ class AgentConfig:
     """Of one request, those of the current turn included."""
     count_tokens: CountTokens | None = field(default=None, validator=_counter)
     """Counts the tokens of a text, exactly; None for an estimate that real usage corrects."""
+    summary_model: AnyModel | None = None
+    """Sums up what the limits leave out, behind the turn, for the requests to come; None: nothing
+    does. A name, a Model or a function as in ``model``. Without limits nothing is left out."""
     max_tool_result: int = field(default=100_000, validator=_number(1, whole=True))
     """In characters; what is longer is cut, with a note to the model that it was."""
     delta_interval: float | None = field(

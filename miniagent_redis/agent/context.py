@@ -22,11 +22,17 @@ from attrs import define, evolve, frozen
 from ..llm import CountTokens, ToolSpec, estimate_tokens, instruction_tokens, message_tokens
 from ..models import Message
 from .config import AgentConfig
-from .view import Cut, History, conversation, fits, is_said, left, newest, opening
+from .summaries import as_told, end_of
+from .view import Cut, History, conversation, fits, is_said, is_there, left, newest, opening
 
 ESTIMATE = "estimated_input_tokens"  # in a reply's metadata, beside the real ``usage``
 CUT = "context_cut"
 """In a reply's metadata, if it was asked for without the oldest messages: a Cut, as ids."""
+NEXT = "context_next"
+"""In a reply's metadata: where the window is to be cut soon, so that it can be summed up before."""
+_SOON = 0.15  # of the room: as little is left
+_FREE = 0.65  # of the room: what no cut leaves free, but one for lower limits
+_SUMMED_UP = 0.55  # of the room, where the view is cut that is summed up before
 _KEPT = 0.7  # of the room, where the view is cut: what remains is for the turns to come
 _RESERVE = 1.05  # a text that is denser than the others before it is estimated too low
 _LEAST, _MOST = 0.5, 4.0  # a correction beyond these says that the usage was no such thing
@@ -38,12 +44,14 @@ _log = logging.getLogger("miniagent_redis")
 class View:
     """The messages of a request, and what it was estimated to cost, if anybody had to know.
 
-    ``cut`` is what was left out of the thread, None for nothing.
+    ``cut`` is what was left out of the thread, None for nothing; ``next_start`` where it is to be
+    cut soon, if that is to be prepared.
     """
 
     messages: tuple[Message, ...]
     estimate: int | None = None
     cut: Cut | None = None
+    next_start: str = ""
 
     @property
     def noted(self) -> dict[str, Any]:
@@ -51,6 +59,8 @@ class View:
         found: dict[str, Any] = {}
         if self.cut is not None and self.cut.start:
             found[CUT] = [self.cut.start, *self.cut.bare]
+        if self.next_start:
+            found[NEXT] = self.next_start
         return found
 
 
@@ -72,6 +82,10 @@ class ContextWindow:
             self._correction = _correction(history) or 1.0
         if self._max_tokens is not None:
             self._instructions = instruction_tokens(str(config.system_prompt), tools, self._count)
+        self._is_summed_up = config.summary_model is not None
+        self._summaries = history.summaries() if self._is_limited else ()
+        self._told: tuple[Message, ...] = ()  # the one of what is left out
+        self._is_prepared = False  # the other one is of what is to be left out next
         self._opening: tuple[Message, ...] = ()
         self._history: Sequence[Message] = history if self._is_limited else history.conversation()
         self._cut: Cut | None = None
@@ -80,6 +94,7 @@ class ContextWindow:
             self._history = history[len(self._opening) :] if self._opening else history
             self._cut = _remembered(self._history)
         self._is_earlier = self._cut is not None
+        self._tell()
 
     def view(self, steps: Sequence[Message]) -> View:
         """Return the newest exchanges of the history that there is room for, and all ``steps``.
@@ -93,9 +108,10 @@ class ContextWindow:
             return View((*self._history, *turn))
         if not self._has_room_beside(turn):
             self._cut_back(turn)
-        messages = (*self._opening, *left(self._history, self._cut), *turn)
+        messages = (*self._opening, *self._told, *left(self._history, self._cut), *turn)
+        next_start = self._next_start(turn) if self._is_summed_up else ""
         if self._max_tokens is None:
-            return View(messages, cut=self._cut)
+            return View(messages, None, self._cut, next_start)
         estimate = self._instructions + sum(map(self._size, messages))
         if estimate * self._correction > self._max_tokens:
             _log.warning(
@@ -104,21 +120,21 @@ class ContextWindow:
                 estimate * self._correction,
                 self._max_tokens,
             )
-        return View(messages, estimate if self._is_estimate else None, self._cut)
+        return View(messages, estimate if self._is_estimate else None, self._cut, next_start)
 
     def _has_room_beside(self, turn: Sequence[Message]) -> bool:
         """Whether there is room for what is left of the history.
 
-        If an earlier turn's cut leaves more than half of it free, it is forgotten: limits were
-        raised.
+        If an earlier turn's cut leaves most of it free, it is forgotten: limits were raised.
         """
         room = self._room_beside(turn)
         if not fits(self._history, self._cut, room.take):
             return False
         is_earlier, self._is_earlier = self._is_earlier, False
-        if not is_earlier or not room.holds(self._room_beside(turn, 0.5)):
+        if not is_earlier or not room.holds(self._room_beside(turn, _FREE)):
             return True
         self._cut = None
+        self._tell()
         return fits(self._history, None, self._room_beside(turn).take)
 
     def _cut_back(self, turn: Sequence[Message]) -> None:
@@ -126,15 +142,42 @@ class ContextWindow:
         before = () if self._cut is None else self._cut.bare
         self._history = left(self._history, self._cut)
         cut = newest(self._history, self._room_beside(turn, _KEPT).take)
-        if not cut.start or cut.start in cut.bare:
+        if self._is_prepared and self._fits_prepared(turn):
+            cut = Cut(end_of(self._summaries[0]))
+        elif not cut.start or cut.start in cut.bare:
             cut = newest(self._history, self._room_beside(turn).take)
         self._history = left(self._history, cut)
         ids = {message.id for message in self._history}
         self._cut = evolve(cut, bare=(*cut.bare, *(known for known in before if known in ids)))
+        self._tell()
+
+    def _fits_prepared(self, turn: Sequence[Message]) -> bool:
+        self._told, before = self._summaries[:1], self._told
+        cut = Cut(end_of(self._summaries[0]))
+        has_room = fits(self._history, cut, self._room_beside(turn).take)
+        self._told = before
+        return has_room
+
+    def _tell(self) -> None:
+        """Find the newest summary that covers nothing of what is sent."""
+        if not self._summaries:
+            return
+        sent = {message.id for message in left(self._history, self._cut)[1:]}
+        told = next((known for known in self._summaries if end_of(known) not in sent), None)
+        self._told = () if told is None else (as_told(told),)
+        self._is_prepared = end_of(self._summaries[0]) in sent
+
+    def _next_start(self, turn: Sequence[Message]) -> str:
+        """Return where the window is to be cut, if that is soon and not summed up yet."""
+        room = self._room_beside(turn)
+        fits(self._history, self._cut, room.take)
+        if self._is_prepared or room.holds(self._room_beside(turn, _SOON)):
+            return ""
+        return newest(self._history, self._room_beside(turn, _SUMMED_UP).take).start
 
     def _room_beside(self, turn: Sequence[Message], share: float = 1.0) -> _Room:
         """Return a share of the room that the turn, and what comes with every request, leave."""
-        fixed = (*self._opening, *turn)
+        fixed = (*self._opening, *self._told, *turn)
         messages = inf if self._max_messages is None else self._max_messages - len(fixed)
         if self._max_tokens is None:
             return _Room(messages * share, inf, self._size)
@@ -195,13 +238,22 @@ def enough_for(config: AgentConfig) -> Callable[[Sequence[Message]], bool] | Non
     return enough
 
 
+def cut_beside(reply: Message) -> Cut | None:
+    """Return what a reply was asked for without, if it tells that."""
+    start, *bare = reply.metadata.get(CUT, ("",))
+    return Cut(start, tuple(bare)) if start else None
+
+
+def to_be_summed_up(reply: Message) -> str:
+    """Return the id of the message up to which all is to be, by what is beside a reply; or ""."""
+    cut = cut_beside(reply)
+    return str(reply.metadata.get(NEXT) or ("" if cut is None else cut.start))
+
+
 def _remembered(history: Sequence[Message]) -> Cut | None:
-    """Return the cut beside the newest reply that tells one."""
-    for message in islice(reversed(history), _LOOKED_AT):
-        if CUT in message.metadata:
-            start, *bare = message.metadata[CUT]
-            return Cut(start, tuple(bare))
-    return None
+    """Return the cut beside the newest reply that tells one, unless its start was let go of."""
+    told = filter(None, map(cut_beside, islice(reversed(history), _LOOKED_AT)))
+    return next((cut for cut in islice(told, 1) if is_there(history, cut)), None)
 
 
 def _correction(messages: Sequence[Message]) -> float | None:

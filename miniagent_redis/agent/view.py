@@ -13,6 +13,14 @@ from attrs import evolve, frozen
 
 from ..models import Message
 
+SUMMARY = "summary"
+"""In the metadata of a system message that sums up others: what it covers."""
+
+
+def is_summary(message: Message) -> bool:
+    """Whether it sums up other messages: it is not sent where it stands."""
+    return message.role == "system" and SUMMARY in message.metadata
+
 
 @frozen
 class Cut:
@@ -31,11 +39,12 @@ class History(list[Message]):
     What of it models are sent is worked out once for each message, however many turns there are.
     """
 
-    __slots__ = ("_looked_at",)
+    __slots__ = ("_looked_at", "_summed_up")
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         super().__init__(messages)
         self._looked_at: tuple[int, tuple[Message, ...]] = 0, ()
+        self._summed_up: tuple[int, tuple[Message, ...]] = 0, ()
 
     def conversation(self) -> tuple[Message, ...]:
         """Return what the function of the same name does, of all that is here by now."""
@@ -46,13 +55,23 @@ class History(list[Message]):
             self._looked_at = count + len(new), known
         return known
 
+    def summaries(self) -> tuple[Message, ...]:
+        """Return the newest two messages that sum up others, the newest first."""
+        count, known = self._summed_up
+        if count < len(self):
+            new = self[count:]
+            known = (*filter(is_summary, reversed(new)), *known)[:2]
+            self._summed_up = count + len(new), known
+        return known
+
 
 def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Return the messages such that each tool call is followed by its result, in their order.
 
     Results come stored in the order in which they finished, so they are sorted by their calls.
     A result without its call, or a call without its result, is left out: that happens only when
-    a record between them could not be read. An answer that was interrupted is marked. O(n).
+    a record between them could not be read. An answer that was interrupted is marked, and what sums
+    up others is left out. O(n).
     """
     if not any(_is_special(message) for message in messages):
         return tuple(messages)
@@ -62,7 +81,7 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
         message = messages[index]
         index += 1
         if not message.tool_calls:
-            if message.role != "tool":
+            if message.role != "tool" and not is_summary(message):
                 view.append(_marked(message) if "interrupted" in message.metadata else message)
             continue
         results: dict[str | None, Message] = {}
@@ -74,7 +93,11 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _is_special(message: Message) -> bool:
-    return message.role == "tool" or bool(message.tool_calls) or "interrupted" in message.metadata
+    return (
+        message.role in ("tool", "system")
+        or bool(message.tool_calls)
+        or "interrupted" in message.metadata
+    )
 
 
 def _marked(message: Message) -> Message:
@@ -94,7 +117,7 @@ def _exchange(message: Message, results: dict[str | None, Message]) -> list[Mess
 
 def opening(history: Sequence[Message]) -> tuple[Message, ...]:
     """Return the system messages that the thread begins with: they are never cut off."""
-    return tuple(takewhile(lambda message: message.role == "system", history))
+    return tuple(takewhile(lambda m: m.role == "system" and not is_summary(m), history))
 
 
 def is_said(message: Message) -> bool:
@@ -134,6 +157,11 @@ def left(history: Sequence[Message], cut: Cut | None) -> tuple[Message, ...]:
     return conversation([*chain.from_iterable(reversed(exchanges))])
 
 
+def is_there(history: Sequence[Message], cut: Cut) -> bool:
+    """Whether the message is there at which the cut is."""
+    return _first(history, cut) is not None
+
+
 def _first(history: Sequence[Message], cut: Cut | None) -> int | None:
     """Return the index of the first message that is left; None if it is not there."""
     if cut is None:
@@ -159,5 +187,5 @@ def _exchanges(messages: Sequence[Message], first: int) -> Iterator[Sequence[Mes
     end = len(messages)
     for index in range(end - 1, first - 1, -1):
         if messages[index].role == "user" or index == first:
-            yield messages[index:end]
+            yield [message for message in messages[index:end] if not is_summary(message)]
             end = index

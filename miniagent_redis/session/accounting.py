@@ -25,6 +25,7 @@ class Accounting:
         self._limits = tuple(config.rate_limits)
         self._token_limits = tuple(limit for limit in self._limits if limit.tokens is not None)
         self._has_user_limit = any(limit.per == "user" for limit in self._limits)
+        self._config = config
         self._price = config.prices.get(_name(config.model))
 
     def admit(self, session_id: str, user_id: str | None) -> Admission | None:
@@ -62,19 +63,28 @@ class Accounting:
         at = time_of(told[0]) if told else None
         self._store.parts.usage.note(spent, user_id=turn.user_id, at=at)
         if self._token_limits:
-            self._charge(turn, spent)
+            self._charge(turn.session_id, turn.user_id, spent)
         self._store.parts.along.write()
 
-    def _charge(self, turn: OpenTurn, spent: UsageTotals) -> None:
+    def note_beside(self, usage: Usage, session_id: str, user_id: str | None) -> None:
+        """Count tokens that were used behind a turn, for totals and limits. Raises nothing."""
+        price = self._config.prices.get(_name(self._config.summary_model))
+        spent = spent_on((), beside=usage, price=price)
+        self._store.parts.usage.note(spent, user_id=user_id)
+        if self._token_limits:
+            self._charge(session_id, user_id, spent)
+        self._store.parts.along.write()
+
+    def _charge(self, session_id: str, user_id: str | None, spent: UsageTotals) -> None:
         try:
             self._store.parts.limits.charge_tokens(
                 self._token_limits,
                 spent.total_tokens,
-                session_id=turn.session_id,
-                user_id=turn.user_id,
+                session_id=session_id,
+                user_id=user_id,
             )
         except MiniAgentError as exc:
-            log.warning("the tokens of turn %s could not be counted: %s", turn.turn_id, exc)
+            log.warning("tokens of session %s could not be counted: %s", session_id, exc)
 
 
 def take_back(admission: Admission | None) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from ..agent import Agent, StreamCallback, TurnOptions, TurnOutcome
 from ..errors import MiniAgentError, ModelError, TurnNotSaved, TurnUncertain
 from ..maintenance.spool import Spool
-from ..models import Event, OpenTurn, TurnResult, UsageTotals
+from ..models import Event, Message, OpenTurn, TurnResult, UsageTotals
 from ..models.event import agent_response, turn_failed
 from ..runtime.pausing import Pause
 from ..store.manager import RedisSessionManager
@@ -23,6 +23,10 @@ from .thread import SessionThread
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
 
+After = Callable[[OpenTurn, SessionThread, Message], None]
+"""What is called behind a stored turn, with its answer; it must not block or raise."""
+
+
 class Performing:
     """Works on open turns of one agent. Safe for threads."""
 
@@ -35,6 +39,7 @@ class Performing:
         spool: Spool | None,
         accounting: Accounting,
         given_up: GivenUpTurns,
+        after: After,
     ) -> None:
         self._store = store
         self._agent = agent
@@ -43,6 +48,7 @@ class Performing:
         self._spool = spool
         self._accounting = accounting
         self._given_up = given_up
+        self._after = after
 
     def perform(
         self, turn: OpenTurn, thread: SessionThread, options: TurnOptions, pauses: bool
@@ -113,6 +119,7 @@ class Performing:
             self._turns.end(running)
         if version is not None:
             thread.committed(turn.open, [*turn.open.staged, *outcome.messages], version)
+            self._after(turn.open, thread, outcome.messages[-1])
         result = result_of(turn, outcome, spent, version)
         if told is not None:
             told.outcome = "interrupted" if result.interrupted else "answered"

@@ -21,11 +21,13 @@ from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from .accounting import Accounting
 from .asked import Asked
+from .futures import SubmittedTurns
 from .given_up import WILL_BE_DROPPED, GivenUpTurns
 from .kept_threads import KeptThread
 from .performing import Performing
 from .registry import RunningTurns
 from .results import Turn, only_pauses, whole
+from .summarising import Summaries
 from .thread import SessionThread
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -41,6 +43,7 @@ class TurnWork:
         turns: RunningTurns,
         callbacks: StreamCallback,
         spool: Spool | None,
+        submitted: SubmittedTurns,
     ) -> None:
         self._store = store
         self._config = agent.config
@@ -49,8 +52,9 @@ class TurnWork:
         self._enough = enough_for(agent.config)
         self.accounting: Accounting = Accounting(store, agent.config)
         self._given_up = GivenUpTurns(store, self.accounting)
+        summaries = Summaries(store, agent, self.accounting, submitted)
         self._performing = Performing(
-            store, agent, turns, callbacks, spool, self.accounting, self._given_up
+            store, agent, turns, callbacks, spool, self.accounting, self._given_up, summaries.after
         )
 
     def admit(self, session_id: str, user_id: str | None) -> Admission | None:

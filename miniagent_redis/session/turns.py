@@ -61,11 +61,11 @@ class AgentTurns:
         self._must_be_open = must_be_open
         self.spool: Spool | None = Spool(folder, store.parts, news.of_spooled) if folder else None
         self.running: RunningTurns = RunningTurns(store, config.reader_timeout)
-        self._work = TurnWork(store, agent, self.running, callbacks, self.spool)
+        self.submitted: SubmittedTurns = SubmittedTurns(config.turn_threads)
+        self._work = TurnWork(store, agent, self.running, callbacks, self.spool, self.submitted)
         self.named: NamedTurns = NamedTurns(store, self._work)
         self.kept: KeptThreads = KeptThreads(store, config.max_kept_bytes)
         self.parked: ParkedTurns = ParkedTurns(store, self._work, self.named)
-        self.submitted: SubmittedTurns = SubmittedTurns(config.turn_threads)
         self.recovering: Recovering = Recovering(
             store, config.name, self._work, self.kept, self.submitted
         )

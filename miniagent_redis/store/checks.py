@@ -163,6 +163,25 @@ def is_closed(messages: Sequence[Message]) -> bool:
     return not waiting
 
 
+def check_appended(messages: Message | Sequence[Message]) -> list[Message]:
+    """Return what is to be appended outside a turn, in a list; raise InvalidInput if it cannot."""
+    several: list[Message] = (
+        list(messages) if isinstance(messages, (list, tuple)) else [cast(Message, messages)]
+    )
+    if not several:
+        raise InvalidInput("there is no message to append")
+    for message in several:
+        check_message(message)
+    if not is_closed(several):
+        raise InvalidInput(
+            "tool calls and their results cannot be appended one by one",
+            cause="a thread never holds a call without its result",
+            hint="append calls with all their results right behind them, or stage and commit "
+            "them as a turn: begin_turn, stage_step, commit_turn",
+        )
+    return several
+
+
 def check_results(messages: Sequence[Message]) -> None:
     """Raise InvalidInput unless the messages are closed, as ``is_closed`` says."""
     if not is_closed(messages):

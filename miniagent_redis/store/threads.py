@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain, dropwhile, takewhile
-from typing import cast
 
 from attrs import evolve
 
-from ..errors import InvalidInput, TurnUncertain
+from ..errors import TurnUncertain
 from ..models import Message, ThreadSlice, Version, new_id
 from ..records.mark import mark_of
 from ..runtime.checks import maybe_number, whole_number
-from .checks import check_mark, check_message, is_closed
+from .checks import check_appended, check_mark
 from .core import FORGOTTEN, LET_GO, StoreCore
 from .index import Index
 from .keys import id_or_new
 from .message_records import MessageRecords
-from .operations.replies import Unsure
-from .operations.thread import Appended, Piece, append_messages, clear_thread, load_thread
+from .operations.replies import Changed, Unsure
+from .operations.thread import Piece, append_messages, clear_thread, load_thread
 
 PAGE = 1000
 """Most records in one reply: a larger LRANGE holds up everybody else on the server."""
@@ -219,20 +218,28 @@ class Threads:
         right behind them. Raises SessionNotFound, SessionTooLarge, InvalidInput, or TurnUncertain
         (``resolve_turn`` takes its ``turn_id``).
         """
-        several: list[Message] = (
-            list(messages) if isinstance(messages, (list, tuple)) else [cast(Message, messages)]
-        )
-        if not several:
-            raise InvalidInput("there is no message to append")
-        for message in several:
-            check_message(message)
-        if not is_closed(several):
-            raise InvalidInput(
-                "tool calls and their results cannot be appended one by one",
-                cause="a thread never holds a call without its result",
-                hint="append calls with all their results right behind them, or stage and commit "
-                "them as a turn: begin_turn, stage_step, commit_turn",
-            )
+        several = check_appended(messages)
+        written = self._append(session_id, several, user_id, operation_id, None)
+        assert written is not None  # any number of messages may be there
+        return written
+
+    def append_in(
+        self, epoch: int, session_id: str, message: Message, *, operation_id: str
+    ) -> int | None:
+        """Append a message as ``append_to_thread`` does, unless the history was cleared since.
+
+        Returns None, with nothing done, if it has another epoch by now.
+        """
+        return self._append(session_id, [message], None, operation_id, epoch)
+
+    def _append(
+        self,
+        session_id: str,
+        several: Sequence[Message],
+        user_id: str | None,
+        operation_id: str | None,
+        epoch: int | None,
+    ) -> int | None:
         now = self._core.clock.time()
         several = [m if m.created_at else evolve(m, created_at=now) for m in several]
         operation = id_or_new(operation_id, "an operation id")
@@ -243,15 +250,16 @@ class Threads:
             on,
             operation=operation if operation_id is None else f"={operation}",
             max_bytes=self._core.config.max_session_size,
-            count=None,
+            epoch=epoch,
             messages=records,
         )
+        if isinstance(written, Changed):
+            return None
         if isinstance(written, Unsure):
             found = self.load_thread(session_id, user_id=user_id)
             if {message.id for message in several} <= {message.id for message in found.messages}:
                 return Version.of_write(found.version, found.epoch, None, None)
             raise TurnUncertain(session_id, operation, FORGOTTEN)
-        assert isinstance(written, Appended)  # any number of messages may be there
         self._index.mark(session_id, written)
         return Version.of_write(
             written.version, written.epoch, written.before, mark_of(records[-1])

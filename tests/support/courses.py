@@ -259,7 +259,7 @@ COURSES: dict[str, Course] = {
     "cancel": _begun(("cancel_turn", [new_id()])),
     "replay": _replay,
     "replay the open turn": _replay_the_open_turn,
-    "append": lambda store, clock: ("append_messages", [new_id(), LARGEST, "", "a", "b"]),
+    "append": lambda store, clock: ("append_messages", [new_id(), LARGEST, "", "", "a", "b"]),
     "truncate": _truncate,
     "clear": lambda store, clock: ("clear_thread", [new_id()]),
     "trim": _trim,

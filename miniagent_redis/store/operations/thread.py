@@ -78,12 +78,19 @@ def append_messages(
     *,
     operation: str,
     max_bytes: int,
-    count: int | None,
+    count: int | None = None,
+    epoch: int | None = None,
     messages: Sequence[bytes],
 ) -> Appended | Changed | Unsure:
-    """Append messages outside a turn: to a thread of ``count`` messages only, if it is given."""
+    """Append messages outside a turn: to a thread of ``count`` messages only, or this epoch."""
     status, *found = on(
-        "append_messages", operation, max_bytes, _or_none(count), *messages, looks_up=True
+        "append_messages",
+        operation,
+        max_bytes,
+        _or_none(count),
+        _or_none(epoch),
+        *messages,
+        looks_up=True,
     )
     match status:
         case "changed":
