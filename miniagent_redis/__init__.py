@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
+    BudgetExceeded,
     IncompleteResponse,
     InvalidInput,
     LockTimeout,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .config import RedisConfig
     from .models import (
         Approve,
+        Budget,
         Deny,
         Event,
         EventType,
@@ -62,6 +64,7 @@ _HOMES = {
     "config": ("RedisConfig",),
     "models": (
         "Approve",
+        "Budget",
         "Deny",
         "Event",
         "EventType",
@@ -83,6 +86,8 @@ _HOMES = {
 __all__ = [
     "AgentConfig",
     "Approve",
+    "Budget",
+    "BudgetExceeded",
     "Deny",
     "Event",
     "EventType",

@@ -20,6 +20,7 @@
     │   └── PoolExhausted       all our connections are in use, and none came back in time
     ├── StoreMisconfigured      Redis answers, but not to us: auth, ACL, wrong type, read-only
     ├── RateLimited             over the limit; ``retry_after`` seconds
+    ├── BudgetExceeded          not enough is left of a budget; the model was not asked
     ├── ModelError              the model could not answer
     │   └── IncompleteResponse  the model stopped in the middle of its answer
     └── ToolError               raised by a tool to tell the model what went wrong
@@ -65,9 +66,7 @@ class SessionChanged(MiniAgentError):
     def __init__(self, session_id: str, expected: int, version: int) -> None:
         problem = f"session {session_id!r} has version {version} by now, not {expected}"
         super().__init__(problem, hint="read it again with session_state(), then decide anew")
-        self.session_id = session_id
-        self.expected = expected
-        self.version = version
+        self.session_id, self.expected, self.version = session_id, expected, version
 
 
 class SessionBusy(MiniAgentError):
@@ -251,6 +250,20 @@ class RateLimited(MiniAgentError):
         self.key = key
         self.retry_after = retry_after
         self.rule = rule
+
+
+class BudgetExceeded(MiniAgentError):
+    """Too little is left of a budget for the next request; the model was not asked.
+
+    ``left`` is how much there is, in ``unit`` (``tokens`` or ``USD``); ``retry_after`` in how many
+    seconds the ``budget`` begins anew, or None. What the turn did by then is stored as interrupted.
+    """
+
+    def __init__(self, budget: object, left: float, unit: str, retry_after: float | None) -> None:
+        anew = "" if retry_after is None else f"it begins anew in {retry_after:.0f} s; or "
+        hint = f"{anew}raise it, or lower AgentConfig.max_tokens"
+        super().__init__(f"{left:,} {unit} are left", cause=f"the budget is {budget}", hint=hint)
+        self.budget, self.left, self.unit, self.retry_after = budget, left, unit, retry_after
 
 
 ModelErrorKind = Literal[

@@ -22,7 +22,7 @@ CONTRACT = ERRORS | {
     *("SessionAgent", "SessionManager", "SessionThread"),
     *("RedisSessionManager", "get_redis_manager"),
     *("Message", "ToolCall", "ToolContext", "ToolRegistry", "ToolResult", "TurnResult", "Usage"),
-    *("Price", "RateLimit", "UsageTotals"),
+    *("Budget", "Price", "RateLimit", "UsageTotals"),
     *("Approve", "Deny", "WaitingCall"),
     *("Event", "EventType", "StreamCallback"),
 }

@@ -214,12 +214,13 @@ class Agent:
                 if found.reply.text and request.output is None:
                     yield turn.tell(text_delta(found.reply.text))
                 return found.reply, None
-            while (piece := (yield from answer.next_in_steps())) is not None:
-                turn.check()
-                if isinstance(piece, TextDelta) and piece.text and request.output is None:
-                    yield turn.tell(text_delta(piece.text))
-                if turn.is_cancelled:
-                    return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None
+            with turn.reserved(request, lambda: answer.usage):
+                while (piece := (yield from answer.next_in_steps())) is not None:
+                    turn.check()
+                    if isinstance(piece, TextDelta) and piece.text and request.output is None:
+                        yield turn.tell(text_delta(piece.text))
+                    if turn.is_cancelled:
+                        return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None
             return found.keep(answer.reply()), None
         except TurnCancelled:
             return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None

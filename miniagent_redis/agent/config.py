@@ -12,7 +12,7 @@ from attrs import Attribute, field, frozen
 from ..errors import InvalidInput
 from ..llm import CountTokens
 from ..llm.resolve import AnyModel
-from ..models import OnBusy, Price, RateLimit
+from ..models import Budget, OnBusy, Price, RateLimit
 from ..runtime.checks import several
 from ..runtime.durations import FORMS, seconds, seconds_or_none
 from .instructions import Instructions, check_instructions
@@ -72,6 +72,10 @@ def _on_busy(_: object, attribute: Attribute[Any], value: object) -> None:
 
 def _as_limits(values: object) -> tuple[RateLimit, ...]:
     return tuple(several(values, RateLimit, "rate_limits"))
+
+
+def _as_budgets(values: object) -> tuple[Budget, ...]:
+    return tuple(several(values, Budget, "budgets"))
 
 
 def _prices(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -176,6 +180,9 @@ class AgentConfig:
 
     rate_limits: Sequence[RateLimit] = field(default=(), converter=_as_limits)
     """Checked before each turn begins; RateLimited is raised when one is used up."""
+    budgets: Sequence[Budget] = field(default=(), converter=_as_budgets)
+    """Reserved before each request to a model, and settled with what it took; BudgetExceeded is
+    raised when too little is left. Those in USD need ``prices`` of the model."""
     prices: Mapping[str, Price] = field(factory=dict, validator=_prices)
     """By name of the model, as in ``model`` or its attribute ``name``; others cost None."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from ..errors import TurnSuperseded
-from ..models import Event, Message, ToolCall, ToolContext, WaitingCall
+from ..llm import ModelRequest
+from ..models import Event, Message, ToolCall, ToolContext, Usage, WaitingCall
 from ..models.event import Told, time_of
 from ..runtime.cancellation import raise_if_cancelled, ring_when_cancelled
 from ..runtime.clock import Clock, SystemClock
@@ -90,6 +92,15 @@ class TurnContext:
         nothing if there are none.
         """
         return ()
+
+    def reserved(
+        self, request: ModelRequest, used: Callable[[], Usage]
+    ) -> AbstractContextManager[None]:
+        """Reserve what a request to the model may take; count what it took at the end.
+
+        Raises BudgetExceeded. Here nothing is counted.
+        """
+        return nullcontext()
 
     def hear(self, event: Event) -> None:
         """Take note of an event, before whoever reads the turn's events gets it."""

@@ -15,6 +15,7 @@ event loops may use one object, one after the other or at once.
 from ..agent import AgentConfig
 from ..config.redis import RedisConfig
 from ..errors import (
+    BudgetExceeded,
     IncompleteResponse,
     InvalidInput,
     LockTimeout,
@@ -41,6 +42,7 @@ from ..errors import (
 )
 from ..models import (
     Approve,
+    Budget,
     Deny,
     Event,
     EventType,
@@ -63,6 +65,8 @@ from .thread import SessionThread
 __all__ = [
     "AgentConfig",
     "Approve",
+    "Budget",
+    "BudgetExceeded",
     "Deny",
     "Event",
     "EventType",

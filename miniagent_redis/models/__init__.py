@@ -1,5 +1,6 @@
 """The data that travels: frozen attrs classes that know nothing of Redis or of any model vendor."""
 
+from .budget import Budget
 from .context import ToolContext
 from .event import Event, EventType
 from .limits import Per, Price, RateLimit
@@ -20,6 +21,7 @@ from .waiting import Approve, Deny, WaitingCall, WaitsFor
 
 __all__ = [
     "Approve",
+    "Budget",
     "Deny",
     "Event",
     "EventType",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from ..agent import AgentConfig
 from ..agent.spent import spent_on
-from ..errors import MiniAgentError, ModelError
+from ..errors import InvalidInput, MiniAgentError, ModelError
+from ..llm import ModelRequest
+from ..llm.resolve import AnyModel
+from ..llm.text import estimate_input
 from ..models import Message, OpenTurn, Usage, UsageTotals
 from ..models.event import time_of
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
+
+
+_ANSWER = 1_000  # tokens that are reserved for an answer of any length
 
 
 class Accounting:
@@ -26,6 +32,8 @@ class Accounting:
         self._token_limits = tuple(limit for limit in self._limits if limit.tokens is not None)
         self._has_user_limit = any(limit.per == "user" for limit in self._limits)
         self._config = config
+        self._budgets = tuple(config.budgets)
+        _must_have_prices(config)
         self._price = config.prices.get(_name(config.model))
 
     def admit(self, session_id: str, user_id: str | None) -> Admission | None:
@@ -66,6 +74,40 @@ class Accounting:
             self._charge(turn.session_id, turn.user_id, spent)
         self._store.parts.along.write()
 
+    @contextmanager
+    def reserved(
+        self,
+        request: ModelRequest,
+        turn_id: str,
+        used: Callable[[], Usage],
+        model: AnyModel | None = None,
+    ) -> Iterator[None]:
+        """Reserve what a request may take of the budgets; count what it took at the end.
+
+        Two round trips, if there are budgets. Raises BudgetExceeded.
+        """
+        if not self._budgets:
+            yield
+            return
+        asked = estimate_input(request)
+        most = request.params.get("max_tokens")
+        reservation = self._store.parts.budgets.reserve(
+            self._budgets,
+            Usage(asked, most or 1),
+            Usage(asked, most or _ANSWER),
+            self._price if model is None else self._config.prices.get(_name(model)),
+            turn_id=turn_id,
+            session_id=str(request.session_id),
+            user_id=request.user_id,
+        )
+        try:
+            yield
+        finally:
+            try:
+                reservation.settle(used())
+            except MiniAgentError as exc:
+                log.warning("what turn %s spent could not be counted: %s", turn_id, exc)
+
     def note_beside(self, usage: Usage, session_id: str, user_id: str | None) -> None:
         """Count tokens that were used behind a turn, for totals and limits. Raises nothing."""
         price = self._config.prices.get(_name(self._config.summary_model))
@@ -85,6 +127,18 @@ class Accounting:
             )
         except MiniAgentError as exc:
             log.warning("tokens of session %s could not be counted: %s", session_id, exc)
+
+
+def _must_have_prices(config: AgentConfig) -> None:
+    """Raise InvalidInput if a budget is in USD and a model has no price."""
+    if all(budget.cost is None for budget in config.budgets):
+        return
+    for name in map(_name, filter(None, (config.model, config.summary_model))):
+        if name not in config.prices:
+            raise InvalidInput(
+                f"a budget in USD needs the price of the model {name!r}",
+                hint=f"set AgentConfig(prices={{{name!r}: Price(input=…, output=…)}})",
+            )
 
 
 def take_back(admission: Admission | None) -> None:

@@ -84,7 +84,9 @@ class Performing:
     ) -> Turn:
         running = self._turns.begin(opened, pauses=pauses)
         interval = self._agent.config.delta_interval
-        turn = StoredTurn(self._store, running, self._callbacks, interval, pauses=pauses)
+        turn = StoredTurn(
+            self._store, running, self._callbacks, interval, self._accounting, pauses=pauses
+        )
         outcome: TurnOutcome | None = None
         try:
             try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from attrs import evolve
@@ -12,11 +13,13 @@ from ..agent import StreamCallback, TurnContext, TurnOutcome
 from ..agent.broken_off import broken_off, why
 from ..agent.turn_context import Decision
 from ..errors import MiniAgentError, SessionNotFound, SessionTooLarge
-from ..models import Event, EventType, Message, OpenTurn, ToolCall, WaitingCall
+from ..llm import ModelRequest
+from ..models import Event, EventType, Message, OpenTurn, ToolCall, Usage, WaitingCall
 from ..models.event import Told, turn_started
 from ..runtime.interrupts import Bell
 from ..store.manager import RedisSessionManager
 from ..store.waiting_calls import call_digest, last_reply
+from .accounting import Accounting
 from .deltas import Telling
 from .given_up import NOT_KEPT
 from .registry import RunningTurn
@@ -33,6 +36,7 @@ class StoredTurn(TurnContext):
         running: RunningTurn,
         callbacks: StreamCallback,
         delta_interval: float | None,
+        accounting: Accounting,
         *,
         pauses: bool = False,
     ) -> None:
@@ -43,6 +47,7 @@ class StoredTurn(TurnContext):
         self.running = running
         self._store = store
         self._callbacks = callbacks
+        self._accounting = accounting
         self._telling = Telling(store, running, delta_interval)
         self._began = store.clock.monotonic()
         self._told = 0  # how many of the turn's event ids have been given out
@@ -174,6 +179,11 @@ class StoredTurn(TurnContext):
     def renew(self) -> None:
         """Renew the lease, and hear whether the turn is cancelled."""
         self.running.turn = self._store.renew_lease(self.open)
+
+    def reserved(
+        self, request: ModelRequest, used: Callable[[], Usage]
+    ) -> AbstractContextManager[None]:
+        return self._accounting.reserved(request, self.turn_id, used)
 
     def hear(self, event: Event) -> None:
         """Tell callbacks of it, and watchers of text."""

@@ -101,7 +101,8 @@ class Summaries:
         else:
             call = ModelCall(told_name(given, model), session_id, "")
             answer = MeasuredAnswer(model, request, source, agent.telemetry, call)
-        with closing(answer):
+        paid = self._accounting.reserved(request, "", lambda: answer.usage, given)
+        with closing(answer), paid:
             while answer.next() is not None:
                 pass
             reply = answer.reply()

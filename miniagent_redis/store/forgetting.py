@@ -12,8 +12,9 @@ from contextlib import suppress
 from attrs import evolve
 
 from ..errors import SessionNotFound, StoreMisconfigured
-from ..models import Forgotten, RateLimit, new_id
+from ..models import Forgotten, Per, RateLimit, new_id
 from ..runtime.checks import several
+from .budgets import Budgets
 from .core import StoreCore, log
 from .index import FRESH_MS, Index
 from .keys import check_user_id, read_member, to_bytes, to_text
@@ -31,10 +32,13 @@ Told = Callable[[str], object]
 class Forgetting:
     """Removing all that is stored of a user."""
 
-    def __init__(self, core: StoreCore, index: Index, limits: Limits, usage: UsageCounts) -> None:
+    def __init__(
+        self, core: StoreCore, index: Index, limits: Limits, budgets: Budgets, usage: UsageCounts
+    ) -> None:
         self._core = core
         self._index = index
         self._limits = limits
+        self._budgets = budgets
         self._usage = usage
 
     def forget_user(self, user_id: str, *, limits: Sequence[RateLimit] = ()) -> Forgotten:
@@ -42,7 +46,8 @@ class Forgetting:
 
         Sessions with all that belongs to them, those that have expired too, of which no hook is
         told; what is counted of the user and those sessions in the windows of ``limits`` (in others
-        it ends by itself, after twice the window); the totals of what the user's turns took.
+        it ends by itself, after twice the window), and of budgets; the totals of what the user's
+        turns took.
         A turn or message that comes later for such a session is refused, as for one that was
         deleted. What holds no name of the user is not found: values in caches, which end with their
         ttl, locks, and sessions that were made without a ``user_id``.
@@ -91,15 +96,18 @@ class Forgetting:
                 found,
                 sessions=found.sessions + len(ended),
                 messages=found.messages + sum(end.messages for end in ended.values()),
-                limits=found.limits + self._limits.forget(limits, "session", gone),
+                limits=found.limits + self._counts(limits, "session", gone),
                 left=found.left + len(dead) - len(old),
             )
         self._index.forget_waiting(user_id)
-        counts = self._limits.forget(limits, "user", [user_id])
+        counts = self._counts(limits, "user", [user_id])
         found = evolve(found, limits=found.limits + counts, totals=int(self._usage.forget(user_id)))
         if refused is not None:
             raise refused
         return found
+
+    def _counts(self, limits: Sequence[RateLimit], per: Per, names: Sequence[str]) -> int:
+        return self._limits.forget(limits, per, names) + self._budgets.forget(per, names)
 
     def _page(self, key: str, start: int) -> list[bytes]:
         return list(self._core.call("ZRANGE", key, start, start + PAGE - 1))

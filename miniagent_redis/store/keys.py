@@ -27,6 +27,7 @@ with a colon behind it.
 | ns lock-signal:{name}      | list    | python-redis-lock               | a second after release  |
 | ns rate_limit:{key}:<ms>   | hash    | rate_limit                      | two windows             |
 | ns rate_limit:{limits}:…   | hash    | AgentConfig(rate_limits=…)      | two windows             |
+| ns budget:{limits}:…       | hash    | AgentConfig(budgets=…)          | 400 days after last use |
 | ns usage:{totals}:…        | hash    | usage flush                     | 400 days after last use |
 | ns usage:{totals}:batch:…  | string  | usage flush                     | a day after last use    |
 
@@ -260,6 +261,11 @@ class Keys:
         """Return the key of one limit; all of them share a slot. ``name`` is empty for all."""
         who = f"{per}:{encode_name(name, per)}" if name else per
         return f"{self.ns}rate_limit:{{limits}}:{who}:{what}:{window_ms}"
+
+    def budget(self, per: str, name: str, what: str, every: str) -> str:
+        """Return the key of one budget; all of them share a slot. ``name`` is empty for all."""
+        who = f"{per}:{encode_name(name, per)}" if name else per
+        return f"{self.ns}budget:{{limits}}:{who}:{what}:{every or 'all'}"
 
     def usage(self, per: str, name: str = "") -> str:
         """Return the key of totals; all of them share a slot. ``name`` is empty for all."""

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from ..errors import StoreUnavailable
 from .along import Along
+from .budgets import Budgets
 from .cache import Cache
 from .channels import Channels
 from .core import StoreCore
@@ -82,8 +83,11 @@ class Parts:
         self.cache: Cache = Cache(core)
         self.flights: SingleFlight = SingleFlight(core, self.cache, self.locks)
         self.limits: Limits = Limits(core)
+        self.budgets: Budgets = Budgets(core)
         self.usage: UsageCounts = UsageCounts(core)
-        self.forgetting: Forgetting = Forgetting(core, self.index, self.limits, self.usage)
+        self.forgetting: Forgetting = Forgetting(
+            core, self.index, self.limits, self.budgets, self.usage
+        )
         self.along: Along = Along(core, self.index, self.usage)
         self.channels: Channels = Channels(core)
         self._by_kind = {type(noun): noun for noun in vars(self).values()}

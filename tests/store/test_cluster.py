@@ -16,6 +16,8 @@ import redis.asyncio
 from redis.crc import key_slot
 
 from miniagent_redis import (
+    Budget,
+    BudgetExceeded,
     Message,
     RateLimit,
     RateLimited,
@@ -26,6 +28,7 @@ from miniagent_redis import (
     StoreMisconfigured,
     StoreUnavailable,
     ToolCall,
+    Usage,
     WaitingCall,
     aio,
 )
@@ -139,6 +142,17 @@ def test_limits_and_locks_hold_for_all_instances(store: Store, cluster_url: str)
         with store.lock("job"):
             assert not other.acquire_lock("job", timeout=0)
         assert other.acquire_lock("job", timeout=0)
+
+
+def test_a_budget_holds_for_all_instances(store: Store, cluster_url: str) -> None:
+    budgets = [Budget(per="user", tokens=100), Budget(per="session", tokens=100)]
+    whose: dict[str, Any] = {"turn_id": "t", "session_id": "s", "user_id": "ada"}
+    with Store(RedisConfig(url=cluster_url)) as other:
+        for each in (store, other):
+            held = each.parts.budgets.reserve(budgets, Usage(40), Usage(40), None, **whose)
+            held.settle(Usage(45))
+        with pytest.raises(BudgetExceeded):
+            store.parts.budgets.reserve(budgets, Usage(40), Usage(40), None, **whose)
 
 
 def test_one_computes_and_all_have_the_value(store: Store, cluster_url: str) -> None:

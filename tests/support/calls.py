@@ -16,6 +16,7 @@ from typing import Any
 from attrs import define, evolve, frozen
 
 from miniagent_redis import (
+    Budget,
     InvalidInput,
     Message,
     RateLimit,
@@ -24,6 +25,7 @@ from miniagent_redis import (
     SessionManager,
     SessionThread,
     StoreUnavailable,
+    Usage,
     UsageTotals,
 )
 from miniagent_redis.models import OpenTurn, ThreadSlice
@@ -37,6 +39,7 @@ WAIT = 0.5
 X = Message("user", "x")
 ANSWER = Message("assistant", "b")
 LIMIT = RateLimit(per="session", window=60, requests=10**6, tokens=10**6)
+BUDGET = Budget(per="user", tokens=10**9)
 NOTHING = ThreadSlice(0, 0, 0, 0, (), ())
 ONE_MORE = evolve(NOTHING, count=1)
 
@@ -129,6 +132,11 @@ def _initialize(s: Scene) -> None:
 def _answers(said: bool) -> None:
     if not said:
         raise StoreUnavailable("it does not answer", cause="it says so", hint="none")
+
+
+def _spend(s: Scene) -> None:
+    whose = {"turn_id": "t", "session_id": s.sid, "user_id": s.user}
+    s.store.parts.budgets.reserve([BUDGET], Usage(1), Usage(1), None, **whose).settle(Usage(1))
 
 
 def _renew_locks(s: Scene) -> None:
@@ -233,6 +241,7 @@ PARTS = {
     "limits.charge_tokens": Call(
         lambda s: s.store.parts.limits.charge_tokens([LIMIT], 5, session_id=s.sid)
     ),
+    "budgets.reserve": Call(_spend, 2 * FIRST),
     "usage.note": _local(lambda s: s.store.parts.usage.note(UsageTotals(turns=1))),
     "usage.flush": Call(lambda s: s.store.parts.usage.flush(), may_return=True),
     "index.mark": _local(lambda s: s.store.parts.index.mark(s.sid, Renewed(1, 1, 1, b""))),

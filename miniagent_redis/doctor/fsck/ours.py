@@ -21,6 +21,7 @@ _FIELDS = frozenset(
 )
 _EVENT = frozenset((b"type", b"turn", b"version"))
 _COUNTER = frozenset((b"start", b"current", b"previous"))
+_BUDGET = frozenset((b"period", b"spent"))
 _HOLDER = re.compile(rb"[0-9a-f]{32}( \d+)?")
 _TOGETHER = 100
 
@@ -73,6 +74,8 @@ def _is_ours(core: StoreCore, name: str, kind: str) -> bool:
         return kind == "string" and _is_record(core, core.call("GET", name) or b"", "cache", key)
     if name.startswith(f"{ns}rate_limit:{{"):
         return kind == "hash" and set(core.call("HKEYS", name)) >= _COUNTER
+    if name.startswith(f"{ns}budget:{{"):
+        return kind == "hash" and set(core.call("HKEYS", name)) >= _BUDGET
     if name.startswith((f"{ns}lock:{{", f"lock:{ns}{{")):  # the second: of older versions
         return kind == "string" and bool(_HOLDER.fullmatch(core.call("GET", name) or b""))
     if name.startswith((f"{ns}lock-signal:{{", f"lock-signal:{ns}{{")):

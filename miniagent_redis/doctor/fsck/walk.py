@@ -114,6 +114,7 @@ def _staying(core: StoreCore, names: Sequence[str]) -> list[Finding]:
         f"{ns}queue:{{",
         f"{ns}cache:",
         f"{ns}rate_limit:{{",
+        f"{ns}budget:{{limits}}:",
         f"{ns}usage:{{totals}}:",
         f"{ns}lock:{{",
         f"{ns}lock-signal:{{",

@@ -48,6 +48,51 @@ def take_back(
     core.run("take_back", list(windows), request_id, counted_at, *windows.values())
 
 
+class Reserved(NamedTuple):
+    """What a request may take of one budget; ``every`` is ``day``, ``month`` or empty."""
+
+    limit: int
+    every: str
+    least: int
+    wanted: int
+    kept_ms: int
+
+
+class Spent(NamedTuple):
+    """What a request took of one budget."""
+
+    every: str
+    amount: int
+    kept_ms: int
+
+
+class Exceeded(NamedTuple):
+    """Of the budget with this number, from 1 on, only so much is left."""
+
+    number: int
+    left: int
+    now_ms: int
+
+
+def reserve_budget(
+    core: StoreCore, budgets: Mapping[str, Reserved], *, request_id: str, held_ms: int
+) -> Exceeded | None:
+    """Reserve what a request may take of budgets, by their keys: of all or of none."""
+    numbers = [number for one in budgets.values() for number in one]
+    now = core.script_now()
+    status, *found = core.run("reserve_budget", list(budgets), now, request_id, held_ms, *numbers)
+    return Exceeded(*found) if status == "exceeded" else None
+
+
+def settle_budget(
+    core: StoreCore, budgets: Mapping[str, Spent], *, request_id: str, held_ms: int
+) -> None:
+    """Count what a request took, by the keys of budgets, once."""
+    numbers = [number for one in budgets.values() for number in one]
+    now = core.script_now()
+    core.run("settle_budget", list(budgets), now, request_id, held_ms, *numbers)
+
+
 def add_usage(
     core: StoreCore,
     sender: str,
