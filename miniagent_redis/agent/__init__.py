@@ -6,7 +6,7 @@ from .config import AgentConfig
 from .context import enough_for
 from .instructions import Instructions
 from .turn_context import TurnContext
-from .turn_options import USUAL, TurnOptions
+from .turn_options import USUAL, OnClose, TurnOptions
 from .view import History, conversation
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Callback",
     "History",
     "Instructions",
+    "OnClose",
     "StreamCallback",
     "TurnContext",
     "TurnOptions",

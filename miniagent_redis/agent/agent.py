@@ -156,6 +156,7 @@ class Agent:
                         for call in calls:
                             if call.id not in told:  # of a turn that is resumed
                                 yield turn.tell(tool_call(call), "")
+                        turn.has_started_tools = True
                         runs = ToolRuns(
                             tools,
                             calls,

@@ -43,6 +43,8 @@ class TurnContext:
         self.clock: Clock = clock or SystemClock()
         self.pauses = pauses
         """Whether who works on it yields a Pause where it would block for long."""
+        self.has_started_tools: bool = False
+        """Whether a tool was started by who works on it now."""
 
     @property
     def is_stopped(self) -> bool:

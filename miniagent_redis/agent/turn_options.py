@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from attrs import evolve, frozen
 
@@ -17,6 +17,9 @@ from .config import AgentConfig
 from .instructions import Instructions, check_instructions, text_of
 from .turn_context import TurnContext
 
+OnClose = Literal["keep", "drop", "finish"]
+"""What becomes of a turn whose reader leaves before its end."""
+
 
 @frozen
 class TurnOptions:
@@ -29,6 +32,7 @@ class TurnOptions:
     tools: ToolRegistry | None = None
     params: Mapping[str, Any] | None = None
     form: AnswerForm | None = None
+    on_close: OnClose = "keep"
 
     @classmethod
     def given(
@@ -38,12 +42,19 @@ class TurnOptions:
         tools: Tools | None,
         params: Mapping[str, Any] | None,
         output: Any,
+        on_close: OnClose = "keep",
     ) -> TurnOptions:
         """Return what a caller gave; raises InvalidInput.
 
         ``usual`` are the agent's tools: those of the turn are run as they are.
         """
-        if instructions is None and tools is None and params is None and output is None:
+        if on_close not in get_args(OnClose):
+            raise InvalidInput(
+                f'on_close must be "keep", "drop" or "finish", not {on_close!r:.100}',
+                hint="it says what becomes of the turn when its reader leaves",
+            )
+        given = (instructions, tools, params, output)
+        if all(each is None for each in given) and on_close == "keep":
             return USUAL
         if instructions is not None:
             check_instructions(instructions, "instructions")
@@ -52,6 +63,7 @@ class TurnOptions:
             None if tools is None else usual.others(tools),
             None if params is None else _checked(params),
             None if output is None else AnswerForm.of(output),
+            on_close,
         )
 
     def params_with(self, usual: dict[str, Any]) -> dict[str, Any]:

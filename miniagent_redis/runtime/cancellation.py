@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
+from copy import copy
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -129,6 +130,12 @@ class Caller:
             coroutine.close()
             raise
 
+    def apart(self) -> Caller:
+        """Return a caller with the same event loop who stays when this one's task is cancelled."""
+        twin = copy(self)
+        twin.left, twin._lock, twin._futures = Flag(), threading.RLock(), set()
+        return twin
+
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it in the task's event loop; return its result. For threads, which are blocked.
 
@@ -154,6 +161,14 @@ def caller_to_run_for() -> Caller | None:
     """
     caller = _caller.get()
     return None if caller is None or _is_in_a_loop() else caller
+
+
+def context_that_stays() -> Context:
+    """Return a copy of the context, for work that goes on when the task is cancelled that asks."""
+    context = copy_context()
+    if (caller := _caller.get()) is not None:
+        context.run(_caller.set, caller.apart())
+    return context
 
 
 def is_called_for_a_task() -> bool:

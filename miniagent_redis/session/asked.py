@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import evolve, frozen
 
-from ..agent import USUAL, TurnOptions
+from ..agent import USUAL, Instructions, OnClose, TurnOptions
 from ..errors import InvalidInput
 from ..models import Message, OpenTurn, new_id
+from ..tools import ToolRegistry, Tools
 
 
 @frozen
@@ -28,6 +30,26 @@ class Asked:
 
     pauses: bool = False
     """Whether who works on it yields a Pause where it would block for long: see ``InPauses``."""
+
+    @classmethod
+    def given(
+        cls,
+        usual: ToolRegistry,
+        session_id: str,
+        message: str | Message,
+        user_id: str | None = None,
+        turn_id: str | None = None,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
+        on_close: OnClose = "keep",
+        *,
+        pauses: bool = False,
+    ) -> Asked:
+        """Return what a caller asks of an agent with these usual tools; raises InvalidInput."""
+        options = TurnOptions.given(usual, instructions, tools, params, output, on_close)
+        return cls(session_id, message, user_id, turn_id, options, pauses=pauses)
 
     def kept(self) -> Asked:
         """Return the same, to be finished in any case; with an id, a new one if it has none."""

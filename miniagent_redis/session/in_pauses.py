@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from ..agent import Instructions, TurnOptions
 from ..errors import SessionWaiting
 from ..models import Message, TurnResult
 from ..runtime.pausing import Pause
 from ..store.parking import Answer
-from ..tools import ToolRegistry, Tools
+from ..tools import ToolRegistry
 from .asked import Asked
 from .results import Turn, only_pauses, whole
 from .turns import AgentTurns, Started
@@ -79,20 +78,8 @@ class InPauses:
         """Answer calls of a parked turn; with the last one, finish it."""
         return self._turns.answer(session_id, turn_id, answers, user_id, pauses=True)
 
-    def _asked(
-        self,
-        session_id: str,
-        message: str | Message,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-        instructions: Instructions | None = None,
-        tools: Tools | None = None,
-        params: Mapping[str, Any] | None = None,
-        output: Any = None,
-    ) -> Asked:
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        return Asked(session_id, message, user_id, turn_id, options, pauses=True)
+    def _asked(self, session_id: str, message: str | Message, **given: Any) -> Asked:
+        return Asked.given(self._tools, session_id, message, pauses=True, **given)
 
     def _result(self, asked: Asked) -> Generator[Pause, None, TurnResult]:
         return whole((yield from only_pauses(self._turns.stream(asked))))

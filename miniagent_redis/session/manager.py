@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ..agent import Instructions
 from ..errors import SessionExists, SessionNotFound, SessionWaiting
-from ..models import Event, Forgotten, Message, TurnResult
+from ..models import Event, Forgotten, Message
 from ..records.json import Json
 from ..runtime.checks import of_kind
 from ..runtime.delegating import delegates
@@ -112,72 +112,10 @@ class SessionManager:
             raise SessionWaiting(session_id, result.turn_id, result.waiting)
         return result.text
 
-    def run(
-        self,
-        session_id: str,
-        message: str | Message,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-        instructions: Instructions | None = None,
-        tools: Tools | None = None,
-        params: Mapping[str, Any] | None = None,
-        output: Any = None,
-    ) -> TurnResult:
-        """Like ``chat``, returning the answer with its steps, usage, version and ``output``."""
-        return self.agent.run(
-            session_id,
-            message,
-            user_id=user_id,
-            turn_id=turn_id,
-            instructions=instructions,
-            tools=tools,
-            params=params,
-            output=output,
-        )
-
-    def stream(
-        self,
-        session_id: str,
-        message: str | Message,
-        *,
-        user_id: str | None = None,
-        turn_id: str | None = None,
-        instructions: Instructions | None = None,
-        tools: Tools | None = None,
-        params: Mapping[str, Any] | None = None,
-        output: Any = None,
-    ) -> Iterator[Event]:
-        """Send a message and yield what happens, text piece by piece, AGENT_RESPONSE last.
-
-        Or TURN_WAITING, if others have to answer calls first. For this turn alone ``instructions``
-        (text, or a function of a ToolContext), ``tools`` and ``params`` stand in the place of the
-        agent's or beside them, and ``output`` is the class that the answer must fit: see
-        ``SessionAgent.stream``.
-
-        The turn begins at the first ``next``. One that its reader leaves is stored as far as it
-        came, or dropped if nothing has come of it. A reader that asks for nothing for
-        ``AgentConfig.reader_timeout`` seconds may lose the turn to whoever wants the session.
-
-        With a ``turn_id`` of your own (``[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}``) the call may be
-        repeated, anywhere and at any time: no message is stored and no tool run twice. A repetition
-        joins the turn while it runs, and yields its stored events; later it yields what is stored
-        of it, also of one that was interrupted, without an error. A turn of which nothing was
-        stored is begun anew. Raises SessionNotFound, SessionBusy, SessionWaiting, SessionTooLarge,
-        RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput (also for
-        a ``turn_id`` of another message) or StoreUnavailable.
-        """
-        return self.agent.stream(
-            session_id,
-            message,
-            user_id=user_id,
-            turn_id=turn_id,
-            instructions=instructions,
-            tools=tools,
-            params=params,
-            output=output,
-        )
-
+    @delegates(TurnCalls.run, _turn_calls)
+    def run(self) -> None: ...
+    @delegates(TurnCalls.stream, _turn_calls)
+    def stream(self) -> None: ...
     @delegates(TurnCalls.start, _turn_calls)
     def start(self) -> None: ...
     @delegates(TurnCalls.turn, _turn_calls)

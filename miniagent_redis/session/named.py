@@ -6,7 +6,7 @@ Who joins it hears its stored events, as any watcher does, and reads its result 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from attrs import define, evolve, frozen
@@ -64,19 +64,27 @@ class NamedTurns:
         self._open_turns = store.parts.open_turns
         self._recovery = store.parts.recovery
 
-    def perform(self, asked: Asked, thread: KeptThread, opened: Opened | None = None) -> Turn:
+    def perform(
+        self,
+        asked: Asked,
+        thread: KeptThread,
+        opened: Opened | None = None,
+        work: Callable[[OpenTurn], Turn] | None = None,
+    ) -> Turn:
         """Do the turn, or join it, or find it: yield its events, return its result.
 
         Errors as of any turn; InvalidInput if the id was another message's. ``opened`` is what
-        ``begin_at_once`` gave.
+        ``begin_at_once`` gave. ``work`` does the work of the open turn, if not this thread.
         """
         heard = _Heard()
         while True:
             try:
                 first, opened = opened, None
                 turn = yield from self.begin(asked, thread, first)
-                work = self._work.perform(turn, thread, asked.pauses, asked.options)
-                return (yield from work)
+                if work is not None:
+                    return (yield from work(turn))
+                performance = self._work.perform(turn, thread, asked.pauses, asked.options)
+                return (yield from performance)
             except TurnRuns as exc:
                 yield from self._follow(exc, asked, heard)
             except SessionWaiting as exc:

@@ -85,7 +85,13 @@ class Performing:
         running = self._turns.begin(opened, pauses=pauses)
         interval = self._agent.config.delta_interval
         turn = StoredTurn(
-            self._store, running, self._callbacks, interval, self._accounting, pauses=pauses
+            self._store,
+            running,
+            self._callbacks,
+            interval,
+            self._accounting,
+            pauses=pauses,
+            drops=options.on_close == "drop",
         )
         outcome: TurnOutcome | None = None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,6 +12,7 @@ from attrs import evolve
 
 from ..agent import StreamCallback, TurnContext, TurnOutcome
 from ..agent.broken_off import broken_off, why
+from ..agent.steps import open_calls
 from ..agent.turn_context import Decision
 from ..errors import MiniAgentError, SessionNotFound, SessionTooLarge
 from ..llm import ModelRequest
@@ -25,6 +27,8 @@ from .given_up import NOT_KEPT
 from .registry import RunningTurn
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
+_LEAVING = (GeneratorExit, CancelledError)
+"""What ends a turn whose reader has closed it, or whose task was cancelled."""
 
 
 class StoredTurn(TurnContext):
@@ -39,12 +43,14 @@ class StoredTurn(TurnContext):
         accounting: Accounting,
         *,
         pauses: bool = False,
+        drops: bool = False,
     ) -> None:
         turn = running.turn
         super().__init__(
             turn.session_id, turn.turn_id, turn.user_id, clock=store.clock, pauses=pauses
         )
         self.running = running
+        self._drops = drops  # if its reader leaves before a tool has run
         self._store = store
         self._callbacks = callbacks
         self._accounting = accounting
@@ -154,6 +160,9 @@ class StoredTurn(TurnContext):
             return None
         if self._store.parts.core.connections.availability.is_down and not is_ours:
             return None  # whoever interrupts does not wait for it
+        is_left = outcome is None and isinstance(error, _LEAVING)
+        if self._drops and is_left and not self._has_run_tools():
+            return None
         running.is_ending = True
         self.hand_over(error, outcome)
         if outcome is not None and not isinstance(error, SessionTooLarge):
@@ -175,6 +184,13 @@ class StoredTurn(TurnContext):
         if not messages:
             return None
         return TurnOutcome(messages, (*steps, *messages), text, why(error), error=error)
+
+    def _has_run_tools(self) -> bool:
+        """Whether a tool may have run, be it for an earlier holder of the turn."""
+        steps = self.steps()
+        if any(step.role == "tool" and not step.metadata.get("not_run") for step in steps):
+            return True
+        return (self.has_started_tools or self.open.resumed) and bool(open_calls(steps))
 
     def renew(self) -> None:
         """Renew the lease, and hear whether the turn is cancelled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from ..agent import Instructions, TurnOptions
+from ..agent import Instructions, OnClose
 from ..models import Event, Message, TurnResult, TurnState
 from ..runtime.pausing import at_once, without_pauses
 from ..store.parking import Answer
@@ -41,8 +41,9 @@ class TurnCalls:
         one round trip, unless the session is busy: then it waits for its place in the pool.
         Options as in ``stream``: what is wrong with them is raised here.
         """
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        return self._turns.submit(Asked(session_id, message, user_id, turn_id, options))
+        given = (user_id, turn_id, instructions, tools, params, output)
+        asked = Asked.given(self._tools, session_id, message, *given)
+        return self._turns.submit(asked)
 
     def run(
         self,
@@ -57,8 +58,8 @@ class TurnCalls:
         output: Any = None,
     ) -> TurnResult:
         """Run a turn to its end; return its result. Blocks. Options and errors as in ``stream``."""
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        asked = Asked(session_id, message, user_id, turn_id, options)
+        given = (user_id, turn_id, instructions, tools, params, output)
+        asked = Asked.given(self._tools, session_id, message, *given)
         return to_its_end(self._turns.stream(asked))
 
     def stream(
@@ -72,6 +73,7 @@ class TurnCalls:
         tools: Tools | None = None,
         params: Mapping[str, Any] | None = None,
         output: Any = None,
+        on_close: OnClose = "keep",
     ) -> Generator[Event, None, TurnResult]:
         """Run a turn, yielding its events as they happen; the generator's value is the result.
 
@@ -84,22 +86,32 @@ class TurnCalls:
         one piece, once it fits. The options are not stored: a turn that another process finishes
         is finished as the agent is configured there, with an ``output`` of None.
 
-        The last event is AGENT_RESPONSE, and by then the turn is stored; or TURN_WAITING, if others
-        have to answer calls first. One that an error ends, or the caller, who stops iterating,
-        leaves the thread as it was if no tool has run and no text was shown; else it is stored as
-        far as it came, marked as interrupted, and the error raised behind that, with ``text`` and
-        ``steps`` if it is one of ours. An abandoned turn of the session is finished first. If Redis
-        is away at the end of the turn and there is a ``spool_dir``, the turn goes there and
+        The turn begins at the first ``next``. The last event is AGENT_RESPONSE, and by then the
+        turn is stored; or TURN_WAITING, if others have to answer calls first. One that an error
+        ends leaves the thread as it was if no tool has run and no text was shown; else it is stored
+        as far as it came, marked as interrupted, and the error raised behind that, with ``text``
+        and ``steps`` if it is one of ours. An abandoned turn of the session is finished first. If
+        Redis is away at the end of the turn and there is a ``spool_dir``, the turn goes there and
         ``persisted`` is False.
 
-        With a ``turn_id`` of your own a repetition begins nothing: it joins the turn while it
-        runs, here or elsewhere, and gets the stored result later. Raises SessionNotFound,
-        SessionBusy, SessionWaiting, SessionTooLarge, RateLimited, TurnSuperseded, TurnNotSaved,
-        TurnUncertain, ModelError, InvalidInput (also for a ``turn_id`` of another message) or
-        StoreUnavailable.
+        ``on_close`` says what becomes of a turn that its reader leaves: who closes or drops the
+        iterator, or whose task is cancelled. "keep" stores it as far as it came, in the same way.
+        "drop" leaves the thread as it was, unless a tool has run: what was done is kept all the
+        same. "finish" has the agent's pool work on the turn from the beginning, as on one of
+        ``submit``: it is stored whole, whoever reads, and finished elsewhere if this process dies.
+        Else a reader that asks for nothing for ``AgentConfig.reader_timeout`` seconds may lose the
+        turn to whoever wants the session, who finishes it.
+
+        With a ``turn_id`` of your own (``[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}``) the call may be
+        repeated, anywhere and at any time: no message is stored and no tool run twice. A repetition
+        joins the turn while it runs, and yields its stored events; later it yields what is stored
+        of it, also of one that was interrupted, without an error. A turn of which nothing was
+        stored is begun anew. Raises SessionNotFound, SessionBusy, SessionWaiting, SessionTooLarge,
+        RateLimited, TurnSuperseded, TurnNotSaved, TurnUncertain, ModelError, InvalidInput (also for
+        a ``turn_id`` of another message) or StoreUnavailable.
         """
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        asked = Asked(session_id, message, user_id, turn_id, options)
+        given = (user_id, turn_id, instructions, tools, params, output, on_close)
+        asked = Asked.given(self._tools, session_id, message, *given)
         return without_pauses(self._turns.stream(asked))
 
     def start(

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
 from ..models import OpenTurn, TurnResult
+from ..runtime.cancellation import context_that_stays
 from ..runtime.pausing import Pause
 from ..store.keys import check_session_id
 from ..store.manager import RedisSessionManager
@@ -26,6 +26,7 @@ from ..store.parking import Answer
 from ..store.repeated import TurnRuns, TurnStored
 from .asked import Asked
 from .futures import Submitted, SubmittedTurns
+from .handed_on import HandedOn
 from .kept_threads import KeptThread, KeptThreads
 from .named import NamedTurns, Opened
 from .news import News
@@ -76,9 +77,30 @@ class AgentTurns:
         return turn_jobs(self._store.config, self._work.keep_up, recover, self.spool)
 
     def stream(self, asked: Asked) -> Turn:
-        """Do what is asked for, in the caller's thread; pause if that is asked for."""
+        """Do what is asked for, in the caller's thread; pause if that is asked for.
+
+        What is to be finished though its reader leaves is done in the pool.
+        """
         self._must_be_open()
-        return (yield from self.named.perform(asked, self._thread(asked)))
+        if asked.options.on_close != "finish":
+            return (yield from self.named.perform(asked, self._thread(asked)))
+        asked, thread = asked.kept(), self._thread(asked)
+        hand_on = partial(self._hand_on, asked, thread)
+        return (yield from self.named.perform(asked, thread, work=hand_on))
+
+    def _hand_on(self, asked: Asked, thread: KeptThread, turn: OpenTurn) -> Turn:
+        """Let the pool do the work of a turn; yield what happens to who reads on."""
+        future, handed_on = Submitted(turn.turn_id), HandedOn(turn, pauses=asked.pauses)
+
+        def tell_failure(done: Future[TurnResult]) -> None:
+            if handed_on.is_left:
+                _tell_failure(done)
+
+        future.add_done_callback(tell_failure)
+        self._perform(
+            evolve(asked, pauses=False), thread, future, Opened(turn, None), handed_on.hear
+        )
+        return (yield from handed_on.read(future))
 
     def _thread(self, asked: Asked) -> KeptThread:
         return self.kept.get(check_session_id(asked.session_id))
@@ -151,13 +173,18 @@ class AgentTurns:
         return ""
 
     def _perform(
-        self, asked: Asked, thread: KeptThread, future: Submitted, opened: Opened | None
+        self,
+        asked: Asked,
+        thread: KeptThread,
+        future: Submitted,
+        opened: Opened | None,
+        to_the_end: Callable[[Turn], TurnResult] = to_its_end,
     ) -> None:
         # Until somebody works on it: so its lease is renewed while it waits for a thread.
         running = None if opened is None else self.running.begin(opened.turn)
 
         def run() -> TurnResult:
-            return to_its_end(self.named.perform(asked, thread, opened))
+            return to_the_end(self.named.perform(asked, thread, opened))
 
         def drop() -> None:
             if running is not None:
@@ -165,7 +192,7 @@ class AgentTurns:
                 with suppress(MiniAgentError):  # its lease ends
                     self._store.abort_turn(running.turn)
 
-        self.submitted.run(future, partial(copy_context().run, run), drop)
+        self.submitted.run(future, partial(context_that_stays().run, run), drop)
 
     def resume(
         self, session_id: str, user_id: str | None, pauses: bool = False
