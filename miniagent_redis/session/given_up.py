@@ -1,7 +1,8 @@
 """Turns that were given up while Redis was away: dropped as soon as it is back.
 
 Else the next message would find such a turn abandoned and finish it first, and whoever sent its
-message again, as the error told him, would have it answered twice.
+message again, as the error told him, would have it answered twice. Those in which a tool has run
+are not dropped but stored then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from attrs import evolve, frozen
 from ..errors import (
     MiniAgentError,
     ModelError,
+    SessionBusy,
     SessionNotFound,
     StoreMisconfigured,
     StoreUnavailable,
@@ -22,8 +24,9 @@ from ..errors import (
     TurnSuperseded,
     TurnUncertain,
 )
-from ..models import OpenTurn, ThreadSlice, UsageTotals
+from ..models import Message, OpenTurn, ThreadSlice, UsageTotals
 from ..runtime.forking import reset_after_fork
+from ..store.checks import is_closed
 from ..store.manager import RedisSessionManager
 from ..store.operations.turn import Dropped
 from .accounting import Accounting
@@ -32,26 +35,32 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 NOTHING = UsageTotals()
 _NO_THREAD = ThreadSlice(0, 0, 0, 0, (), ())
 _MOST = 10_000
+_MOST_KEPT = 1_000  # as each holds all of its messages; more are left open in Redis
 WILL_BE_DROPPED = "this agent drops the turn before it begins another one of the session"
-NOT_KEPT = (
-    SessionNotFound,
-    StoreMisconfigured,
-    StoreUnavailable,
-    TurnNotSaved,
-    TurnSuperseded,
-    TurnUncertain,
+WILL_BE_STORED = (
+    "what it did is stored before this agent begins another turn of the session, or, if this "
+    "process ends first, whoever takes the turn over goes on from there: do not send the message "
+    "again"
 )
-"""Errors behind which a turn is dropped whatever it did: the store is away, or it is not ours."""
+AWAY = (StoreMisconfigured, StoreUnavailable, TurnUncertain)
+"""Errors that say that nothing can be stored now."""
+NOT_KEPT = (*AWAY, SessionNotFound, TurnNotSaved, TurnSuperseded)
+"""Errors behind which a turn is not stored at once: the store is away, or it is not ours."""
 
 
 @frozen
 class GivenUp:
-    """A turn that ended with an error: what it took by then, and what if it is stored after all."""
+    """A turn that ended with an error: what it took by then, and what if it is stored after all.
+
+    If a tool ran in it, it is not dropped but stored later, with what it came to: all of its
+    messages behind the user's are ``kept`` for that.
+    """
 
     turn: OpenTurn
     error: BaseException
     spent: UsageTotals = NOTHING
     answered: UsageTotals | None = None
+    kept: tuple[Message, ...] = ()
 
 
 class GivenUpTurns:
@@ -73,14 +82,19 @@ class GivenUpTurns:
     def drop(self, lost: GivenUp) -> Dropped:
         """Drop a turn, unless it turns out to be stored by its commit; count what it took, once.
 
-        If Redis is away that is done when it is back; then raises StoreUnavailable or
-        TurnUncertain.
+        One that is ``kept`` is stored. If Redis is away either is done when it is back; then raises
+        StoreUnavailable or TurnUncertain.
         """
         try:
-            dropped = self._store.parts.turns.drop_turn(lost.turn, lost.error, spent=lost.spent)
-        except (StoreUnavailable, TurnUncertain):
-            if len(self._waiting) < _MOST:
-                turn = evolve(lost.turn, thread=_NO_THREAD, staged=())
+            if lost.kept:
+                dropped = self._store_late(lost)
+            else:
+                dropped = self._store.parts.turns.drop_turn(lost.turn, lost.error, spent=lost.spent)
+        except (*AWAY, SessionBusy):  # by another holder, who may come to nothing
+            if len(self._waiting) < (_MOST_KEPT if lost.kept else _MOST):
+                thread = evolve(lost.turn.thread, messages=(), indexes=(), unreadable=())
+                staged = lost.turn.staged if lost.kept else ()
+                turn = evolve(lost.turn, thread=thread, staged=staged)
                 self._waiting[turn.turn_id] = evolve(lost, turn=turn)
             raise
         self._waiting.pop(lost.turn.turn_id, None)
@@ -89,6 +103,15 @@ class GivenUpTurns:
         elif dropped.is_counted and lost.spent is not NOTHING:
             self._accounting.note(lost.turn, lost.spent)
         return dropped
+
+    def _store_late(self, lost: GivenUp) -> Dropped:
+        """Store a turn as it was when it was given up, unless others have gone on with it."""
+        turn, kept = lost.turn, lost.kept
+        whole = evolve(turn, staged=(*turn.staged[:1], *kept))
+        staged = len(turn.staged) if is_closed(turn.staged) else None
+        spent = NOTHING if lost.answered is None else lost.answered
+        version = self._store.parts.turns.replay_turn(whole, spent=spent, staged=staged)
+        return Dropped(0, 1, stored=version)
 
     def drop_begun(self, error: TurnUncertain, user_id: str | None) -> None:
         """Drop a turn of which it is not known whether it has begun, now or later."""
@@ -111,16 +134,24 @@ class GivenUpTurns:
                     continue
                 try:
                     self.drop(lost)
-                except (StoreUnavailable, TurnUncertain):
+                except AWAY:
                     raise
+                except SessionBusy:
+                    continue
                 except MiniAgentError as exc:
-                    log.warning("turn %s cannot be dropped: %s", lost.turn.turn_id, exc)
+                    what = "stored late" if lost.kept else "dropped"
+                    log.warning("turn %s cannot be %s: %s", lost.turn.turn_id, what, exc)
                     self._waiting.pop(lost.turn.turn_id, None)
 
 
-def tell_what_stands(error: BaseException, dropped: Dropped | None) -> None:
+def tell_what_stands(error: BaseException, dropped: Dropped | None, *, is_kept: bool) -> None:
     """Let the hint of the error with which a turn ended say what has become of the turn."""
-    if not isinstance(error, (TurnNotSaved, TurnUncertain, StoreUnavailable)):
+    if not isinstance(error, (TurnNotSaved, *AWAY)):
+        return
+    if is_kept and dropped is None:
+        error.hint = f"the answer is in .text; once Redis is back {WILL_BE_STORED}"
+        return
+    if isinstance(error, StoreMisconfigured):
         return
     again = "send the message again"
     if dropped is None:
@@ -141,6 +172,6 @@ def tell_what_stands(error: BaseException, dropped: Dropped | None) -> None:
 
 
 def raise_first(first: BaseException | None, then: MiniAgentError) -> None:
-    """Raise what ended a turn that could not be stored then, unless the model did."""
-    if first is not None and not isinstance(first, ModelError):
+    """Raise what ended a turn that could not be stored then, unless model or store did."""
+    if first is not None and not isinstance(first, (ModelError, *AWAY)):
         raise first from then

@@ -14,7 +14,7 @@ from ..runtime.pausing import Pause
 from ..store.manager import RedisSessionManager
 from ..telemetry import Telemetry, TurnRun
 from .accounting import Accounting
-from .given_up import GivenUp, GivenUpTurns, raise_first, tell_what_stands
+from .given_up import AWAY, GivenUp, GivenUpTurns, raise_first, tell_what_stands
 from .registry import RunningTurns
 from .results import Turn, closable, result_of, what_is_stored
 from .stored_turn import StoredTurn
@@ -126,7 +126,7 @@ class Performing:
         finally:
             self._turns.end(running)
         if version is not None:
-            thread.committed(turn.open, [*turn.open.staged, *outcome.messages], version)
+            thread.committed(turn.open, [turn.open.staged[0], *outcome.steps], version)
             self._after(turn.open, thread, outcome.messages[-1])
         result = result_of(turn, outcome, spent, version)
         if told is not None:
@@ -139,7 +139,7 @@ class Performing:
         if error is not None:
             if isinstance(error, ModelError):
                 turn.hand_over(error, outcome)
-            error.add_note(what_is_stored(outcome))
+            error.add_note(what_is_stored(outcome, persisted=persisted))
             raise error
         return result
 
@@ -165,12 +165,12 @@ class Performing:
         turn.running.is_ending = True
         spent = self._accounting.of_outcome(outcome.steps, turn.seconds)
         try:
-            return spent, self._store.commit_turn(turn.open, outcome.messages, spent=spent)
+            return spent, turn.commit(outcome, spent)
         except (TurnNotSaved, TurnUncertain) as exc:
             if self._spool is None:
                 raise
             try:
-                self._spool.keep(turn.open, outcome.messages, spent=spent)
+                self._spool.keep(turn.open, turn.unstored(outcome), spent=spent)
             except OSError as full:
                 exc.add_note(f"It could not be spooled to {self._spool.folder} either: {full}")
                 raise exc from full
@@ -182,21 +182,26 @@ class Performing:
     ) -> tuple[GivenUp, int | None]:
         """Drop the turn in Redis, now or later; return it, and the version if it is stored.
 
-        The error's hint says then what stands.
+        If Redis is away and a tool has run, it is stored later instead. The error's hint says then
+        what stands.
         """
         turn.hand_over(error, outcome)
         steps = turn.steps(outcome)
         spent = self._accounting.of_failure(steps, error, turn.seconds)
         answered = None
-        if outcome is not None and isinstance(error, TurnUncertain):
-            answered = self._accounting.of_outcome(outcome.steps, turn.seconds)
-        lost = GivenUp(turn.open, error, spent, answered)
+        kept: tuple[Message, ...] = ()
+        if outcome is not None and isinstance(error, (TurnNotSaved, *AWAY)):
+            kept = outcome.steps if turn.has_run_tools(outcome) else ()
+            if kept or isinstance(error, TurnUncertain):
+                answered = self._accounting.of_outcome(outcome.steps, turn.seconds)
+        lost = GivenUp(turn.open, error, spent, answered, kept)
         dropped = None
         try:
             dropped = self._given_up.drop(lost)
         except MiniAgentError as exc:
-            log.warning("turn %s could not be dropped now, but will be: %s", turn.turn_id, exc)
-        tell_what_stands(error, dropped)
+            what = "stored" if kept else "dropped"
+            log.warning("turn %s could not be %s now, but will be: %s", turn.turn_id, what, exc)
+        tell_what_stands(error, dropped, is_kept=bool(kept))
         if dropped is not None and dropped.stored and answered is not None:
             return lost, dropped.stored
         turn.tell_stored(turn_failed(error))

@@ -96,11 +96,12 @@ def waiting_result(parked: Parked, accounting: Accounting) -> TurnResult:
     return _result(session_id, turn_id, steps, text, spent, version, waiting=parked.calls)
 
 
-def what_is_stored(outcome: TurnOutcome) -> str:
+def what_is_stored(outcome: TurnOutcome, *, persisted: bool) -> str:
     """Return what is said of a turn to who gets the error that ended it."""
+    stands = "is stored" if persisted else "waits in the spool, and is stored once Redis is back"
     if outcome.interrupted:
-        return "What there is of the answer is stored, marked as interrupted."
-    return "The answer is stored."
+        return f"What there is of the answer {stands}, marked as interrupted."
+    return f"The answer {stands}."
 
 
 Turn = Generator[Event | Pause, None, TurnResult]

@@ -14,16 +14,23 @@ from ..agent import StreamCallback, TurnContext, TurnOutcome
 from ..agent.broken_off import broken_off, why
 from ..agent.steps import open_calls
 from ..agent.turn_context import Decision
-from ..errors import MiniAgentError, SessionNotFound, SessionTooLarge
+from ..errors import (
+    MiniAgentError,
+    ModelError,
+    SessionNotFound,
+    SessionTooLarge,
+    StoreUnavailable,
+    TurnNotSaved,
+)
 from ..llm import ModelRequest
-from ..models import Event, EventType, Message, OpenTurn, ToolCall, Usage, WaitingCall
+from ..models import Event, EventType, Message, OpenTurn, ToolCall, Usage, UsageTotals, WaitingCall
 from ..models.event import Told, turn_started
 from ..runtime.interrupts import Bell
 from ..store.manager import RedisSessionManager
 from ..store.waiting_calls import call_digest, last_reply
 from .accounting import Accounting
 from .deltas import Telling
-from .given_up import NOT_KEPT
+from .given_up import AWAY, NOT_KEPT
 from .registry import RunningTurn
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -52,13 +59,13 @@ class StoredTurn(TurnContext):
         self.running = running
         self._drops = drops  # if its reader leaves before a tool has run
         self._store = store
+        self._connections = store.parts.core.connections
         self._callbacks = callbacks
         self._accounting = accounting
         self._telling = Telling(store, running, delta_interval)
         self._began = store.clock.monotonic()
         self._told = 0  # how many of the turn's event ids have been given out
-        self.unstored: Sequence[Message] = ()
-        """Messages that were to be staged last, if they are not."""
+        self._late: tuple[Sequence[Message], ...] = ()  # steps that are to be staged yet
         self._shown: list[str] = []  # the text behind the last step
         self.is_parking: bool = False
         """Whether it was to be parked, be it done or not."""
@@ -111,15 +118,53 @@ class StoredTurn(TurnContext):
         return data
 
     def stage(self, messages: Sequence[Message]) -> Sequence[str]:
-        """Stage messages, behind the text of theirs that watchers have not heard yet."""
+        """Stage messages, behind the text of theirs that watchers have not heard yet.
+
+        While Redis is away what tools gave is carried along, and goes with the next step or with
+        the commit. A call has to be staged before its tool is run: else who takes over the turn
+        would run it too.
+        """
         self.running.must_go_on()
         self._telling.finish()
-        self.unstored = messages
-        self.running.turn = self._store.stage_step(self.open, messages)
-        self.unstored = ()
+        self._late = *self._late, messages
         self._shown.clear()
+        may_wait, availability = not open_calls(messages), self._connections.availability
+        if not may_wait or not availability.is_down:
+            try:
+                self._stage_late()
+            except AWAY as exc:
+                if not may_wait:
+                    raise
+                log.warning("steps of turn %s are carried along: %s", self.turn_id, exc)
         self._telling.forget()
-        return self._new_ids()
+        return () if self._late else self._new_ids()[-len(messages) :]
+
+    def _stage_late(self) -> None:
+        """Stage what is not, each as it was tried before: what the server has of it is found."""
+        while self._late:
+            staged = {message.id for message in self.open.staged}
+            if messages := [each for each in self._late[0] if each.id not in staged]:
+                self.running.turn = self._store.stage_step(self.open, messages)
+            self._late = self._late[1:]
+
+    def commit(self, outcome: TurnOutcome, spent: UsageTotals) -> int:
+        """Store the turn and return the session's version, as ``commit_turn`` does."""
+        error = outcome.error
+        is_away = isinstance(error, AWAY) or self._connections.availability.is_down
+        if is_away and error is not None and not isinstance(error, ModelError):
+            # It was tried for long enough, or who interrupts the turn does not wait for it.
+            cause = getattr(error, "problem", "") or "Redis is away, and nobody waits for it"
+            raise TurnNotSaved(self.session_id, self.turn_id, outcome.text, cause) from error
+        try:
+            self._stage_late()
+        except StoreUnavailable as exc:
+            raise TurnNotSaved(self.session_id, self.turn_id, outcome.text, str(exc)) from exc
+        return self._store.commit_turn(self.open, self.unstored(outcome), spent=spent)
+
+    def unstored(self, outcome: TurnOutcome) -> Sequence[Message]:
+        """Return the steps of an outcome that are not staged."""
+        staged = {message.id for message in self.open.staged}
+        return [step for step in outcome.steps if step.id not in staged]
 
     def decision(self, call: ToolCall, steps: Sequence[Message]) -> Decision | None:
         """Return what was decided of a call while the turn was parked."""
@@ -132,13 +177,19 @@ class StoredTurn(TurnContext):
         """Park the turn: its lease is over, and it is no more the one that runs here."""
         self.running.must_go_on()
         self._telling.finish()
+        self._stage_late()
         self.running.is_ending = self.is_parking = True
         self._store.parts.parking.park_turn(self.open, calls)
         return "".join(self._new_ids()[-1:])
 
     def steps(self, outcome: TurnOutcome | None = None) -> tuple[Message, ...]:
         """Return all that the turn came to behind the user's message, stored or not."""
-        return *self.open.staged[1:], *(outcome.messages if outcome else self.unstored)
+        if outcome is not None:
+            return outcome.steps
+        steps = {step.id: step for step in self.open.staged[1:]}
+        return *steps.values(), *(
+            each for late in self._late for each in late if each.id not in steps
+        )
 
     def hand_over(self, error: BaseException, outcome: TurnOutcome | None) -> None:
         """Let an error of ours that ends the turn have what was done: ``steps`` and ``text``."""
@@ -150,44 +201,36 @@ class StoredTurn(TurnContext):
     def broken_off(self, outcome: TurnOutcome | None, error: BaseException) -> TurnOutcome | None:
         """Return what to store of the turn if the error ends it; None if it is to be dropped.
 
-        That is if nothing happened in it, or it is not ours any more, or cannot be stored anyway.
-        What was being staged when somebody interrupted it is staged first.
+        That is if nothing happened in it, or it is not ours any more, or cannot be stored anyway:
+        while Redis is away only what tools did is worth to be kept for later.
         """
-        if self.is_parking:
-            return None
         running, is_ours = self.running, isinstance(error, MiniAgentError)
-        if isinstance(error, NOT_KEPT) or running.is_stopped or not running.is_ours:
+        if self.is_parking or running.is_stopped or not running.is_ours:
             return None
-        if self._store.parts.core.connections.availability.is_down and not is_ours:
-            return None  # whoever interrupts does not wait for it
-        is_left = outcome is None and isinstance(error, _LEAVING)
-        if self._drops and is_left and not self._has_run_tools():
+        is_left = isinstance(error, _LEAVING) and self._drops
+        is_away = self._connections.availability.is_down and not is_ours
+        if outcome is None and (is_left or is_away or isinstance(error, AWAY)):
+            if not self.has_run_tools(None):
+                return None
+        elif isinstance(error, NOT_KEPT) or (is_away and not self.has_run_tools(outcome)):
             return None
         running.is_ending = True
         self.hand_over(error, outcome)
         if outcome is not None and not isinstance(error, SessionTooLarge):
             # Somebody interrupted the commit: done again it changes nothing more.
             return None if is_ours else evolve(outcome, error=error)
-        steps, text = self.open.staged[1:], "".join(self._shown)
+        text = "".join(self._shown)
         if isinstance(error, SessionTooLarge):
-            text = ""
-        elif not is_ours and (steps or text.strip()):
-            staged = {message.id for message in steps}
-            if missing := [message for message in self.unstored if message.id not in staged]:
-                try:
-                    self.stage(missing)
-                except MiniAgentError as exc:
-                    log.warning("the end of turn %s is lost: %s", self.turn_id, exc)
-                    return None
-                steps, text = self.open.staged[1:], ""
+            self._late, text = (), ""
+        steps = self.steps()
         messages = broken_off(steps, text, error, self)
         if not messages:
             return None
         return TurnOutcome(messages, (*steps, *messages), text, why(error), error=error)
 
-    def _has_run_tools(self) -> bool:
+    def has_run_tools(self, outcome: TurnOutcome | None) -> bool:
         """Whether a tool may have run, be it for an earlier holder of the turn."""
-        steps = self.steps()
+        steps = self.steps(outcome)
         if any(step.role == "tool" and not step.metadata.get("not_run") for step in steps):
             return True
         return (self.has_started_tools or self.open.resumed) and bool(open_calls(steps))

@@ -89,6 +89,9 @@ def follow(
 ) -> str:
     """Do what the error's hint says; return what that was."""
     hint = error.hint
+    if "do not send" in hint:
+        agent.background.run_all()
+        return "stored later"
     if "resolve_turn" in hint:
         assert isinstance(error, TurnUncertain)
         if agent.store.resolve_turn("s", error.turn_id) == "committed":
