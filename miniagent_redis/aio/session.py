@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial, update_wrapper
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..agent import AgentConfig
 from ..agent import StreamCallback as _StreamCallback
 from ..config.redis import RedisConfig
-from ..models import ExpiredSession
+from ..models import ExpiredSession, TurnResult
 from ..runtime.cancellation import Caller
 from ..runtime.checks import of_kind
 from ..runtime.clock import Clock
 from ..runtime.durations import Duration
 from ..runtime.mirroring import Threads, mirrors, mirrors_steps, mirrors_task, mirrors_turn
+from ..runtime.pausing import Pause
 from ..session import SessionAgent as _Agent
 from ..session import SessionManager as _Manager
 from ..session.agent import SHUTDOWN_TIMEOUT
@@ -25,9 +27,17 @@ from ..telemetry import Instrumentation
 from ..tools import Tools
 from .hooks import StreamCallback, ToolRegistry
 from .store import RedisSessionManager
+from .submitted import Submitted
 from .thread import SessionThread, ThreadBefore
 
 H = TypeVar("H", bound=ExpiryHook)
+_MakesTask = Callable[[Coroutine[Any, Any, TurnResult]], Submitted]
+_Steps = Generator[Pause, None, TurnResult]
+
+
+def _submit(agent: _Agent, *args: Any, **options: Any) -> tuple[_MakesTask, _Steps, Clock]:
+    submitting, steps = agent.in_pauses.submit(*args, **options)
+    return partial(Submitted, submitting), steps, agent.clock
 
 
 class SessionAgent:
@@ -173,9 +183,7 @@ class SessionAgent:
         agent.in_pauses.resume_turn(*args, **options), agent.clock
     ))  # fmt: skip
     def resume_turn(self) -> None: ...
-    @mirrors_task(_Agent.submit, lambda agent, *args, **options: (
-        agent.in_pauses.submit(*args, **options), agent.clock
-    ))  # fmt: skip
+    @mirrors_task(_Agent.submit, _submit)
     def submit(self) -> None: ...
 
 

@@ -23,6 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 S = TypeVar("S", bound="Facade")
+K = TypeVar("K", bound=asyncio.Task[Any])
 Kind = Literal["calls", "turns", "waits"]
 
 StartsTurn = Callable[..., tuple[Generator[Pause, None, R], Clock]]
@@ -126,18 +127,22 @@ def mirrors_turn(
 
 
 def mirrors_task(
-    method: Callable[Concatenate[Any, P], Future[R]], start: StartsTurn[R]
-) -> Callable[[Callable[[S], object]], Callable[Concatenate[S, P], asyncio.Task[R]]]:
+    method: Callable[Concatenate[Any, P], Future[R]],
+    start: Callable[
+        ..., tuple[Callable[[Coroutine[Any, Any, R]], K], Generator[Pause, None, R], Clock]
+    ],
+) -> Callable[[Callable[[S], object]], Callable[Concatenate[S, P], K]]:
     """Put in the place of an empty method one that starts a turn, as ``mirrors_turn``, in a task.
 
-    ``method`` is its blocking twin. Cancelling the task cancels the turn.
+    ``method`` is its blocking twin. ``start`` returns first what makes the task of a coroutine.
+    Cancelling the task cancels the turn.
     """
 
-    def decorate(stub: Callable[[S], object]) -> Callable[..., asyncio.Task[R]]:
+    def decorate(stub: Callable[[S], object]) -> Callable[..., K]:
         @wraps(method)
-        def mirrored(self: S, *args: P.args, **kwargs: P.kwargs) -> asyncio.Task[R]:
-            steps, clock = start(self.sync, *args, **kwargs)
-            task = asyncio.create_task(_come_to_the_end(self._threads, steps, clock))
+        def mirrored(self: S, *args: P.args, **kwargs: P.kwargs) -> K:
+            make, steps, clock = start(self.sync, *args, **kwargs)
+            task = make(_come_to_the_end(self._threads, steps, clock))
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
             return task

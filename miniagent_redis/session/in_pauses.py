@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
+from attrs import define
+
 from ..errors import SessionWaiting
 from ..models import Message, TurnResult
 from ..runtime.pausing import Pause
@@ -13,6 +15,21 @@ from ..tools import ToolRegistry
 from .asked import Asked
 from .results import Turn, only_pauses, whole
 from .turns import AgentTurns, Started
+
+
+@define
+class Submitting:
+    """A turn that is done in steps: its id, and the place in front of its first event.
+
+    That is known once it has begun.
+    """
+
+    turn_id: str
+    cursor: str = ""
+
+    def has_begun(self, started: Started) -> None:
+        """Take note of where it began."""
+        self.cursor = started.cursor
 
 
 class InPauses:
@@ -38,9 +55,11 @@ class InPauses:
 
     def submit(
         self, session_id: str, message: str | Message, **given: Any
-    ) -> Generator[Pause, None, TurnResult]:
+    ) -> tuple[Submitting, Generator[Pause, None, TurnResult]]:
         """Run a turn to its end, which others finish if this process dies."""
-        return self._result(self._asked(session_id, message, **given).kept())
+        asked = self._asked(session_id, message, **given).kept()
+        submitting = Submitting(asked.turn_id or "")
+        return submitting, self._turns.submit_in_steps(asked, submitting.has_begun)
 
     def chat(
         self, session_id: str, message: str | Message, **given: Any

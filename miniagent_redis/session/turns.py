@@ -33,7 +33,7 @@ from .news import News
 from .parked import ParkedTurns
 from .recovering import Recovering
 from .registry import RunningTurns
-from .results import Turn, to_its_end
+from .results import Turn, only_pauses, to_its_end, whole
 from .runner import TurnWork
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -137,19 +137,36 @@ class AgentTurns:
         """Begin what is asked for and let it go on in the pool; waits for a busy session."""
         self._must_be_open()
         asked, thread = asked.kept(), self._thread(asked)
+        opened, started = yield from self._begin(asked, thread)
+        if opened is not None:
+            future = Submitted(*started)
+            future.add_done_callback(_tell_failure)
+            self._perform(evolve(asked, pauses=False), thread, future, opened)
+        return started
+
+    def submit_in_steps(
+        self, asked: Asked, begun: Callable[[Started], object]
+    ) -> Generator[Pause, None, TurnResult]:
+        """Do what is asked for, in the caller's steps; tell as soon as it has begun."""
+        self._must_be_open()
+        thread = self._thread(asked)
+        opened, started = yield from self._begin(asked, thread)
+        begun(started)
+        return whole((yield from only_pauses(self.named.perform(asked, thread, opened))))
+
+    def _begin(
+        self, asked: Asked, thread: KeptThread
+    ) -> Generator[Pause, None, tuple[Opened | None, Started]]:
+        """Open the turn, or find the one that this is a repetition of: then it is not opened."""
         try:
             turn = yield from self.named.begin(asked, thread)
-        except (TurnRuns, SessionWaiting) as exc:
+        except (TurnRuns, SessionWaiting, TurnStored) as exc:
             if exc.turn_id != asked.turn_id:
                 raise
-            return Started(exc.turn_id, self.named.cursor(asked, exc.turn_id))
-        except TurnStored as exc:
-            self.named.must_be(asked)
-            return Started(exc.turn_id, self.named.cursor(asked, exc.turn_id))
-        future = Submitted(turn.turn_id, self._cursor(asked, turn))
-        future.add_done_callback(_tell_failure)
-        self._perform(evolve(asked, pauses=False), thread, future, Opened(turn, None))
-        return Started(future.turn_id, future.cursor)
+            if isinstance(exc, TurnStored):
+                self.named.must_be(asked)
+            return None, Started(exc.turn_id, self.named.cursor(asked, exc.turn_id))
+        return Opened(turn, None), Started(turn.turn_id, self._cursor(asked, turn))
 
     def answer(
         self,

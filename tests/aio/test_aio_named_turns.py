@@ -13,6 +13,7 @@ from miniagent_redis.aio import (
     AgentConfig,
     Approve,
     EventType,
+    InvalidInput,
     RedisConfig,
     SessionAgent,
     SessionManager,
@@ -164,6 +165,31 @@ def test_an_async_model_function_is_told_for_whom_it_answers(store_url: str) -> 
         async with manager_of(store_url, greet) as manager:
             sid = await manager.create_or_resume_session("ada")
             assert await manager.chat(sid, "Hi") == "Hello ada, you said Hi"
+
+    run(main())
+
+
+def test_a_submitted_turn_has_its_id_at_once_and_its_place_once_it_has_begun(
+    store_url: str,
+) -> None:
+    async def main() -> None:
+        async with manager_of(store_url) as manager:
+            sid = await manager.create_or_resume_session()
+            await manager.chat(sid, "Hello!")
+            named = manager.agent.submit(sid, "Hi", turn_id="job-1")
+            assert (named.turn_id, named.cursor) == ("job-1", "")
+            again = manager.agent.submit(sid, "Hi", turn_id="job-1")
+            assert await named == await again
+            assert named.cursor == again.cursor != ""
+            other = manager.agent.submit(sid, "Hello again!")
+            assert (await other).turn_id == other.turn_id != "job-1"
+            kinds = {
+                event.turn_id: event.type
+                async for event in manager.watch(sid, after=other.cursor, timeout=0.05)
+            }
+            assert kinds == {other.turn_id: EventType.AGENT_RESPONSE}
+            with pytest.raises(InvalidInput, match="another message"):
+                await manager.agent.submit(sid, "No", turn_id="job-1")
 
     run(main())
 

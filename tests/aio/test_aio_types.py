@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from miniagent_redis.aio import (
     get_redis_manager,
 )
 from miniagent_redis.aio.locks import NamedLock
+from miniagent_redis.aio.submitted import Submitted
 from miniagent_redis.models import OpenTurn, Page
 
 
@@ -37,7 +37,7 @@ async def sessions(agent: SessionAgent, manager: SessionManager) -> None:
     assert_type(await manager.run("s", Message("user", "Hello!")), TurnResult)
     assert_type(manager.stream("s", "Hello!"), AsyncGenerator[Event, None])
     assert_type(agent.stream("s", "Hello!"), AsyncGenerator[Event, None])
-    assert_type(agent.submit("s", "Hello!"), asyncio.Task[TurnResult])
+    assert_type(agent.submit("s", "Hello!"), Submitted)
     assert_type(await manager.run("s", "Hello!", output=int, instructions="x"), TurnResult)
     assert_type(await manager.get_history("s", 10, before=5), list[dict[str, Any]])
     assert_type(await manager.list_sessions(limit=5), Page[dict[str, Any]])
