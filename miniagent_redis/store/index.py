@@ -22,6 +22,7 @@ from .notes import session_note
 from .operations.expiry import prune_entry
 from .operations.replies import Renewed, Written
 from .operations.thread import Appended, Cleared
+from .waiting_calls import is_parked
 
 FRESH_MS = 60_000
 """Age up to which an entry without a session may be that of one that is just being created."""
@@ -152,7 +153,7 @@ class Index:
             *_, (turn, waits) = self._core.call_many(
                 [*(("ZREM", key, member) for key in indexes), wanted]
             )
-            if turn and waits and waits.startswith(turn + b" ") and waits.count(b" ") > 1:
+            if is_parked(turn, waits):
                 self._core.call_many([("ZADD", key, self._now_ms(), member) for key in indexes])
         except MiniAgentError as exc:  # a dead entry does no harm
             log.warning("the index of waiting sessions could not be updated: %s", exc)

@@ -37,6 +37,11 @@ def waiting_calls(staged: Sequence[Message], waits: bytes) -> tuple[WaitingCall,
     )
 
 
+def is_parked(turn: bytes | None, waits: bytes | None) -> bool:
+    """Tell by two fields of the metadata whether the open turn waits for an answer."""
+    return bool(turn and waits and waits.startswith(turn + b" ") and waits.count(b" ") > 1)
+
+
 def approvals(turn: OpenTurn, told: bytes) -> OpenTurn:
     """Return the turn with the calls that were approved; ``told`` is as lua/_turns.lua says it.
 

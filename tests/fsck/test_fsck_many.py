@@ -63,4 +63,4 @@ def test_how_far_it_has_come_is_told(store: RedisSessionManager) -> None:
     told: list[str] = []
     check(store, tell=told.append)
     assert "151 sessions looked at" in told
-    assert "0 of 33 indexes of 151 sessions looked at" in told
+    assert "0 of 65 indexes of 151 sessions looked at" in told

@@ -1,4 +1,4 @@
-"""Looks at the indexes: entries without a session, and sessions without an entry.
+"""Looks at the indexes: entries without a session or its turn, and sessions without an entry.
 
 The indexes and the sessions lie in different slots, so no script may touch both. An entry that
 seems dead is taken out and looked at again at the end: if its session came meanwhile, it is put
@@ -8,22 +8,28 @@ back, as a session is that has no entry.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
+from math import inf
 
 from attrs import frozen
 
 from ...store.core import StoreCore
 from ...store.keys import read_member, to_bytes
+from ...store.waiting_calls import is_parked
 from .finding import REPAIR, Finding
 from .server import scan_members
 from .session import Snapshot
 
 _YOUNG_MS = 60_000
-"""An entry is written before its session: one so young may be waiting for it."""
+"""An entry is written before its session: one so young may be waiting for it.
+
+In the index of turns, where it says when to look, nobody has looked for so long.
+"""
+_FIELDS = "user", "turn", "waits"
 
 
 @frozen
 class Entry:
-    """A member of an index that has no session."""
+    """A member of an index that has no session there."""
 
     index: str
     member: bytes
@@ -47,7 +53,7 @@ def check_index(
     if kind != "zset" and not is_known:
         return [], []
     if kind not in ("zset", "none"):
-        problem = f"it holds a {kind}, not a sorted set; sessions cannot be listed"
+        problem = f"it holds a {kind}, not a sorted set; what it lists is not found"
         hint = f"look at it, DEL {index}, then {REPAIR}"
         return [], [Finding("wrong_type", None, index, problem, hint=hint)]
     removed: list[Entry] = []
@@ -65,7 +71,7 @@ def check_index(
                     "orphan_entry",
                     read_member(entry.member),
                     index,
-                    "it lists a session that is not there",
+                    _PROBLEMS[_kind_of(core, index)],
                     repaired=repair,
                     hint="" if repair else REPAIR,
                 )
@@ -95,21 +101,48 @@ def _dead(
     for member, _ in page:
         session_id = read_member(member)
         commands.append(("ZSCORE", keys.sessions(keys.shard(session_id)), member))
-        commands.append(("HGET", keys.metadata(session_id), "user"))
+        commands.append(("HMGET", keys.metadata(session_id), *_FIELDS))
         # One that is over is left to the expiry sweep for as long as its thread is readable.
         commands.append(("EXISTS", keys.session(session_id), keys.metadata(session_id)))
     replies = core.call_many(commands)
     dead: list[Entry] = []
-    for (member, score), used, user, exists in zip(
+    for (member, score), used, fields, exists in zip(
         page, replies[::3], replies[1::3], replies[2::3], strict=True
     ):
         since = 0.0 if used is None else float(used)
+        if _kind_of(core, index) != "sessions":
+            since = 0.0 if score == inf else score
         if since > now - _YOUNG_MS:
             continue
-        is_ours = is_known or used is not None or user is not None or read_member(member) in gone
-        if is_ours and (not exists or _is_of_another(core, index, user)):
+        is_ours = is_known or used is not None or bool(fields[0]) or read_member(member) in gone
+        if is_ours and not (exists and _belongs(core, index, *fields)):
             dead.append(Entry(index, member, score))
     return dead
+
+
+_PROBLEMS = {
+    "sessions": "it lists a session that is not there",
+    "turns": "it lists a session that has no open turn",
+    "waiting": "it lists a session whose turn does not wait",
+}
+
+
+def _kind_of(core: StoreCore, index: str) -> str:
+    """Return of what an index is: of ``sessions``, of open ``turns``, or of ``waiting`` ones."""
+    name = index.removeprefix(core.keys.ns)
+    if name.startswith("turns:"):
+        return "turns"
+    return "waiting" if name.startswith("waiting:") or name.endswith("}:waiting") else "sessions"
+
+
+def _belongs(
+    core: StoreCore, index: str, user: bytes | None, turn: bytes | None, waits: bytes | None
+) -> bool:
+    """Whether an index may list a session of which the metadata says this."""
+    kind = _kind_of(core, index)
+    if (kind == "turns" and not turn) or (kind == "waiting" and not is_parked(turn, waits)):
+        return False
+    return not _is_of_another(core, index, user)
 
 
 def _is_of_another(core: StoreCore, index: str, user: bytes | None) -> bool:
@@ -118,16 +151,22 @@ def _is_of_another(core: StoreCore, index: str, user: bytes | None) -> bool:
     if user is None or not index.startswith(prefix):
         return False
     name = user.decode("utf-8", "surrogatepass")
-    return not name or core.keys.user_sessions(name) != index
+    own = () if not name else (core.keys.user_sessions(name), core.keys.user_waiting(name))
+    return index not in own
 
 
 def put_back(core: StoreCore, removed: list[Entry]) -> None:
     """Enter again what was taken out while its session was being created."""
     for entry in removed:
         session_id = read_member(entry.member)
-        user = core.call("HGET", core.keys.metadata(session_id), "user")
-        if user is not None and not _is_of_another(core, entry.index, user):
+        if _is_there(core, entry.index, session_id):
             core.call("ZADD", entry.index, "NX", repr(entry.score), entry.member)
+
+
+def _is_there(core: StoreCore, index: str, session_id: str) -> bool:
+    """Whether there is a session that an index may list."""
+    user, turn, waits = core.call("HMGET", core.keys.metadata(session_id), *_FIELDS)
+    return user is not None and _belongs(core, index, user, turn, waits)
 
 
 def check_entries(core: StoreCore, alive: Mapping[str, Snapshot], *, repair: bool) -> list[Finding]:
@@ -145,15 +184,14 @@ def check_entries(core: StoreCore, alive: Mapping[str, Snapshot], *, repair: boo
         [("ZSCORE", index, to_bytes(session_id)) for index, session_id, _ in wanted]
     )
     missing = [each for each, score in zip(wanted, scores, strict=True) if score is None]
-    # A session ends before its entries do: if it is there afterwards, they should have been.
-    exists = core.call_many([("EXISTS", core.keys.session(one)) for _, one, _ in missing])
     findings: list[Finding] = []
-    for (index, session_id, at), is_there in zip(missing, exists, strict=True):
-        if not is_there:
+    for index, session_id, at in missing:
+        # It ends before its entries do: if it is there afterwards, they should have been.
+        if not _is_alive(core, index, session_id):
             continue
         if repair:
             core.call("ZADD", index, "NX", at, to_bytes(session_id))
-            if not core.call("EXISTS", core.keys.session(session_id)):
+            if not _is_alive(core, index, session_id):
                 core.call("ZREM", index, to_bytes(session_id))  # it has ended in this moment
         findings.append(
             Finding(
@@ -168,6 +206,12 @@ def check_entries(core: StoreCore, alive: Mapping[str, Snapshot], *, repair: boo
     return findings
 
 
+def _is_alive(core: StoreCore, index: str, session_id: str) -> bool:
+    return bool(core.call("EXISTS", core.keys.session(session_id))) and _is_there(
+        core, index, session_id
+    )
+
+
 def entries_of(core: StoreCore, session_id: str, seen: Snapshot) -> Iterator[tuple[str, int]]:
     """Yield the indexes that the session must be in, each with the score it must have there."""
     keys, shard = core.keys, core.keys.shard(session_id)
@@ -176,5 +220,9 @@ def entries_of(core: StoreCore, session_id: str, seen: Snapshot) -> Iterator[tup
         yield keys.sessions(shard), used
         if seen.user:
             yield keys.user_sessions(seen.user), used
+        if seen.is_parked:
+            yield keys.waiting(shard), used
+            if seen.user:
+                yield keys.user_waiting(seen.user), used
     if deadline is not None:
         yield keys.deadlines(shard), deadline

@@ -14,6 +14,7 @@ from ...records.sealed import EncryptionKeyMissing
 from ...store.core import StoreCore
 from ...store.keys import NEVER_MS, to_text
 from ...store.operations.repair import inspect_session, repair_counters, repair_expiry
+from ...store.waiting_calls import is_parked
 from .finding import REPAIR, Finding, Kind
 from .thread import Records, read_threads
 
@@ -53,6 +54,11 @@ class Snapshot:
     @property
     def user(self) -> str:
         return to_text(self.metadata.get(b"user", b""))
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether its open turn waits for an answer."""
+        return is_parked(self.metadata.get(b"turn"), self.metadata.get(b"waits"))
 
     @property
     def is_alive(self) -> bool:
@@ -184,7 +190,9 @@ def _faults(
     staged.add(core, session_id, seen.staged)
     yield from staged.findings(session_id, keys[2], is_closed=False)
     lease = seen.number("lease")
-    if seen.metadata.get(b"turn") and lease is not None and lease < seen.now - STUCK_AFTER_MS:
+    if not seen.metadata.get(b"turn") or lease is None or seen.is_parked:
+        return
+    if lease < seen.now - STUCK_AFTER_MS:
         minutes = (seen.now - lease) // 60_000
         problem = f"its open turn has had no holder for {minutes} minutes"
         yield fault("stuck_turn", 3, problem, "the next message to the session finishes it")

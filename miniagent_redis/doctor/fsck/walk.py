@@ -48,9 +48,9 @@ def check(
     removed: list[Entry] = []
     checked: set[str] = set()
     gone: set[str] = set()
-    known = {
-        key(shard) for shard in range(SHARDS) for key in (core.keys.sessions, core.keys.deadlines)
-    }
+    keys = core.keys
+    kinds = keys.sessions, keys.deadlines, keys.turns, keys.waiting
+    known = {key(shard) for shard in range(SHARDS) for key in kinds}
     indexes = known.copy()
     for names in _pages(core):
         indexes |= {name for name in names if _is_user_index(core, name)}
@@ -104,7 +104,7 @@ def _session_ids(core: StoreCore, names: Sequence[str]) -> set[str]:
 
 
 def _is_user_index(core: StoreCore, name: str) -> bool:
-    return name.startswith(f"{core.keys.ns}user:{{") and name.endswith("}:sessions")
+    return name.startswith(f"{core.keys.ns}user:{{") and name.endswith(("}:sessions", "}:waiting"))
 
 
 def _staying(core: StoreCore, names: Sequence[str]) -> list[Finding]:
