@@ -164,21 +164,23 @@ class TurnLoop:
         Returns whether the turn is parked with some of them. What was approved is run, unless
         another holder may have begun to: then it is not run again, whatever the tool.
         """
-        runnable: list[ToolCall] = []
+        ours: list[ToolCall] = []
+        waiting: list[WaitingCall] = []
         lost: list[Message] = []
-        approved: list[ToolCall] = []
         for call in open_calls(steps):
             tool = self.tools.get(call.name)
             if (decided := self.turn.decision(call, steps)) == "approved":
-                approved.append(call)
-            elif decided != "started" and (tool is None or tool.idempotent or self._waits(call)):
-                runnable.append(call)
+                ours.append(call)
+            elif decided is None and (waits := self._waits(call)) is not None:
+                waiting.append(waits)
+            elif decided is None and (tool is None or tool.idempotent):
+                ours.append(call)
             else:
                 lost.append(self._result_message(_unknown_outcome(call)))
         if lost:
             steps.extend(lost)
             yield Stage(tuple(lost))
-        return (yield from self._run_tools(runnable, steps, approved))
+        return (yield from self._run_or_park(ours, waiting, steps))
 
     def _waits(self, call: ToolCall) -> WaitingCall | None:
         """Return the call as one that somebody has to answer, if that is so."""
@@ -187,12 +189,17 @@ class TurnLoop:
         return None if kind is None else WaitingCall.of(call, kind)
 
     def _run_tools(
-        self, calls: Sequence[ToolCall], steps: list[Message], approved: Sequence[ToolCall] = ()
+        self, calls: Sequence[ToolCall], steps: list[Message]
     ) -> Generator[Action, Outcome, bool]:
         """Run the calls that need nobody, then park the turn if any are left; return whether."""
-        waiting = [found for call in calls if (found := self._waits(call)) is not None]
-        waiting_ids = {call.id for call in waiting}
-        ours = [*approved, *(call for call in calls if call.id not in waiting_ids)]
+        waits = [(call, self._waits(call)) for call in calls]
+        ours = [call for call, found in waits if found is None]
+        waiting = [found for _, found in waits if found is not None]
+        return (yield from self._run_or_park(ours, waiting, steps))
+
+    def _run_or_park(
+        self, ours: Sequence[ToolCall], waiting: Sequence[WaitingCall], steps: list[Message]
+    ) -> Generator[Action, Outcome, bool]:
         if ours:
             yield from self._run_ours(ours, steps)
         if waiting:

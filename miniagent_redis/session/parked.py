@@ -65,7 +65,4 @@ class ParkedTurns:
 
     def cancel(self, thread: KeptThread, user_id: str | None) -> None:
         """End the session's turn, if it is one that waits, with what there is of it."""
-        now = self._store.parts.parking.parked(thread.session_id, user_id=user_id)
-        if now is not None:
-            waits = SessionWaiting(now.session_id, now.turn_id, now.calls)
-            at_once(self._work.end_wait(waits, thread, user_id, pauses=False))
+        at_once(self._work.end_wait(thread, None, user_id, pauses=False))

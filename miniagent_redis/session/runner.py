@@ -107,7 +107,7 @@ class TurnWork:
             except SessionWaiting as exc:
                 if config.on_busy != "interrupt" or exc.turn_id == turn_id:
                     raise
-                yield from self.end_wait(exc, thread, asked.user_id, asked.pauses)
+                yield from self.end_wait(thread, exc.turn_id, asked.user_id, asked.pauses)
                 continue
             except TurnUncertain as exc:
                 self._given_up.drop_begun(exc, asked.user_id)
@@ -144,11 +144,14 @@ class TurnWork:
         return whole((yield from only_pauses(self.perform(turn, thread, pauses))))
 
     def end_wait(
-        self, waits: SessionWaiting, thread: SessionThread, user_id: str | None, pauses: bool
+        self, thread: SessionThread, turn_id: str | None, user_id: str | None, pauses: bool
     ) -> Generator[Pause, None, None]:
-        """End a turn that is parked, with what there is of it: its calls are declined."""
-        self._store.parts.parking.decline(waits, user_id=user_id)
-        yield from self.resume(thread, user_id, pauses)
+        """End the turn that is parked, if it is, with what there is of it: its calls are declined.
+
+        Without a ``turn_id`` whichever it is.
+        """
+        if self._store.parts.parking.decline(thread.session_id, turn_id, user_id=user_id):
+            yield from self.resume(thread, user_id, pauses)
 
     def _clear_up(self, session_id: str) -> None:
         """Drop what was given up of the session, and store what is spooled of it, by whomever."""

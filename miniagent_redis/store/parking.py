@@ -16,7 +16,6 @@ from ..errors import (
     InvalidInput,
     OutcomeUnknown,
     RecordUnreadable,
-    SessionWaiting,
     TurnSuperseded,
 )
 from ..models import (
@@ -131,8 +130,10 @@ class Parking:
         given = check_object(answers, "answers")
         on = self._core.on(session_id, user_id)
         now = self._look(on)
-        if now is None or now.turn_id != turn_id:
-            return None
+        return self._answer(on, now, given) if now and now.turn_id == turn_id else None
+
+    def _answer(self, on: OnSession, now: Parked, given: Mapping[str, Any]) -> Parked | None:
+        session_id, turn_id = now.session_id, now.turn_id
         reply = last_reply(now.staged)
         flat: list[str | bytes] = []
         for call_id, answer in given.items():
@@ -160,18 +161,21 @@ class Parking:
             self._index.leave_waiting(session_id, to_bytes(now.user_id or ""))
         return Parked(session_id, turn_id, now.user_id, now.version, now.staged, calls)
 
-    def decline(self, waits: SessionWaiting, *, user_id: str | None = None) -> None:
+    def decline(
+        self, session_id: str, turn_id: str | None = None, *, user_id: str | None = None
+    ) -> bool:
         """Decline all calls for which a turn waits; whoever takes it over ends it, asks no model.
 
-        Two scripts, each atomic: in between it is a turn that is cancelled and waits.
+        The session's, or only the one named; returns whether it waited. Two scripts that write,
+        each atomic: in between it is a turn that is cancelled and waits.
         """
-        on = self._core.on(waits.session_id, user_id)
-        if read_turn(on, turn_id="", events=0).open_turn != waits.turn_id.encode():
-            return
+        on = self._core.on(session_id, user_id)
+        now = self._look(on)
+        if now is None or not now.calls or turn_id not in (None, now.turn_id):
+            return False
         cancel_turn(on, operation=new_id())
-        calls = [call for call in waits.calls if isinstance(call, WaitingCall)]
-        answers = {call.id: Deny("the user went on") for call in calls}
-        self.answer(waits.session_id, waits.turn_id, answers, user_id=user_id)
+        self._answer(on, now, {call.id: Deny("the user went on") for call in now.calls})
+        return True
 
     def parked(self, session_id: str, *, user_id: str | None = None) -> Parked | None:
         """Return the session's open turn if it waits. Raises SessionNotFound, StoreUnavailable."""

@@ -143,6 +143,28 @@ def test_a_predicate_of_the_arguments_tells_which_calls_need_approval(
     assert bool(shop.did) is not waits
 
 
+@pytest.mark.parametrize("idempotent", [True, False])
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_predicate_is_asked_once_by_who_takes_over_a_turn(
+    open_manager: Open, idempotent: bool, waits: bool
+) -> None:
+    asked: list[int] = []
+    tools = ToolRegistry()
+
+    @tools.tool(approve=lambda order: asked.append(order) or waits, idempotent=idempotent)
+    def refund(order: int) -> str:
+        return f"refunded {order}"
+
+    manager = open_manager(ScriptedModel(["done"]), tools)
+    sid = manager.create_or_resume_session()
+    turn = manager.store.begin_turn(sid, "Refund it.")
+    manager.store.stage_step(turn, [Message("assistant", tool_calls=(REFUND,))])
+    manager.store.client.hset(f"metadata:{{{sid}}}", "lease", 1)
+    result = manager.agent.resume_turn(sid)
+    assert result is not None
+    assert (bool(result.waiting), asked) == (waits, [7])
+
+
 def test_a_predicate_that_fails_asks(open_manager: Open) -> None:
     shop = Shop(approve=lambda order: 1 / 0)
     _, result = parked(open_manager(Asking(REFUND), shop.tools))
