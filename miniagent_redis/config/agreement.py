@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import AttrsInstance, fields
+from attrs import AttrsInstance, evolve, fields
 
 from ..errors import InvalidInput
 from .address import Address, parse_url
@@ -52,6 +52,29 @@ def hear(config: AttrsInstance, url: str) -> None:
         setattr(config, name, said)  # which converts it
         if given not in (default, getattr(config, name)):
             raise _contradiction(name, given, said, address)
+
+
+def address_of(config: Any) -> Address:
+    """Return where a RedisConfig says that Redis is; raise InvalidInput if it says two things."""
+    if config.url is None:
+        nodes = ((config.host, config.port),)
+        address = Address("rediss" if config.ssl else "redis", nodes, config.db)
+    else:
+        address = parse_url(config.url)
+        compare(config, address)
+    refuse_what_needs_tls(config, address)
+    if config.credential_provider is not None and (
+        config.username or config.password or address.username or address.password
+    ):
+        raise InvalidInput(
+            "a credential_provider stands beside a user name or a password",
+            hint="give one of them",
+        )
+    return evolve(
+        address,
+        username=address.username or config.username,
+        password=address.password or config.password,
+    )
 
 
 def compare(config: AttrsInstance, address: Address) -> None:

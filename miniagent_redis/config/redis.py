@@ -12,13 +12,12 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, Literal
 
-from attrs import Attribute, define, evolve, field, fields, setters
+from attrs import Attribute, define, field, fields, setters
 
-from ..errors import InvalidInput
 from ..runtime.checks import checked, of_kind, text, whole_number
 from ..runtime.durations import duration, seconds, seconds_or_none
 from . import agreement
-from .address import Address, parse_url
+from .address import Address
 from .checks import (
     a_yes_or_no,
     folder,
@@ -219,6 +218,12 @@ class RedisConfig:
         validator=checked(whole_number, 1),
     )  # fmt: skip
     """At the least; all that are connected have to. With fewer it is NotDurable."""
+    strict: bool = _setting(
+        False, "MINIAGENT_STRICT", "refuse a server that may lose live sessions",
+        validator=a_yes_or_no,
+    )  # fmt: skip
+    """One that may evict them, or that keeps nothing on disk, is StoreMisconfigured; else the store
+    is ``degraded``, which ``health()`` and one warning tell."""
     spool_dir: str | None = _setting(
         None, "MINIAGENT_SPOOL_DIR", "folder for finished turns that could not be saved",
         validator=folder,
@@ -269,25 +274,7 @@ class RedisConfig:
         """
         if agreement.names_no_server(self):
             return RedisConfig.from_env().address
-        if self.url is None:
-            nodes = ((self.host, self.port),)
-            address = Address("rediss" if self.ssl else "redis", nodes, self.db)
-        else:
-            address = parse_url(self.url)
-            agreement.compare(self, address)
-        agreement.refuse_what_needs_tls(self, address)
-        if self.credential_provider is not None and (
-            self.username or self.password or address.username or address.password
-        ):
-            raise InvalidInput(
-                "a credential_provider stands beside a user name or a password",
-                hint="give one of them",
-            )
-        return evolve(
-            address,
-            username=address.username or self.username,
-            password=address.password or self.password,
-        )
+        return agreement.address_of(self)
 
     def __attrs_post_init__(self) -> None:
         there = RedisConfig.from_env() if agreement.names_no_server(self) else self

@@ -26,11 +26,14 @@ PAUSE = 1.0
 class Health:
     """How the store is. ``since`` is in seconds since the epoch, ``latency`` in seconds.
 
+    It is ``degraded`` while the server answers and is known to be one that may lose live sessions:
+    it may evict them, or keeps nothing on disk. ``error`` tells what is wrong, and what to do.
+
     ``durability`` says what an acknowledged write survives: ``memory``, ``everysec``, ``always``,
     ``replicated``; ``unknown`` if the server does not tell us, or was not asked.
     """
 
-    state: Literal["healthy", "down"]
+    state: Literal["healthy", "degraded", "down"]
     since: float
     address: str
     latency: float | None = None
@@ -50,6 +53,7 @@ class Availability:
         self._address = address
         self._clock = clock
         self._error: MiniAgentError | None = None
+        self._misgiving: MiniAgentError | None = None
         self._refuses_writes = False
         self._since = clock.time()
         self._next_try = 0.0
@@ -70,9 +74,13 @@ class Availability:
 
     def current(self, latency: float | None = None) -> Health:
         """Return the state as of the last call."""
-        error = self._error
-        state: Literal["healthy", "down"] = "healthy" if error is None else "down"
-        return Health(state, self._since, self._address, latency, str(error or ""))
+        error, misgiving = self._error, self._misgiving
+        state: Literal["healthy", "degraded", "down"] = "healthy"
+        if error is not None:
+            state = "down"
+        elif misgiving is not None:
+            state = "degraded"
+        return Health(state, self._since, self._address, latency, str(error or misgiving or ""))
 
     def check_in(self) -> None:
         """Raise StoreUnavailable if a call need not even try."""
@@ -92,6 +100,22 @@ class Availability:
             self._next_try = time.monotonic() + PAUSE
         if self._error is None:
             self._change(error)
+
+    def found(self, misgiving: MiniAgentError | None) -> None:
+        """Note what is wrong with the server though it answers; told when that changes."""
+        with self._lock:
+            if str(misgiving or "") == str(self._misgiving or ""):
+                return
+            self._misgiving = misgiving
+            if self._error is not None:
+                return  # it is down, which is worse
+            self._since = self._clock.time()
+        if misgiving is None:
+            log.warning("Redis at %s keeps what it is told again", self._address)
+        else:
+            log.warning("the store is degraded: %s", misgiving)
+        for tell in list(self.on_change):
+            tell(self.current())
 
     def _change(self, error: MiniAgentError | None) -> None:
         with self._lock:

@@ -118,6 +118,7 @@ class Connections:
                 return pool.close()
             self._pools = {node: pool}
             self._is_open = True
+            self.connector.demand.inspect([node], self.exchange_at, self.availability, briefly=True)
 
     def close(self) -> None:
         """Close every connection and leave the embedded server. Closing twice is fine."""
@@ -182,11 +183,11 @@ class Connections:
 
     def health(self, latency: float | None) -> Health:
         """Return the state as of the last call, which took so long; None if it had no answer."""
-        health = self.availability.current(latency)
         if latency is None:
-            return health
-        ask = partial(self.exchange_at, self._topology.anywhere())
-        return evolve(health, durability=self.connector.demand.name(ask))
+            return self.availability.current(latency)
+        demand, nodes = self.connector.demand, self._topology.everywhere()
+        name = demand.inspect(nodes, self.exchange_at, self.availability)
+        return evolve(self.availability.current(latency), durability=name)
 
     # --- sending -------------------------------------------------------------------------
 

@@ -1,77 +1,123 @@
 """How durable a server is, by name, and whether that is as much as is demanded: asked at a connect.
 
-What a server keeps on its disk has a name of its own: memory, everysec or always. It does not tell
-everybody. Writes that wait for replicas are in replicating.py.
+What a server tells of itself is read in kept.py. Writes that wait for replicas are in
+replicating.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
-
-import redis
 
 from ..config.durability import DURABILITIES, Durability
 from ..config.redis import RedisConfig
-from ..errors import MiniAgentError, StoreMisconfigured
-from .faults import Refused, ReplyLost
+from ..errors import StoreMisconfigured
+from .availability import Availability
+from .kept import CONFIG, INFO, Kept, look
 from .link import Link
 from .master import ROLE
-from .topology import Command
+from .topology import Command, Node
 
-Told = Literal["memory", "everysec", "always", "unknown"]
-_CONFIG = ("CONFIG", "GET", "append*")
 _NO_WAIT = ("WAIT", 0, 1)
 ASKED: dict[Durability | None, tuple[tuple[str | int, ...], ...]] = {
-    "everysec": (_CONFIG,),
-    "always": (_CONFIG,),
+    "everysec": (CONFIG,),
+    "always": (CONFIG,),
     "replicated": (ROLE, _NO_WAIT),
 }
 """What a user has to be allowed where so much is demanded, beside all else."""
-_INFO: Command = ("INFO", "persistence")
-_REFUSED = (redis.ResponseError, MiniAgentError, Refused, ReplyLost)
-_AT_THE_SERVER = "set `appendonly yes` and `appendfsync {0}` where it is started"
 
 
 class Demand:
     """What is demanded of a server, in ``greet``: called with each connection that was made."""
 
     def __init__(self, config: RedisConfig) -> None:
-        self._address = config.address
-        self._least = config.min_replicas
+        self._config = config
         self._demanded = config.durability
-        self._was_followed = self._is_silent = False
-        kept = {"memory": self._unasked, "replicated": self._is_followed, None: self._unasked}
-        self.greet: Callable[[Link], None] = kept.get(config.durability, self._is_kept)
+        self._was_followed = False
+        self._refused: set[tuple[str, ...]] = set()
+        is_kept = config.strict or config.durability in ("everysec", "always")
+        self._asks: list[Callable[[Link], None]] = []
+        if is_kept and config.address.kind != "memory":
+            self._asks.append(self._is_kept)
+        if config.durability == "replicated":
+            self._asks.append(self._is_followed)
 
-    def name(self, ask: Callable[[Command], Any]) -> Durability | Literal["unknown"]:
-        """Return what an acknowledged write survives; ``ask`` as in ``name_of``."""
+    def greet(self, link: Link) -> None:
+        """Raise StoreMisconfigured if the server of a connection does less than is demanded."""
+        for ask in self._asks:
+            ask(link)
+
+    def inspect(
+        self,
+        nodes: Sequence[Node],
+        ask: Callable[[Node, Command], Any],
+        availability: Availability,
+        *,
+        briefly: bool = False,
+    ) -> Durability | Literal["unknown"]:
+        """Have servers tell what they keep; note what is wrong, return what a write survives.
+
+        That is the least that any does. ``briefly``: without that name, which takes more of CONFIG
+        than many may ask. Ends with the first that tells nothing.
+        """
+        if self._config.address.kind == "memory":
+            return "memory"
+        enough, commands = _tells_all, (CONFIG, INFO)
+        if briefly:
+            enough, commands = _is_settled, (INFO, CONFIG)
+        told = list[Kept]()
+        for node in nodes:
+            told.append(look(partial(ask, node), commands, enough, self._refused))
+            if not told[-1].settings:
+                break
+        else:
+            wrong = (self._misgiving(kept) for kept in told)
+            availability.found(next(filter(None, wrong), None))
         if self._demanded == "replicated":
             return "replicated"
-        if self._address.kind == "memory":
-            return "memory"
-        found: Told = "unknown" if self._is_silent else name_of(ask)
-        self._is_silent = found == "unknown"  # each refusal is a line in the log of its ACL
-        return found
+        return min((kept.durability for kept in told), key=("unknown", *DURABILITIES).index)
 
-    def _unasked(self, link: Link) -> None:
-        """Do nothing: any server does as much."""
+    def _misgiving(self, kept: Kept) -> StoreMisconfigured | None:
+        """Return what is wrong with a server for sessions, with its cure; None if nothing is known.
+
+        That it keeps nothing is no news to who demands no more than ``memory``.
+        """
+        worries = [
+            worry
+            for worry in kept.worries
+            if worry.setting != "appendonly" or self._demanded != "memory"
+        ]
+        if not worries:
+            return None
+        settings = " and ".join(f"`{one.setting} {one.value}`" for one in worries)
+        return StoreMisconfigured(
+            f"Redis at {self._config.address} may lose sessions that are alive",
+            cause="; ".join(worry.text for worry in worries),
+            hint=f"set {settings} where it is started; `miniagent-redis doctor` has the lines",
+        )
 
     def _is_kept(self, link: Link) -> None:
-        """Raise StoreMisconfigured unless the server syncs its file as often as is demanded."""
-        demanded = self._demanded or "memory"
-        found = name_of(lambda command: _reply(link, command))
-        cause = f"it is {found}: {_MEANS[found]}"
+        """Raise StoreMisconfigured unless the server keeps what it is told as is demanded."""
+        kept = look(lambda command: _reply(link, command), (CONFIG, INFO), _tells_all, set())
+        if self._demanded in ("everysec", "always"):
+            self._is_durable(kept, self._demanded)
+        if self._config.strict and (error := self._misgiving(kept)) is not None:
+            raise error
+
+    def _is_durable(self, kept: Kept, demanded: Durability) -> None:
+        found = kept.durability
         if found == "unknown":
             hint = "allow its user `+config|get`, or ask who manages it, and leave durability= out"
         elif DURABILITIES.index(found) >= DURABILITIES.index(demanded):
             return
         else:
-            hint = f"{_AT_THE_SERVER.format(demanded)}, or demand less"
+            hint = f"set `appendonly yes` and `appendfsync {demanded}` where it is started, or "
+            hint += "demand less"
         raise StoreMisconfigured(
-            f"durability={demanded!r} is demanded, and Redis at {self._address} "
+            f"durability={demanded!r} is demanded, and Redis at {self._config.address} "
             + ("does not tell what it does" if found == "unknown" else "does less"),
-            cause=cause,
+            cause=f"it is {found}: {kept.meaning}",
             hint=hint,
         )
 
@@ -82,44 +128,23 @@ class Demand:
         """
         count = len(replicas_of(_reply(link, ROLE)))
         _reply(link, _NO_WAIT)  # whether we may
-        self._was_followed = self._was_followed or count >= self._least
+        least = self._config.min_replicas
+        self._was_followed = self._was_followed or count >= least
         if not self._was_followed:
             raise StoreMisconfigured(
-                f"durability='replicated' is demanded, and Redis at {self._address} has too few "
-                "replicas",
-                cause=f"{count} of {self._least} are connected and in step",
+                f"durability='replicated' is demanded, and Redis at {self._config.address} has too "
+                "few replicas",
+                cause=f"{count} of {least} are connected and in step",
                 hint="start its replicas, or demand less; after a failover this passes by itself",
             )
 
 
-_MEANS: dict[Told, str] = {
-    "memory": "a power cut may lose everything, or half a minute of it",
-    "everysec": "a crash or a power cut loses up to two seconds",
-    "always": "each write is synced before it is answered",
-    "unknown": "CONFIG is forbidden, or renamed, as managed services have it",
-}
+def _is_settled(kept: Kept) -> bool:
+    return kept.is_settled
 
 
-def name_of(ask: Callable[[Command], Any]) -> Told:
-    """Return what a server keeps on its disk: by one command if CONFIG is allowed, else by two.
-
-    ``ask`` sends one to it. What is raised for one that is refused means that it does not tell.
-    """
-    try:
-        told = ask(_CONFIG)
-    except _REFUSED:
-        try:
-            about = ask(_INFO)
-        except _REFUSED:
-            return "unknown"
-        return "memory" if b"aof_enabled:0" in _bytes(about) else "unknown"
-    pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
-    settings = {_bytes(name): _bytes(value) for name, value in pairs}
-    if b"appendonly" not in settings:
-        return "unknown"
-    names: dict[bytes, Told] = {b"everysec": "everysec", b"always": "always"}
-    is_on = settings[b"appendonly"] == b"yes"
-    return names.get(settings.get(b"appendfsync", b""), "memory") if is_on else "memory"
+def _tells_all(kept: Kept) -> bool:
+    return kept.is_settled and kept.durability != "unknown"
 
 
 def replicas_of(role: Any) -> Sequence[Any]:
@@ -131,7 +156,3 @@ def replicas_of(role: Any) -> Sequence[Any]:
 def _reply(link: Link, command: Command) -> Any:
     link.send_command(*command, check_health=False)
     return link.read_response()
-
-
-def _bytes(word: Any) -> bytes:
-    return word if isinstance(word, bytes) else str(word).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..connection.kept import Kept
 from .check import Check
 
 OLDEST = (7, 0)
@@ -112,41 +113,37 @@ def persistence(info: Info, config: Mapping[str, str] | None, cure: Cure) -> Che
     ``config`` has appendfsync and save; None if the server does not tell.
     """
     name, append = "persistence", cure("appendonly", "yes")
-    if not info.get("aof_enabled"):
-        saves = bool(config and config.get("save"))
-        if saves and info.get("rdb_last_bgsave_status") != "ok":
-            return Check(name, "fail", "memory: and its last snapshot failed", append)
-        if saves:
-            lost = "all since the last snapshot"
-            return Check(name, "warn", f"memory: a restart loses {lost}", append)
-        if config is None:
-            detail = "memory: no append-only file; CONFIG is forbidden, so snapshots are unknown"
-            return Check(name, "warn", detail, "switch persistence on where the server is managed")
-        return Check(name, "fail", "memory: a restart of the server loses everything", append)
-    if info.get("aof_last_write_status") != "ok":
-        detail = "the last write to the append-only file failed"
-        return Check(name, "fail", detail, "make room on the server's disk, and see its log")
-    if config is None or "appendfsync" not in config:
-        detail = "append-only file; CONFIG is forbidden, so how often it is synced is unknown"
-        return Check(name, "warn", detail, "ask who manages the server for its appendfsync")
-    level = config["appendfsync"]
-    if level == "always":
-        return Check(name, "ok", "always: synced before each reply")
-    if level == "everysec":
-        return Check(name, "ok", "everysec: a crash or a power cut loses up to two seconds")
-    detail = f"appendfsync {level}: a power cut loses what the system had not written yet"
-    return Check(name, "warn", detail, cure("appendfsync", "everysec"))
+    kept = Kept.of(info, config)
+    detail = f"{kept.durability}: {kept.meaning}"
+    if kept.appends:
+        if info.get("aof_last_write_status") != "ok":
+            detail = "the last write to the append-only file failed"
+            return Check(name, "fail", detail, "make room on the server's disk, and see its log")
+        if kept.durability == "unknown":
+            return Check(name, "warn", detail, "ask who manages the server for its appendfsync")
+        if kept.durability == "memory":
+            return Check(name, "warn", detail, cure("appendfsync", "everysec"))
+        return Check(name, "ok", detail)
+    if kept.keeps_nothing is None:
+        return Check(name, "warn", detail, "switch persistence on where the server is managed")
+    if kept.keeps_nothing:
+        return Check(name, "fail", detail, append)
+    if info.get("rdb_last_bgsave_status") != "ok":
+        return Check(name, "fail", "memory: and its last snapshot failed", append)
+    return Check(name, "warn", detail, append)
 
 
 def eviction(info: Info, cure: Cure) -> Check:
     """Tell whether the server may throw sessions away that are still alive."""
-    policy = info.get("maxmemory_policy")
+    kept = Kept.of(info, None)
+    policy = kept.settings.get("maxmemory-policy")
     if policy is None:
         return Check("eviction", "warn", "the server does not tell its maxmemory-policy")
     if policy == "noeviction":
         return Check("eviction", "ok", "noeviction")
-    fix = cure("maxmemory-policy", "noeviction")
-    return Check("eviction", "fail", f"{policy}: it may throw away live sessions", fix)
+    detail = next((one.text for one in kept.worries), "")
+    detail = detail or f"{policy}: it may throw away live sessions, once maxmemory is set"
+    return Check("eviction", "fail", detail, cure("maxmemory-policy", "noeviction"))
 
 
 def memory(info: Info, cure: Cure) -> Check:

@@ -14,7 +14,7 @@ from miniagent_redis.runtime.clock import ManualClock
 from tests.support.doctor_checks import examine
 from tests.support.pasting import paste
 from tests.support.proxy import Proxy
-from tests.support.servers import RedisServer
+from tests.support.servers import NOTHING_KEPT, RedisServer
 from tests.support.waiting import until
 
 
@@ -76,7 +76,7 @@ def test_a_version_before_7_fails() -> None:
 
 
 def test_a_server_that_keeps_nothing_fails_until_the_fix_is_made(redis_url: str) -> None:
-    with RedisServer() as server:
+    with RedisServer(*NOTHING_KEPT) as server:
         checks = examine(server.url)
         check = checks["persistence"]
         line = f"redis-cli -s {server.socket} CONFIG SET appendonly yes"
@@ -139,9 +139,12 @@ def test_an_append_only_file_that_cannot_be_written_fails() -> None:
 
 def test_a_server_that_evicts_fails_until_the_fix_is_made() -> None:
     with RedisServer("--maxmemory-policy", "allkeys-lru") as server:
+        words = "allkeys-lru: it may throw away live sessions"
         check = examine(server.url)["eviction"]
-        assert check.verdict == "fail"
-        assert check.detail == "allkeys-lru: it may throw away live sessions"
+        assert (check.verdict, check.detail) == ("fail", f"{words}, once maxmemory is set")
+        server.client().config_set("maxmemory", "100mb")
+        check = examine(server.url)["eviction"]
+        assert (check.verdict, check.detail) == ("fail", words)
         paste(check.fix, server.client())
         assert examine(server.url)["eviction"].verdict == "ok"
 

@@ -27,11 +27,11 @@ from miniagent_redis.acl import acl_rule
 from miniagent_redis.config.durability import Durability
 from miniagent_redis.doctor import diagnose
 from tests.support.cluster import ClusterServers
-from tests.support.servers import RedisServer
+from tests.support.servers import NOTHING_KEPT, RedisServer
 from tests.support.waiting import until
 
 LEVELS: dict[Durability, tuple[str, ...]] = {
-    "memory": ("--appendonly", "no"),
+    "memory": NOTHING_KEPT,
     "everysec": ("--appendonly", "yes", "--appendfsync", "everysec"),
     "always": ("--appendonly", "yes", "--appendfsync", "always"),
 }

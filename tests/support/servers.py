@@ -22,6 +22,7 @@ import redis
 
 TOPOLOGY: str = os.environ.get("MINIAGENT_TEST_TOPOLOGY", "")
 """On what the tests of stores run: ``cluster``, ``acl`` or ``tls`` (topologies.py), or a server."""
+NOTHING_KEPT = ("--save", "")
 START_LIMIT = 10.0  # seconds
 STOP_LIMIT = 5.0
 POLL = 0.002
@@ -59,7 +60,8 @@ def _bundled() -> str | None:
 class RedisServer:
     """One server process that can be stopped, killed, frozen and started again on the same data.
 
-    It keeps nothing on disk unless ``args`` say otherwise (``"--appendonly", "yes"``). ``tcp``
+    It keeps nothing on disk, but for a snapshot at an orderly end, unless ``args`` say otherwise
+    (``"--appendonly", "yes"``); with ``*NOTHING_KEPT`` not even that. ``tcp``
     opens a port on the loopback address besides the socket, and ``url`` then names that port.
     ``binary`` is another one than ``find_server`` finds, ``config`` a configuration file.
     ``tls`` has settings of TLS, which is then spoken on that port and nothing else (``tls.py``).
@@ -104,7 +106,7 @@ class RedisServer:
             "unixsocketperm": "700",
             "dir": str(self.folder),
             "logfile": "log",
-            "save": "",
+            "save": "604800 1",
             "appendonly": "no",
         }
         for name, value in settings.items():
