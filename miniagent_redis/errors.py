@@ -244,9 +244,21 @@ class RateLimited(MiniAgentError):
     is the RateLimit.
     """
 
-    def __init__(self, key: str, retry_after: float, rule: object = None) -> None:
-        cause, hint = "" if rule is None else f"of {rule}", f"try again in {retry_after:.3f} s"
-        super().__init__(f"rate limit reached for {key!r}", cause=cause, hint=hint)
+    def __init__(
+        self,
+        key: str,
+        retry_after: float,
+        rule: object = None,
+        *,
+        problem: str = "",
+        cause: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(
+            problem or f"rate limit reached for {key!r}",
+            cause=cause or ("" if rule is None else f"of {rule}"),
+            hint=hint or f"try again in {retry_after:.3f} s",
+        )
         self.key = key
         self.retry_after = retry_after
         self.rule = rule

@@ -194,6 +194,11 @@ class RedisConfig:
         validator=checked(whole_number, 1, optional=True),
     )  # fmt: skip
     """Creating one more is RateLimited; None for any number."""
+    max_new_sessions_per_minute: int | None = _setting(
+        None, "MINIAGENT_MAX_NEW_SESSIONS_PER_MINUTE", "sessions that a user may begin in a minute",
+        validator=checked(whole_number, 1, optional=True),
+    )  # fmt: skip
+    """Creating one more is RateLimited, whether the others are still there; None for any number."""
     lease_ttl: float = field(
         default=30.0, converter=seconds, validator=some_time,
         metadata=_about("MINIAGENT_LEASE_TTL", "a silent turn may be taken over after this"),

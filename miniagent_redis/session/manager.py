@@ -63,7 +63,7 @@ class SessionManager:
         A session that is there is renewed and keeps its data; ``data`` and ``ttl`` (seconds, by
         default the configured one) are for a new one. Raises SessionNotFound if the id is
         somebody else's, InvalidInput for an unusable id, RateLimited for one session too many
-        (``max_sessions_per_user``).
+        (``max_sessions_per_user``, ``max_new_sessions_per_minute``).
         """
         if data is not None:
             check_object(data, "data")

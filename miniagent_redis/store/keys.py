@@ -26,7 +26,8 @@ with a colon behind it.
 | ns lock:{name}             | string  | python-redis-lock               | its own TTL             |
 | ns lock-signal:{name}      | list    | python-redis-lock               | a second after release  |
 | ns rate_limit:{key}:<ms>   | hash    | rate_limit                      | two windows             |
-| ns rate_limit:{limits}:…   | hash    | AgentConfig(rate_limits=…)      | two windows             |
+| ns rate_limit:{limits}:…   | hash    | AgentConfig(rate_limits=…),     | two windows             |
+|                            |         | max_new_sessions_per_minute     |                         |
 | ns budget:{limits}:…       | hash    | AgentConfig(budgets=…)          | 400 days after last use |
 | ns usage:{totals}:…        | hash    | usage flush                     | 400 days after last use |
 | ns usage:{totals}:batch:…  | string  | usage flush                     | a day after last use    |
@@ -57,6 +58,8 @@ from ..models import new_id
 SHARDS = 16
 GRACE_MS = 3_600_000
 """How long a session's thread outlives its deadline, so that expiry hooks can read it: 1 hour."""
+
+MINUTE_MS = 60_000
 
 NEVER_MS = 2**52
 """A deadline, or a time to live, from here on is none: 140,000 years. The scripts know it too."""
@@ -266,6 +269,10 @@ class Keys:
         """Return the key of one budget; all of them share a slot. ``name`` is empty for all."""
         who = f"{per}:{encode_name(name, per)}" if name else per
         return f"{self.ns}budget:{{limits}}:{who}:{what}:{every or 'all'}"
+
+    def creations(self, user_id: str) -> str:
+        """Return the key that counts the sessions which a user begins in a minute."""
+        return self.rate_limit_of("user", user_id, "sessions", MINUTE_MS)
 
     def usage(self, per: str, name: str = "") -> str:
         """Return the key of totals; all of them share a slot. ``name`` is empty for all."""

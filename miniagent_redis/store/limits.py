@@ -96,10 +96,12 @@ class Limits:
     def forget(self, limits: Sequence[RateLimit], per: Per, names: Iterable[str]) -> int:
         """Remove what is counted of users, or of sessions, in the windows of the limits.
 
-        Of users also what ``rate_limit(user_id)`` has counted in them. Returns how many counts
-        there were.
+        Of users also what ``rate_limit(user_id)`` has counted in them, and the sessions that they
+        began in the last minutes. Returns how many counts there were.
         """
         keys, counts = self._core.keys, list[str]()
+        if per == "user":
+            counts += map(keys.creations, names := list(names))
         windows = {limit.window_ms for limit in several(limits, RateLimit, "limits")}
         for name, window_ms in product(names, windows):
             if per == "user":  # a session may be named as some limit is that is everybody's

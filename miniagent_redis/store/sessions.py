@@ -68,7 +68,8 @@ class Sessions:
         ``ttl`` defaults to the configured ``session_ttl``; with "never" the session does not
         expire, except by ``session_max_age``. Returns True. Raises SessionExists (the one that is
         there stays as it is), InvalidInput, SessionTooLarge, TurnUncertain, or RateLimited: the
-        user has ``max_sessions_per_user``. Those count that are there, and those that are just
+        user has ``max_sessions_per_user``, or tried ``max_new_sessions_per_minute``, which costs
+        one round trip. Of the former those count that are there, and those that are just
         being made, so of several at once perhaps none gets the last place. It costs one round trip
         more, and two more where it is close.
         """
@@ -95,10 +96,9 @@ class Sessions:
         now_ms = round(now * 1000)
         end = now_ms + (min(ttl_ms, max_age_ms) if max_age_ms else ttl_ms)
         began = self._core.clock.monotonic()
+        self._cap.count(user_id)
         is_new, server_ms = self._index.enter(session_id, user_id, now_ms, end)
-        most = self._core.config.max_sessions_per_user
-        if most is not None and user_id is not None:
-            self._cap.check(session_id, user_id, most, is_new=is_new)
+        self._cap.check(session_id, user_id, is_new=is_new)
         on = self._core.on(session_id, user_id, operation=operation)
         created = create_session(
             on,

@@ -1,4 +1,4 @@
-"""A user may have so many sessions at once, if that is said: one more is refused."""
+"""So many sessions a user may have, or begin in a minute, if that is said: one more is refused."""
 
 from __future__ import annotations
 
@@ -142,3 +142,44 @@ def test_a_manager_refuses_too_and_resumes_what_is_there(store_url: str) -> None
 def test_a_cap_is_a_whole_number_from_one(bad: object) -> None:
     with pytest.raises(InvalidInput, match="max_sessions_per_user"):
         RedisConfig(url="memory://", max_sessions_per_user=bad)  # type: ignore[arg-type]
+
+
+# --- in a minute ----------------------------------------------------------------------------
+
+
+def test_who_begins_too_many_in_a_minute_is_refused_though_they_are_over(
+    open_store: OpenStore, clock: ManualClock
+) -> None:
+    store, other = (open_store(max_new_sessions_per_minute=3) for _ in range(2))
+    for number, each in enumerate((store, other, store)):
+        each.create_session(f"s{number}", user_id="ada")
+        each.delete_session(f"s{number}")
+    with pytest.raises(RateLimited, match="begun 3 sessions within a minute") as caught:
+        other.create_session("more", user_id="ada")
+    assert (caught.value.key, "try again in" in str(caught.value)) == ("user ada", True)
+    assert other.get_session("more") is None
+    other.create_session("bobs", user_id="bob")
+    for number in range(5):
+        other.create_session(f"nobodys{number}")
+    clock.advance(caught.value.retry_after + 0.001)
+    store.create_session("more", user_id="ada")
+
+
+def test_what_was_counted_of_a_user_is_forgotten_with_him(open_store: OpenStore) -> None:
+    store = open_store(max_new_sessions_per_minute=1)
+    store.create_session("s", user_id="ada")
+    assert store.forget_user("ada").limits == 1
+    assert not [key for key in store.client.scan_iter() if b"ada" in key]
+    store.create_session("s", user_id="ada")
+
+
+def test_what_a_minute_may_have_costs_a_round_trip_only_where_it_is_set(redis_url: str) -> None:
+    counts = []
+    for most in (None, 5):
+        config = RedisConfig(url=redis_url, max_new_sessions_per_minute=most)
+        with RedisSessionManager(config) as store:
+            for number in range(2):
+                with watched(store.client) as sent:
+                    store.create_session(f"s{number}{most}", user_id="ada")
+            counts.append(len(sent))
+    assert counts[1] == counts[0] + 1
