@@ -18,11 +18,11 @@ from .due import due_shards
 from .hook_calls import ExpiryHook, HookCalls, RunningHook, check_hooks
 from .index import FRESH_MS, Index
 from .keys import GRACE_MS, read_member, to_bytes, to_text
+from .looking_back import PAGE
 from .message_records import MessageRecords
 from .notes import session_note
 from .operations.expiry import Leftovers, claim_due, expire_session, read_expired
 from .operations.replies import Alive, Gone
-from .threads import PAGE
 
 CLAIM_MS = 60_000
 """How long a claim keeps others off. If whoever claimed died, the next one takes over then."""

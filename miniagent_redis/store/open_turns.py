@@ -13,7 +13,7 @@ from .keys import check_id
 from .message_records import MessageRecords
 from .operations.open_turn import read_turn
 from .resolving import REMEMBERED
-from .threads import FIRST, PAGE, Threads
+from .threads import Threads
 
 _MOST_EVENTS = 1000
 
@@ -83,21 +83,8 @@ class OpenTurns:
     def stored(
         self, session_id: str, turn_id: str, user_id: str | None = None
     ) -> Sequence[Message]:
-        """Return a turn's messages from the thread, none if it is not there.
-
-        Read backward in pages. They stand together, as they were stored in one step.
-        """
-        before, most = None, FIRST
-        found: list[Message] = []
-        while before is None or before > 0:
-            page = self._threads.load_tail(session_id, most, before=before, user_id=user_id)
-            of_turn = [message for message in page.messages if message.turn_id == turn_id]
-            found = [*of_turn, *found]
-            if found and (not of_turn or page.messages[0].turn_id != turn_id):
-                break
-            if page.start <= page.head:
-                break
-            before, most = page.start, PAGE
+        """Return a turn's messages from the thread, none if it is not there."""
+        found, _ = self._threads.find(session_id, user_id, lambda one: one.turn_id == turn_id)
         return found
 
     def may_be_stored(self, found: FoundTurn) -> bool:

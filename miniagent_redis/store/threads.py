@@ -15,15 +15,10 @@ from .checks import check_appended, check_mark
 from .core import FORGOTTEN, LET_GO, StoreCore
 from .index import Index
 from .keys import id_or_new
+from .looking_back import FIRST, PAGE, look_back
 from .message_records import MessageRecords
 from .operations.replies import Changed, Unsure
 from .operations.thread import Piece, append_messages, clear_thread, load_thread
-
-PAGE = 1000
-"""Most records in one reply: a larger LRANGE holds up everybody else on the server."""
-
-FIRST = 100
-"""As many come at first to who needs only the newest: more than most need."""
 
 Enough = Callable[[Sequence[Message]], bool]
 """Tells whether the newest messages of a thread, from one of a user on, are all that is needed."""
@@ -120,6 +115,18 @@ class Threads:
                 skipped = both.count - both.head - len(messages) - len(both.unreadable)
                 return evolve(both, messages=messages, indexes=indexes, skipped=skipped)
 
+    def find(
+        self, session_id: str, user_id: str | None, is_wanted: Callable[[Message], bool]
+    ) -> tuple[list[Message], ThreadSlice]:
+        """Look for messages that stand together, as all do that were stored in one step.
+
+        Returns them, none if they are not there, and the last page that ``look_back`` read.
+        """
+        return look_back(
+            lambda most, before: self.load_tail(session_id, most, before=before, user_id=user_id),
+            is_wanted,
+        )
+
     def find_turn(
         self, session_id: str, turn_id: str, user_id: str | None, since: int | None
     ) -> tuple[set[str], int]:
@@ -128,16 +135,15 @@ class Threads:
         Returns the ids of its messages, none if it is not there, and the version looked at. Raises
         TurnUncertain if it may have been there, and let go of by now.
         """
-        thread = self.load_thread(session_id, user_id=user_id)
-        found = {m.id for m in thread.messages if m.turn_id == turn_id}
-        if not found and self.has_let_go(session_id, thread, since):
+        found, page = self.find(session_id, user_id, lambda one: one.turn_id == turn_id)
+        if not found and self.has_let_go(session_id, page, since):
             raise TurnUncertain(session_id, turn_id, LET_GO)
-        return found, thread.version
+        return {message.id for message in found}, page.version
 
     def has_stored(self, session_id: str, some_id: str, user_id: str | None) -> bool:
         """Look for a turn or a message in the whole thread, or what is left of it."""
-        thread = self.load_thread(session_id, user_id=user_id)
-        return any(some_id in (message.turn_id, message.id) for message in thread.messages)
+        found, _ = self.find(session_id, user_id, lambda one: some_id in (one.turn_id, one.id))
+        return bool(found)
 
     def has_let_go(self, session_id: str, found: ThreadSlice, since: int | None) -> bool:
         """Tell whether what was stored after version ``since`` may be gone from the thread."""
@@ -256,9 +262,10 @@ class Threads:
         if isinstance(written, Changed):
             return None
         if isinstance(written, Unsure):
-            found = self.load_thread(session_id, user_id=user_id)
-            if {message.id for message in several} <= {message.id for message in found.messages}:
-                return Version.of_write(found.version, found.epoch, None, None)
+            ids = {message.id for message in several}
+            found, page = self.find(session_id, user_id, lambda one: one.id in ids)
+            if len(found) == len(ids):
+                return Version.of_write(page.version, page.epoch, None, None)
             raise TurnUncertain(session_id, operation, FORGOTTEN)
         self._index.mark(session_id, written)
         return Version.of_write(

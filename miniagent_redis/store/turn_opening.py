@@ -14,6 +14,7 @@ from .checks import check_mark, milliseconds
 from .core import StoreCore
 from .giving_up import give_up, must_be_given_up
 from .keys import to_text
+from .looking_back import FIRST, PAGE
 from .message_records import MessageRecords
 from .opening import Opening
 from .operations.replies import Unsure
@@ -31,7 +32,7 @@ from .operations.turn import (
     begin_turn,
 )
 from .repeated import TurnRuns, TurnStored
-from .threads import FIRST, PAGE, Enough, Threads
+from .threads import Enough, Threads
 from .waiting import Waiting
 from .waiting_calls import approvals, waiting_calls
 

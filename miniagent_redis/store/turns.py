@@ -172,10 +172,16 @@ class Turns:
 
     def _look_up(self, turn: OpenTurn, messages: Sequence[Message]) -> Version:
         """Look into the thread for a turn of which the server has forgotten whether it is there."""
-        found = self._threads.load_thread(turn.session_id, user_id=turn.user_id)
+        began, may_lack = turn.thread, self._threads.has_let_go
+        found = self._threads.load_thread(  # what came since: it can be nowhere else
+            turn.session_id,
+            epoch=began.epoch,
+            start=began.count,
+            mark=began.mark,
+            user_id=turn.user_id,
+        )
         if messages[-1].id in {message.id for message in found.messages}:
             return Version.of_write(found.version, found.epoch, None, None)
-        began, may_lack = turn.thread, self._threads.has_let_go
         if found.epoch == began.epoch and not may_lack(turn.session_id, found, began.version):
             raise TurnSuperseded(turn.session_id, turn.turn_id)
         # The history was cleared or trimmed since: with it, or before it could get there.
