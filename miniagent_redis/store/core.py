@@ -41,8 +41,9 @@ _READING = frozenset((
     "ACL", "EXISTS", "GET", "HGET", "HMGET", "INFO", "LRANGE", "PING", "PTTL", "SCAN", "TIME",
     "TYPE", "ZRANGE", "ZSCAN", "ZSCORE",
 ))  # fmt: skip
-_TOLD_TO_STAND = frozenset(("resolve_turn", "touch_session"))
-"""Scripts without an id of their own whose answer others rely on, as on that of a write."""
+_TOLD_TO_STAND = frozenset(("delete_session", "forget_session", "move_session",
+                            "resolve_turn", "touch_session"))  # fmt: skip
+"""Scripts on which others rely as on a write that can be asked for by its id."""
 FORGOTTEN = "so much was done on the session meanwhile that the server has forgotten whether it was"
 LET_GO = "if it was stored, it is among the messages that were let go of to make room"
 MADE_ANEW = "perhaps the session was ended and made anew meanwhile, and that one was left alone"

@@ -108,7 +108,8 @@ class Renewal:
 
         Costs some ten round trips. Raises SessionNotFound, SessionBusy, SessionExists (``new_id``
         is taken, or was within the last minute), InvalidInput, RecordUnreadable (the document, or
-        messages that are lost) or StoreUnavailable.
+        messages that are lost), NotDurable (replicas of either slot do not confirm it; the old
+        session goes only when those of the new one do) or StoreUnavailable.
         """
         check_session_id(session_id)
         target = random_id() if new_id is None else check_session_id(new_id)
@@ -117,6 +118,7 @@ class Renewal:
         if new_user_id is not None:
             check_user_id(new_user_id)
         source = sha256(to_bytes(session_id)).hexdigest()[:32]
+        removal = sha256(to_bytes(f"{source} {target}")).hexdigest()[:32]
         earlier = ""
         try:
             for _ in range(_TRIES):
@@ -128,7 +130,7 @@ class Renewal:
                 if copy is None or not self._put(target, copy, operation, earlier):
                     continue
                 earlier = operation
-                if self._sessions.end(session_id, user_id, found.seal):
+                if self._sessions.end(session_id, user_id, removal, found.seal):
                     return self._used(target)
             raise SessionBusy(session_id, 0.0)
         except (SessionNotFound, SessionBusy) as exc:  # it was not removed by this call
@@ -138,7 +140,9 @@ class Renewal:
             is_over = new_id is not None and isinstance(exc, SessionNotFound)
             if not (is_over and self._is_moved(target, source, new_user_id or user_id)):
                 raise
-            return self._used(target)  # but by an earlier one
+            with suppress(SessionNotFound):  # it was, by an earlier one, which replicas confirm
+                self._sessions.end(session_id, user_id, removal)
+            return self._used(target)
 
     def _copied(
         self,

@@ -68,10 +68,9 @@ class Sessions:
         ``ttl`` defaults to the configured ``session_ttl``; with "never" the session does not
         expire, except by ``session_max_age``. Returns True. Raises SessionExists (the one that is
         there stays as it is), InvalidInput, SessionTooLarge, TurnUncertain, or RateLimited: the
-        user has ``max_sessions_per_user``, or tried ``max_new_sessions_per_minute``, which costs
-        one round trip. Of the former those count that are there, and those that are just
-        being made, so of several at once perhaps none gets the last place. It costs one round trip
-        more, and two more where it is close.
+        user has ``max_sessions_per_user``, or tried ``max_new_sessions_per_minute``. Of the former
+        those count that are there or just being made, so of several at once perhaps none gets the
+        last place. Either costs one round trip, that two more where it is close.
         """
         check_session_id(session_id)
         ttl_ms = lifetime(self._core.config.session_ttl if ttl is None else ttl, "ttl")
@@ -255,18 +254,19 @@ class Sessions:
         """Remove the session and all that belongs to it; return whether it was there.
 
         One that others make with the same id, while a reply is lost and this call repeated,
-        stays. Raises OutcomeUnknown (no reply came, it may have ended) or StoreUnavailable.
+        stays. Raises OutcomeUnknown (no reply came, it may have ended), NotDurable (it has, and
+        would be back after a failover) or StoreUnavailable.
         """
         try:
-            return self.end(session_id, user_id)
+            return self.end(session_id, user_id, new_id())
         except SessionNotFound:
             return False
 
-    def end(self, session_id: str, user_id: str | None, seal: bytes = b"") -> bool:
-        """Remove the session; return False if it has changed since it was read under a seal."""
+    def end(self, session_id: str, user_id: str | None, operation: str, seal: bytes = b"") -> bool:
+        """Remove the session, once by one operation; return False if it has another seal by now."""
         ended = delete_session(
             self._core.on(session_id, user_id),
-            operation=new_id(),
+            operation=operation,
             channel=self._index.channel(),
             note=session_note(session_id, "session_ended"),
             expected=seal,

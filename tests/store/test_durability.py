@@ -26,7 +26,7 @@ from miniagent_redis import (
 from miniagent_redis.acl import acl_rule
 from miniagent_redis.config.durability import Durability
 from miniagent_redis.doctor import diagnose
-from tests.support.cluster import ClusterServers
+from tests.support.cluster import ClusterServers, Node
 from tests.support.servers import NOTHING_KEPT, RedisServer
 from tests.support.waiting import until
 
@@ -383,6 +383,56 @@ def test_in_a_cluster_the_replicas_of_a_session_s_node_have_to_confirm(
         frozen.resume()
         assert store.resolve_turn(there[0], "t") == "open"
     until(cluster.is_whole)
+
+
+def test_a_renewed_id_is_confirmed_by_the_replicas_of_both_nodes(
+    cluster: ClusterServers, cluster_url: str
+) -> None:
+    for node in cluster.nodes:
+        until(lambda node=node: _has_confirmed(node.client))
+    config = RedisConfig(url=cluster_url, durability="replicated", commit_timeout=0.5)
+    with RedisSessionManager(config) as store, ExitStack() as stack:
+        old, new, back, again = _there_and_back(cluster)
+        replicas = [_replica_of(cluster, name) for name in (old, new)]
+        store.create_session(old, user_id="ada")
+        store.commit_turn(store.begin_turn(old, "Hi"), [Message("assistant", "Hello")])
+        assert store.renew_session_id(old, new_id=new) == new
+        assert not replicas[0].client.exists(f"session:{{{old}}}")
+        assert replicas[1].client.llen(f"thread:{{{new}}}") == 2
+        # Back again, and the node to which it goes has a replica that hangs: nothing is removed.
+        replicas[0].server.pause()
+        stack.callback(replicas[0].server.resume)
+        with pytest.raises(NotDurable):
+            store.renew_session_id(new, new_id=back)
+        assert len(store.load_thread(new).messages) == 2
+        replicas[0].server.resume()
+        # The node that it leaves has one: it is not acknowledged, and the repetition waits for it.
+        replicas[1].server.pause()
+        stack.callback(replicas[1].server.resume)
+        with pytest.raises(NotDurable):
+            store.renew_session_id(new, new_id=again)
+        replicas[1].server.resume()
+        assert store.renew_session_id(new, new_id=again) == again
+        assert not replicas[1].client.exists(f"session:{{{new}}}")
+        assert len(store.load_thread(again).messages) == 2
+    until(cluster.is_whole)
+
+
+def _there_and_back(cluster: ClusterServers) -> list[str]:
+    """Return ids of sessions: one, one on another node, two on the node of the first."""
+    names = [f"r{number}" for number in range(50)]
+    nodes = [cluster.owner(f"session:{{{name}}}") for name in names]
+    other = next(name for name, node in zip(names, nodes, strict=True) if node is not nodes[0])
+    same = [name for name, node in zip(names, nodes, strict=True) if node is nodes[0]]
+    return [same[0], other, *same[1:3]]
+
+
+def _replica_of(cluster: ClusterServers, session_id: str) -> Node:
+    """Return the replica of a session's node; it answers for what it has."""
+    port = cluster.owner(f"session:{{{session_id}}}").server.port
+    followed = {node.client.info("replication")["master_port"]: node for node in cluster.replicas}
+    followed[port].client.execute_command("READONLY")
+    return followed[port]
 
 
 def _has_confirmed(client: Any) -> bool:
