@@ -16,7 +16,7 @@ from ..errors import StoreMisconfigured
 from .availability import Availability
 from .kept import CONFIG, INFO, Kept, look
 from .link import Link
-from .master import ROLE
+from .master import ROLE, is_master
 from .topology import Command, Node
 
 _NO_WAIT = ("WAIT", 0, 1)
@@ -125,8 +125,13 @@ class Demand:
         """Raise StoreMisconfigured if there are too few replicas and never have been enough.
 
         Later it passes, and each write tells. Also raises redis-py's errors if it may not ask.
+        One that is a replica itself by now tells that to each command, and whom to ask.
         """
-        count = len(replicas_of(_reply(link, ROLE)))
+        role = _reply(link, ROLE)
+        is_in_cluster = self._config.address.kind == "redis+cluster"
+        if not is_master(role) and (self._was_followed or is_in_cluster):
+            return
+        count = len(replicas_of(role))
         _reply(link, _NO_WAIT)  # whether we may
         least = self._config.min_replicas
         self._was_followed = self._was_followed or count >= least

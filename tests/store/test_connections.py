@@ -95,7 +95,7 @@ def test_the_older_protocol_gives_the_same_answers(redis_url: str) -> None:
     for protocol in (2, 3):
         with Store(RedisConfig(url=redis_url, protocol=protocol)) as store:
             store.client.flushdb()
-            pool: Any = store.client.connection_pool
+            pool: Any = store.parts.core.connections.client.connection_pool
             assert pool.connection_kwargs["protocol"] == protocol
             store.create_session("s", {"a": 1}, user_id="ada")
             store.commit_turn(store.begin_turn("s", "one"), [said("1")])

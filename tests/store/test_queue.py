@@ -22,6 +22,7 @@ from miniagent_redis.store.keys import GRACE_MS
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.courses import abort, begin, line_up, prepare, run
 from tests.support.foreign import put
+from tests.support.servers import RedisServer
 from tests.support.stored import dump
 from tests.support.waiting import let_time_pass, until
 from tests.support.words import OpenStore, lines, said
@@ -177,13 +178,13 @@ def test_a_turn_costs_the_same_few_tries_however_many_wait(
 
 
 def test_400_who_wait_all_get_their_turn_over_few_connections(
-    redis_url: str,
+    redis_url: str, redis_server: RedisServer
 ) -> None:
     store = Store(RedisConfig(url=redis_url, max_connections=10, pool_timeout=60))
     store.create_session("s")
     running = store.begin_turn("s", "first")
     errors: list[BaseException] = []
-    client: Any = redis.Redis.from_url(redis_url)
+    client: Any = redis_server.client()
     before = len(client.client_list())  # stores of other tests that are not collected yet, too
 
     def work(n: int) -> None:

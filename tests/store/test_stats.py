@@ -25,7 +25,7 @@ def test_a_store_that_did_nothing_has_no_connection() -> None:
 def test_connections_of_commands_and_of_the_client_are_told_apart(store: Store) -> None:
     store.create_session("s")
     assert (store.stats().connections.idle, store.stats().client) == (1, None)
-    store.client.ping()
+    store.parts.core.connections.client.ping()
     client = store.stats().client
     assert client is not None
     assert (client.idle, client.in_use, client.made) == (1, 0, 1)

@@ -166,6 +166,21 @@ class ClusterServers:
         master.server.start()
         until(self.is_whole)
 
+    def cut_off(self, master: Node) -> None:
+        """Have nobody hear of a master until its replica takes over; then it wakes up as one."""
+        port = master.server.port
+        replica = next(
+            node
+            for node in self.nodes
+            if node is not master and node.client.info("replication").get("master_port") == port
+        )
+        master.server.pause()
+        try:
+            until(lambda: replica.client.info("replication")["role"] == "master")
+        finally:
+            master.server.resume()
+        until(self.is_whole)
+
     def flush(self) -> None:
         for node in self.serving():
             node.client.flushdb()
@@ -201,10 +216,24 @@ class ClusterServers:
                 node.run("CLUSTER", "SETSLOT", slot, "NODE", target.id)
 
     def agree(self, slots: Sequence[int], owner: Node) -> None:
-        """Block until all nodes know: one that knows of a later move first would undo this."""
+        """Block until all nodes know: one that knows of a later move first would undo this.
+
+        Where two moves had the same epoch, the old owner may have claimed its slots again before it
+        gave them up: then each takes the other for the owner, and both have to be told once more.
+        """
         wanted = set(slots)
         running = [node for node in self.nodes if node.server.is_running]
-        until(lambda: all(wanted <= set(node.slots(owner)) for node in running))
+
+        def is_known() -> bool:
+            return all(wanted <= set(node.slots(owner)) for node in running)
+
+        try:
+            until(is_known, LIMIT / 6)
+        except AssertionError:
+            for node in (owner, *(node for node in self.serving() if node is not owner)):
+                for slot in slots:
+                    node.run("CLUSTER", "SETSLOT", slot, "NODE", owner.id)
+            until(is_known)
 
 
 def _offset(node: Node, role: str) -> int:
