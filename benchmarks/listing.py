@@ -66,7 +66,7 @@ def _raw(bench: Bench) -> list[Any]:
     pipe = client.pipeline(transaction=False)
     for raw_id, _ in newest:
         session_id = raw_id.decode()
-        pipe.exists(keys.session(session_id))
+        pipe.get(keys.session(session_id))
         pipe.hmget(keys.metadata(session_id), _FIELDS)
     replies: list[Any] = pipe.execute()
     return replies

@@ -56,7 +56,8 @@ if TYPE_CHECKING:
         WaitingCall,
     )
     from .session import SessionAgent, SessionManager, SessionThread
-    from .store.manager import RedisSessionManager, get_redis_manager
+    from .store.manager import RedisSessionManager
+    from .store.shared import get_redis_manager
     from .tools import ToolContext, ToolRegistry
 
 _HOMES = {
@@ -79,7 +80,8 @@ _HOMES = {
         "WaitingCall",
     ),
     "session": ("SessionAgent", "SessionManager", "SessionThread"),
-    "store.manager": ("RedisSessionManager", "get_redis_manager"),
+    "store.manager": ("RedisSessionManager",),
+    "store.shared": ("get_redis_manager",),
     "tools": ("ToolContext", "ToolRegistry"),
 }
 

@@ -59,7 +59,8 @@ from ..models import (
 from ..tools import ToolContext
 from .hooks import StreamCallback, ToolRegistry
 from .session import SessionAgent, SessionManager
-from .store import RedisSessionManager, get_redis_manager
+from .shared import get_redis_manager
+from .store import RedisSessionManager
 from .thread import SessionThread
 
 __all__ = [

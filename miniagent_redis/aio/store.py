@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
 from functools import partial
 from typing import Any, Self
 
@@ -16,10 +15,8 @@ from ..runtime.cancellation import Caller
 from ..runtime.clock import Clock
 from ..runtime.durations import Duration
 from ..runtime.mirroring import Threads, mirrors, mirrors_steps
-from ..runtime.threads import Pool
 from ..store.cache import CacheStats
 from ..store.manager import RedisSessionManager as _Store
-from ..store.manager import get_redis_manager as _get_redis_manager
 from ..store.parts import Parts
 from ..store.stats import StoreStats
 from ..telemetry import Instrumentation
@@ -59,7 +56,7 @@ class RedisSessionManager:
 
     def tenant(self, namespace: str) -> RedisSessionManager:
         """Return the same store for another namespace, on the same connections and threads."""
-        return _Before(self.sync.tenant(namespace), self._threads)
+        return Before(self.sync.tenant(namespace), self._threads)
 
     async def disconnect(self) -> None:
         """Write what is noted for the indexes, close all connections, let the threads end.
@@ -176,6 +173,14 @@ class RedisSessionManager:
     def extend_session_ttl(self) -> None: ...
     @mirrors(_Store.list_sessions)
     def list_sessions(self) -> None: ...
+    @mirrors(_Store.set_title)
+    def set_title(self) -> None: ...
+    @mirrors(_Store.fork_session, on="waits")  # for as long as the thread takes
+    def fork_session(self) -> None: ...
+    @mirrors(_Store.list_branches)
+    def list_branches(self) -> None: ...
+    @mirrors(_Store.rewind, on="waits")
+    def rewind(self) -> None: ...
     @mirrors(_Store.sweep, on="waits")  # for the hooks
     def sweep(self) -> None: ...
 
@@ -271,23 +276,8 @@ class RedisSessionManager:
     def get_messages(self) -> None: ...
 
 
-class _Before(RedisSessionManager):
+class Before(RedisSessionManager):
     """The facade of a blocking store that is there already."""
 
     def __init__(self, sync: _Store, threads: Threads | None = None) -> None:
         self._stand_before(sync, threads)
-
-
-_facades: dict[_Store, RedisSessionManager] = {}
-
-
-async def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionManager:
-    """Return this process's connected manager for ``config`` (default: from the environment).
-
-    The same one for the same settings. Raises StoreUnavailable or StoreMisconfigured.
-    """
-    with closing(Pool("miniagent-redis-aio-connect", 1)) as pool:
-        store = await Caller().run(pool, partial(_get_redis_manager, config))
-    if store not in _facades:
-        _facades[store] = _Before(store)
-    return _facades[store]

@@ -4,8 +4,9 @@
 -- ARGV  5 operation, '=' in front if a caller gave it  6 epoch and
 --       7 version in which the place to cut was looked at, or '' if it must not be cut
 --       8 keep: how many messages stay  9 note for watchers, a record  10 new_epoch, a random number
+--       11 idle: '1' if there must be no open turn, be it left behind or waiting; else ''
 -- Returns  nonce 'ok' messages removed  deadline  now  user   now, or earlier by the same operation
---          nonce 'changed', look again  |  nonce 'busy' ms left of the lease: a turn is running
+--          nonce 'changed', look again  |  nonce 'busy' ms left of the lease: a turn is running, or open
 --          those of _open, _session, _sound and _doubt
 local done, removed = recall(ARGV[5])
 if done then
@@ -21,8 +22,8 @@ if epoch ~= tonumber(ARGV[6]) or version ~= tonumber(ARGV[7]) or not first then
   return {nonce, 'changed'}
 end
 local left = open_turn and lease_left()
-if left and left > 0 then
-  return {nonce, 'busy', left}
+if left and (left > 0 or ARGV[11] == '1') then
+  return {nonce, 'busy', math.max(left, 0)}
 end
 removed = math.min(count - keep, length)
 if removed > 0 then

@@ -55,7 +55,8 @@ class EventType(StrEnum):
     MESSAGE_ADDED = "message_added"
     """``message``: a message added outside a turn, as a dict; ``version``: of the session."""
     HISTORY_CLEARED = "history_cleared"
-    """Messages were removed. ``kept``: how many are left, the first ones; ``version``."""
+    """Messages were removed. ``kept``: how many are left, the first ones; ``version``; ``branch``,
+    after ``rewind``: the session that has them all."""
     SESSION_CREATED = "session_created"
     SESSION_ENDED = "session_ended"
     SESSION_EXPIRED = "session_expired"
@@ -187,9 +188,10 @@ def message_added(message: Message, version: int) -> Told:
     return EventType.MESSAGE_ADDED, {"message": message.to_dict(), "version": version}
 
 
-def history_cleared(version: int, kept: int) -> Told:
-    """Tell that only the first ``kept`` messages are left."""
-    return EventType.HISTORY_CLEARED, {"version": version, "kept": kept}
+def history_cleared(version: int, kept: int, branch: str | None = None) -> Told:
+    """Tell that only the first ``kept`` messages are left; the ``branch`` has them all."""
+    data = {"version": version, "kept": kept}
+    return EventType.HISTORY_CLEARED, data | ({"branch": branch} if branch else {})
 
 
 def gap(after: str, before: str | None, missed: int | None) -> Told:

@@ -71,6 +71,11 @@ class SessionState:
     head: int = 0
     """So many messages were let go of (``on_full="trim"``): it is the position of the first that is
     there. ``message_count`` has them all."""
+    title: str | None = None
+    """What it is called, if it was given a title."""
+    forked_from: dict[str, Any] | None = None
+    """Of a branch: the ``session_id`` that it is a branch of, the ``position`` up to which it has
+    that one's messages, and the ``turn_id`` of the last of them."""
 
 
 @frozen

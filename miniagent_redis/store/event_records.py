@@ -100,8 +100,8 @@ class EventRecords:
             case EventType.MESSAGE_ADDED:
                 return [message_added(self._message(session_id, raw), version)]
             case EventType.HISTORY_CLEARED:
-                kept = int(self._plain(session_id, raw).get("kept", 0)) if raw else 0
-                return [history_cleared(version, kept)]
+                note = self._plain(session_id, raw) if raw else {}
+                return [history_cleared(version, int(note.get("kept", 0)), note.get("branch"))]
             case EventType.TURN_FAILED if not raw:  # another message took its place
                 return [turn_failed(TurnSuperseded(session_id, turn or ""))]
             case EventType.TURN_FAILED:

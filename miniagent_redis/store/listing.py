@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from typing import Any
 
-from ..errors import InvalidInput, MiniAgentError, StoreMisconfigured, StoreUnavailable
+from ..errors import (
+    InvalidInput,
+    MiniAgentError,
+    SchemaTooNew,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from ..models import Page, isoformat
+from ..records.frame import Unreadable
+from ..records.sealed import EncryptionKeyMissing
 from ..runtime.checks import whole_number
 from .core import StoreCore, log
+from .cursors import Entry, Position, after, cursor_of, position_of, read_cursor
 from .index import FRESH_MS, Index
-from .keys import NEVER_MS, SHARDS, check_session_id, check_user_id, read_member, to_text
+from .keys import NEVER_MS, SHARDS, check_user_id, read_member, to_text
+from .session_state import origin_of, title_of
+from .titles import Titles
 
-_MOST_TIED = 1000
-"""A cursor comes from outside and must not make one reply large."""
 _FIELDS = (
     "user", "agent", "created_at", "last_activity", "deadline", "message_count", "turns", "turn",
 )  # fmt: skip
-_USABLE = (b"hash", "hash", b"none", "none")
-Entry = tuple[float, str]
+_METADATA = (b"hash", "hash", b"none", "none")
+_DOCUMENT = (b"string", "string", b"none", "none")
 
 
 class Listing:
     """Which sessions there are."""
 
-    def __init__(self, core: StoreCore, index: Index) -> None:
+    def __init__(self, core: StoreCore, index: Index, titles: Titles) -> None:
         self._core = core
+        self._titles = titles
         self._index = index
 
     def list_sessions(
@@ -40,9 +47,10 @@ class Listing:
 
         ``user_id`` restricts the list to that user's. Each entry has ``session_id user_id
         agent_name created_at last_activity expires_at`` (ISO 8601, UTC; None: never)
-        ``message_count turns open_turn``. The page's ``cursor`` is for the next page, None at the
-        end. Takes two round trips when all entries are alive, whatever the number of sessions;
-        never scans the keyspace.
+        ``message_count turns open_turn title forked_from`` (the last two None where there is none,
+        or the session's document cannot be read here). The page's ``cursor`` is for the next page,
+        None at the end. Takes two round trips when all entries are alive, whatever the number of
+        sessions; never scans the keyspace.
         """
         owner = None if user_id is None else check_user_id(user_id)
         if user_id is None:
@@ -51,6 +59,7 @@ class Listing:
             indexes = [self._core.keys.user_sessions(user_id)]
         try:
             self._index.write()
+            self._titles.write()
         except StoreUnavailable:
             if not self._core.connections.availability.refuses_writes:
                 raise
@@ -66,22 +75,20 @@ class Listing:
         """Return a page of what ``read`` makes of entries, those with the highest score first."""
         if whole_number(limit, "limit", 1) > 1000:
             raise InvalidInput(f"limit must be from 1 to 1000, not {limit!r}")
-        at = _decode_cursor(cursor)
+        at = read_cursor(cursor, position_of)
         page: Page[dict[str, Any]] = Page()
         while len(page) < limit:
             wanted = limit - len(page)
-            entries = self._entries(indexes, at, wanted)
+            entries = self.entries(indexes, at, wanted)
             page.extend(read(entries))
             if entries:
-                at = _after(entries, at)
+                at = after(entries, at)
             if len(entries) < wanted:
                 return page
-        page.cursor = _encode_cursor(at)
+        page.cursor = cursor_of(at)
         return page
 
-    def _entries(
-        self, indexes: list[str], at: tuple[float, str, int] | None, limit: int
-    ) -> list[Entry]:
+    def entries(self, indexes: list[str], at: Position | None, limit: int) -> list[Entry]:
         """Return the next (score, session id), highest first, merged over the indexes."""
         top, last, tied = at or (float("inf"), "", 0)
         ceiling = "+inf" if at is None else repr(top)
@@ -108,32 +115,50 @@ class Listing:
         return sorted(chain.from_iterable(fresh), reverse=True)[:limit]
 
     def _alive(self, entries: list[Entry], owner: bytes | None) -> list[dict[str, Any]]:
+        alive, empty = self.look(entries, owner)
+        for entry in empty:
+            self._prune_if_old(entry, owner)
+        return alive
+
+    def look(
+        self, entries: list[Entry], owner: bytes | None
+    ) -> tuple[list[dict[str, Any]], list[Entry]]:
+        """Return what a listing tells of sessions that are alive, one round trip for all.
+
+        And the entries behind which nothing is, or somebody else's session.
+        """
         commands: list[tuple[Any, ...]] = []
         for _, session_id in entries:
-            commands.append(("EXISTS", self._core.keys.session(session_id)))
+            commands.append(("GET", self._core.keys.session(session_id)))
             commands.append(("HMGET", self._core.keys.metadata(session_id), *_FIELDS))
         try:
             replies = self._core.call_many(commands)
         except StoreMisconfigured:
+            both = self._core.keys.session, self._core.keys.metadata
             kinds = self._core.call_many(
-                [("TYPE", self._core.keys.metadata(entry[1])) for entry in entries]
+                [("TYPE", key(entry[1])) for entry in entries for key in both]
             )
-            sound = [e for e, kind in zip(entries, kinds, strict=True) if kind in _USABLE]
+            sound = [
+                entry
+                for entry, document, metadata in zip(entries, kinds[::2], kinds[1::2], strict=True)
+                if document in _DOCUMENT and metadata in _METADATA
+            ]
             if len(sound) == len(entries):
                 raise
-            log.warning("%d sessions are not listed: something else is in the place of their "
-                        "metadata", len(entries) - len(sound))  # fmt: skip
-            return self._alive(sound, owner)
+            log.warning("%d sessions are not listed: something else is in the place of what is "
+                        "stored of them", len(entries) - len(sound))  # fmt: skip
+            return self.look(sound, owner)
         now = self._core.clock.server_now_ms() or 0
         listed: list[dict[str, Any]] = []
-        for entry, exists, values in zip(entries, replies[::2], replies[1::2], strict=True):
+        empty: list[Entry] = []
+        for entry, raw, values in zip(entries, replies[::2], replies[1::2], strict=True):
             session_id = entry[1]
             user, agent, created, used, deadline, count, turns, turn = values
             if deadline is None or (owner is not None and user != owner):
                 # Nothing is there, or someone else has the id: what a refused creation left.
-                self._prune_if_old(entry, owner)
+                empty.append(entry)
                 continue
-            if not exists or int(deadline) <= now:
+            if raw is None or int(deadline) <= now:
                 continue
             listed.append(
                 {
@@ -148,9 +173,18 @@ class Listing:
                     if int(deadline) >= NEVER_MS
                     else isoformat(int(deadline) / 1000),
                     "open_turn": turn.decode() if turn else None,
+                    **self._named(session_id, raw),
                 }
             )
-        return listed
+        return listed, empty
+
+    def _named(self, session_id: str, raw: bytes) -> dict[str, Any]:
+        """Return what a session's document tells of its name; nothing if it cannot be read here."""
+        try:
+            document = self._core.format.decode(raw, self._core.where("session", session_id))
+        except (Unreadable, SchemaTooNew, EncryptionKeyMissing):
+            document = {}
+        return {"title": title_of(document), "forked_from": origin_of(document)}
 
     def _prune_if_old(self, entry: Entry, owner: bytes | None) -> None:
         score, session_id = entry
@@ -170,30 +204,3 @@ def _pairs(reply: list[Any]) -> list[Entry]:
     if reply and isinstance(reply[0], list):
         return [(float(score), read_member(member)) for member, score in reply]
     return [(float(s), read_member(m)) for m, s in zip(reply[::2], reply[1::2], strict=True)]
-
-
-def _after(entries: list[Entry], at: tuple[float, str, int] | None) -> tuple[float, str, int]:
-    score, last = entries[-1]
-    tied = sum(1 for entry in entries if entry[0] == score)
-    if at is not None and at[0] == score:
-        tied += at[2]
-    return score, last, min(tied, _MOST_TIED)
-
-
-def _encode_cursor(at: tuple[float, str, int] | None) -> str:
-    return base64.urlsafe_b64encode(json.dumps(at).encode()).decode()
-
-
-def _decode_cursor(cursor: str | None) -> tuple[float, str, int] | None:
-    if cursor is None:
-        return None
-    try:
-        score, last, tied = json.loads(base64.urlsafe_b64decode(cursor))
-        if not math.isfinite(score):
-            raise ValueError("not a time")
-        return float(score), check_session_id(last), min(whole_number(tied, "tied"), _MOST_TIED)
-    except (ValueError, TypeError, OverflowError, RecursionError) as exc:
-        raise InvalidInput(
-            "the cursor is not one that a listing gave",
-            hint="pass the cursor of the page before as it is, or None for the first page",
-        ) from exc

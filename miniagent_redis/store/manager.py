@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
-from attrs import astuple
 
 from ..config import RedisConfig
 from ..connection.availability import Health
@@ -21,6 +20,7 @@ from ..runtime.checks import of_kind
 from ..runtime.clock import Clock, check_clock
 from ..runtime.delegating import delegates
 from ..telemetry import Instrumentation, Telemetry
+from .branches import Branches
 from .cache import Cache, CacheStats
 from .channels import Channels
 from .checks import check_object
@@ -34,10 +34,12 @@ from .locks import Locks
 from .parts import Parts
 from .renewal import Renewal
 from .resolving import Resolving
+from .rewinding import Rewinding
 from .sessions import Sessions
 from .single_flight import SingleFlight
 from .stats import StoreStats, stats_of
 from .threads import Threads
+from .titles import Titles
 from .transfer import Transfer
 from .turn_begin import TurnBegin
 from .turns import Turns
@@ -208,6 +210,14 @@ class RedisSessionManager:
     def extend_session_ttl(self) -> None: ...
     @delegates(Listing.list_sessions, _part(Listing))
     def list_sessions(self) -> None: ...
+    @delegates(Titles.set_title, _part(Titles))
+    def set_title(self) -> None: ...
+    @delegates(Branches.fork_session, _part(Branches))
+    def fork_session(self) -> None: ...
+    @delegates(Branches.list_branches, _part(Branches))
+    def list_branches(self) -> None: ...
+    @delegates(Rewinding.rewind, _part(Rewinding))
+    def rewind(self) -> None: ...
     @delegates(Expiry.sweep, _part(Expiry))
     def sweep(self) -> None: ...
     @delegates(Threads.load_thread, _part(Threads))
@@ -284,17 +294,3 @@ class RedisSessionManager:
     def unsubscribe(self) -> None: ...
     @delegates(Channels.get_messages, _part(Channels))
     def get_messages(self) -> None: ...
-
-
-_shared: dict[tuple[Any, ...], RedisSessionManager] = {}
-
-
-def get_redis_manager(config: RedisConfig | None = None) -> RedisSessionManager:
-    """Return this process's connected manager for ``config`` (default: from the environment).
-
-    The same one for the same settings. Raises StoreUnavailable or StoreMisconfigured.
-    """
-    settings = astuple(config := RedisConfig.given(config))
-    manager = _shared.get(settings) or _shared.setdefault(settings, RedisSessionManager(config))
-    manager.connect()
-    return manager

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from ..errors import RecordUnreadable
-from ..models import Message, UnreadableRecord
+from ..models import Message, ThreadSlice, UnreadableRecord
 from ..records.format import Where
 from ..records.frame import Unreadable
 from ..records.messages import message_from_data, message_to_data
@@ -37,6 +37,15 @@ class MessageRecords:
         where = self._core.where("message", session_id)
         encode = self._core.format.encode
         return [encode(message_to_data(message), where) for message in messages]
+
+    def encode_anew(self, session_id: str, found: Decoded | ThreadSlice) -> list[bytes]:
+        """Return the records that messages of another session are in this one, in their order.
+
+        Those that cannot be read are taken as they are.
+        """
+        records = zip(found.indexes, self.encode(session_id, found.messages), strict=True)
+        others = [(record.index, record.raw) for record in found.unreadable]
+        return [record for _, record in sorted([*records, *others])]
 
     def decode(
         self, session_id: str, records: Sequence[bytes], start: int = 0, *, what: str = "thread"

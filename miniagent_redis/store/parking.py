@@ -32,9 +32,10 @@ from ..models import (
 from ..models.event import turn_waiting
 from .checks import check_object, check_turn, lifetime, stamped
 from .core import OnSession, StoreCore, log
+from .cursors import Entry
 from .index import FRESH_MS, Index
 from .keys import SHARDS, check_id, check_user_id, to_bytes, to_text
-from .listing import Entry, Listing
+from .listing import Listing
 from .message_records import MessageRecords
 from .operations.open_turn import read_turn
 from .operations.parking import Over, answer_turn, park_turn, read_waiting

@@ -9,6 +9,8 @@ from attrs import evolve
 
 from ..errors import StoreUnavailable
 from .along import Along
+from .branch_index import BranchIndex
+from .branches import Branches
 from .budgets import Budgets
 from .cache import Cache
 from .channels import Channels
@@ -27,10 +29,12 @@ from .parking import Parking
 from .recovery import Recovery
 from .renewal import Renewal
 from .resolving import Resolving
+from .rewinding import Rewinding
 from .room import Room
 from .sessions import Sessions
 from .single_flight import SingleFlight
 from .threads import Threads
+from .titles import Titles
 from .transfer import Transfer
 from .turn_begin import TurnBegin
 from .turn_opening import TurnOpening
@@ -63,8 +67,9 @@ class Parts:
         self.threads: Threads = Threads(core, self.index, records)
         self.transfer: Transfer = Transfer(core, self.sessions, self.threads, self.index, records)
         self.recovery: Recovery = Recovery(core, self.index)
+        self.branch_index: BranchIndex = BranchIndex(core)
         self.renewal: Renewal = Renewal(
-            core, self.sessions, self.threads, self.index, records, self.recovery
+            core, self.sessions, self.threads, self.index, records, self.recovery, self.branch_index
         )
         self.waiting: Waiting = Waiting(core)
         opening = TurnOpening(core, self.threads, records, self.waiting)
@@ -72,7 +77,14 @@ class Parts:
         self.turns: Turns = Turns(core, self.threads, self.index, records)
         self.open_turns: OpenTurns = OpenTurns(core, self.threads, records)
         self.resolving: Resolving = Resolving(core, self.threads)
-        self.listing: Listing = Listing(core, self.index)
+        self.titles: Titles = Titles(core, self.sessions, self.index)
+        self.listing: Listing = Listing(core, self.index, self.titles)
+        self.branches: Branches = Branches(
+            core, self.sessions, self.threads, self.index, records, self.listing, self.branch_index
+        )
+        self.rewinding: Rewinding = Rewinding(
+            core, self.sessions, self.index, self.branches, self.open_turns
+        )
         self.parking: Parking = Parking(core, self.index, self.listing, self.recovery, records)
         self.expiry: Expiry = Expiry(core, self.index, records)
         self.events: Events = Events(core)
@@ -124,3 +136,4 @@ class Parts:
         """Write what is noted. Raises StoreUnavailable; then it is kept."""
         self.index.write()
         self.usage.write()
+        self.titles.write()

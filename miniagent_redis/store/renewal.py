@@ -6,57 +6,42 @@ old one removed if it is still what was copied, and the new one given its time t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
-from typing import NamedTuple
 
 from ..errors import (
     InvalidInput,
     MiniAgentError,
     RecordUnreadable,
     SessionBusy,
-    SessionExists,
     SessionNotFound,
     StoreUnavailable,
 )
-from ..models import Message, UnreadableRecord
 from ..models import new_id as random_id
 from ..records.frame import Unreadable
 from ..records.json import Json
+from .branch_index import BranchIndex
 from .core import StoreCore, log
 from .index import Index
 from .keys import check_session_id, check_user_id, full_id, to_bytes, to_text
 from .message_records import MessageRecords
+from .moving import SessionCopy, fields_of, put_session
 from .notes import session_note
-from .operations.moving import Whole, move_records, move_session, read_session
-from .operations.session import Exists, get_session, touch_session
+from .operations.moving import Whole, read_session
+from .operations.session import get_session, touch_session
 from .operations.thread import Running
 from .recovery import Recovery
+from .session_state import origin_of
 from .sessions import Sessions
 from .threads import Threads
 
 UNUSED_MS = 3_600_000
 """For how long a session that was moved is kept if nobody uses it: an hour."""
-_PAGE = 1000
-_PAGE_BYTES = 1024 * 1024
-"""Records, and bytes, after which a script stores no more: it holds up all others."""
 _TRIES = 20
 """How often all is copied anew because others were faster."""
 _OF_THE_OLD = frozenset((b"id", b"next", b"asked", b"told_since", b"moved"))
 _OF_THE_OLD_OPS = frozenset((b"ended", b"ended_at"))
-_METADATA, _OPS = b"4", b"5"  # the numbers of their keys
-
-
-class _Copy(NamedTuple):
-    """What is to be stored under the new id."""
-
-    document: bytes
-    fields: list[bytes]
-    records: list[bytes]
-    staged: int
-    """So many of the records, the last ones, are those of a turn that was left behind."""
-    user_id: str | None
 
 
 class Renewal:
@@ -70,8 +55,10 @@ class Renewal:
         index: Index,
         records: MessageRecords,
         recovery: Recovery,
+        branch_index: BranchIndex,
     ) -> None:
         self._core = core
+        self._branch_index = branch_index
         self._recovery = recovery
         self._sessions = sessions
         self._threads = threads
@@ -131,6 +118,7 @@ class Renewal:
                     continue
                 earlier = operation
                 if self._sessions.end(session_id, user_id, removal, found.seal):
+                    self._tell_origin(copy, target)
                     return self._used(target)
             raise SessionBusy(session_id, 0.0)
         except (SessionNotFound, SessionBusy) as exc:  # it was not removed by this call
@@ -151,7 +139,7 @@ class Renewal:
         found: Whole,
         target: str,
         new_user_id: str | None,
-    ) -> _Copy | None:
+    ) -> SessionCopy | None:
         """Return what to store under the new id; None if the thread has changed by now."""
         metadata = _pairs(found.metadata, _OF_THE_OLD)
         thread = self._threads.load_thread(session_id, user_id=user_id)
@@ -159,10 +147,10 @@ class Renewal:
         version = int(metadata[b"version"])
         if (thread.version, thread.count, thread.head) != (version, count, head):
             return None
-        records = self._encoded(target, thread.messages, thread.indexes, thread.unreadable)
+        records = self._records.encode_anew(target, thread)
         size = sum(map(len, records))
         staged = self._records.decode(session_id, found.staged, what="turn")
-        records += self._encoded(target, staged.messages, staged.indexes, staged.unreadable)
+        records += self._records.encode_anew(target, staged)
         document = self._document(session_id, found.document)
         document["session_id"] = target
         owner = metadata[b"user"]
@@ -175,18 +163,13 @@ class Renewal:
         if full := full_id(target):
             metadata[b"id"] = full
         ops = _pairs(found.ops, _OF_THE_OLD_OPS)
-        fields = [
-            part
-            for number, pairs in ((_METADATA, metadata), (_OPS, ops))
-            for name, value in pairs.items()
-            for part in (number, name, value)
-        ]
-        return _Copy(
+        return SessionCopy(
             self._core.format.encode(document, self._core.where("session", target)),
-            fields,
+            fields_of(metadata, ops),
             records,
             len(found.staged),
             to_text(owner) or None,
+            (origin_of(document) or {}).get("session_id"),
         )
 
     def _document(self, session_id: str, raw: bytes) -> Json:
@@ -195,47 +178,29 @@ class Renewal:
         except Unreadable as exc:
             raise RecordUnreadable(self._core.keys.session(session_id), str(exc), raw) from exc
 
-    def _encoded(
-        self,
-        target: str,
-        messages: Sequence[Message],
-        indexes: Sequence[int],
-        unreadable: Sequence[UnreadableRecord],
-    ) -> list[bytes]:
-        """Return records in their order; those that cannot be read are moved as they are."""
-        records = zip(indexes, self._records.encode(target, messages), strict=True)
-        others = [(record.index, record.raw) for record in unreadable]
-        return [record for _, record in sorted([*records, *others])]
-
-    def _put(self, target: str, copy: _Copy, operation: str, earlier: str) -> bool:
+    def _put(self, target: str, copy: SessionCopy, operation: str, earlier: str) -> bool:
         """Store the copy; return False if somebody else has put something there meanwhile."""
         now_ms = round(self._core.clock.time() * 1000)
         _, server_ms = self._index.enter(target, copy.user_id, now_ms, now_ms + UNUSED_MS)
         if copy.staged:  # whoever looks finds whether that turn asked for it
             self._recovery.ask(target)
             self._index.enter_waiting(target, copy.user_id)  # perhaps
-        on, at = self._core.on(target), 0
-        for records in _pages(copy.records):
-            done = move_records(
-                on, operation=operation, replaces=earlier, at=at, hold_ms=UNUSED_MS, records=records
-            )
-            if isinstance(done, Exists):
-                raise SessionExists(target, "or one of that id has ended within the last minute")
-            if done is not None:
-                return False
-            at += len(records)
-        moved = move_session(
-            on,
+        note = session_note(target, "session_created", last_activity_ms=server_ms)
+        return put_session(
+            self._core.on(target),
+            copy,
             operation=operation,
-            count=at,
-            staged=copy.staged,
+            replaces=earlier,
             hold_ms=UNUSED_MS,
             channel=self._index.channel(),
-            note=session_note(target, "session_created", last_activity_ms=server_ms),
-            document=copy.document,
-            fields=copy.fields,
+            note=note,
         )
-        return moved is None
+
+    def _tell_origin(self, copy: SessionCopy, target: str) -> None:
+        """Have the session that this one is a branch of know its new id, as long as it is there."""
+        if copy.origin is not None:
+            with suppress(MiniAgentError):
+                self._branch_index.note(copy.origin, target)
 
     def _drop(self, target: str) -> None:
         """Remove a copy that is not needed; else it expires."""
@@ -265,14 +230,3 @@ def _pairs(flat: Sequence[bytes], without: frozenset[bytes]) -> dict[bytes, byte
     """Return the fields of a hash in their order, but for some of them."""
     pairs = zip(flat[::2], flat[1::2], strict=True)
     return {name: value for name, value in pairs if name not in without}
-
-
-def _pages(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Yield the records in pages; one without any if there are none."""
-    start = size = 0
-    for at, record in enumerate(records):
-        if at - start >= _PAGE or (size and size + len(record) > _PAGE_BYTES):
-            yield records[start:at]
-            start, size = at, 0
-        size += len(record)
-    yield records[start:]

@@ -20,7 +20,7 @@ from ..runtime.durations import Duration
 from .checks import check_object, lifetime, milliseconds
 from .core import StoreCore
 from .index import FRESH_MS, Index
-from .keys import NEVER_MS, check_session_id, check_user_id, full_id, to_bytes
+from .keys import check_session_id, check_user_id, full_id, to_bytes
 from .notes import session_note
 from .operations.replies import Changed
 from .operations.session import (
@@ -33,15 +33,10 @@ from .operations.session import (
     update_session,
 )
 from .session_cap import SessionCap
-
-_FIELDS = (
-    "created_at", "last_activity", "deadline", "message_count", "bytes", "turns",
-    "input_tokens", "output_tokens", "tool_calls", "version", "epoch", "turn", "head",
-)  # fmt: skip
+from .session_state import CREATED_AT, FIELDS, HEAD, NEEDED, TITLED, VERSION, state_of
 
 _ASKEW_MS = 100
 """By how much our clock may differ from the server's: no more than a call may take."""
-_VERSION = _FIELDS.index("version")
 _TRIES = 100
 """How often a patch is applied anew because somebody else was faster."""
 
@@ -81,7 +76,7 @@ class Sessions:
         if not isinstance(agent_name, str):
             raise InvalidInput(f"agent_name must be text, not {type(agent_name).__name__}")
         now = self._core.clock.time()
-        record = self._document_record(
+        record = self.document_record(
             session_id,
             {
                 "session_id": session_id,
@@ -119,7 +114,8 @@ class Sessions:
             self._index.put(session_id, on.user, server_ms, created.deadline_ms)
         return True
 
-    def _document_record(self, session_id: str, document: Json) -> bytes:
+    def document_record(self, session_id: str, document: Json) -> bytes:
+        """Return a document as it is stored; raises SessionTooLarge."""
         record = self._core.format.encode(document, self._core.where("session", session_id))
         if len(record) > (most := self._core.config.max_session_size):
             raise SessionTooLarge(session_id, len(record), most)
@@ -134,38 +130,16 @@ class Sessions:
 
     def session_state(self, session_id: str, *, user_id: str | None = None) -> SessionState:
         """Return the session's document and counters. Raises SessionNotFound, RecordUnreadable."""
-        document, values = self._read(session_id, user_id)
-        created, used, deadline, *numbers, turn, head = values
-        if None in values[:-2] or not (head or b"0").isdigit():
+        document, values = self.read(session_id, user_id)
+        if None in values[:NEEDED] or not (values[HEAD] or b"0").isdigit():
             raise RecordUnreadable(
                 self._core.keys.metadata(session_id), "one of its fields is lost"
             )
-        messages, size, turns, input_tokens, output_tokens, tool_calls, version, epoch = map(
-            int, numbers
-        )
-        return SessionState(
-            session_id=session_id,
-            user_id=document["user_id"],
-            agent_name=document["agent_name"],
-            data=document["data"],
-            created_at=int(created) / 1000,
-            last_activity=int(used) / 1000,
-            expires_at=None if int(deadline) >= NEVER_MS else int(deadline) / 1000,
-            message_count=messages,
-            bytes=size,
-            turns=turns,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            tool_calls=tool_calls,
-            version=version,
-            epoch=epoch,
-            open_turn=turn.decode() if turn else None,
-            head=int(head or 0),
-        )
+        return state_of(session_id, document, values)
 
-    def _read(self, session_id: str, user_id: str | None) -> tuple[Json, list[Any]]:
-        """Return the document and the values of _FIELDS."""
-        raw, values = get_session(self._core.on(session_id, user_id), fields=_FIELDS)
+    def read(self, session_id: str, user_id: str | None) -> tuple[Json, list[Any]]:
+        """Return the document and the values of FIELDS."""
+        raw, values = get_session(self._core.on(session_id, user_id), fields=FIELDS)
         try:
             document = self._core.format.decode(raw, self._core.where("session", session_id))
             if missing := {"user_id", "agent_name", "data"} - document.keys():
@@ -194,11 +168,14 @@ class Sessions:
             whole_number(expected_version, "expected_version")
         self._check_data(session_id, data, "data")
         try:
-            document, values = self._read(session_id, user_id)
-            self._replace_data(session_id, user_id, document, data, values, expected_version)
+            while True:
+                document, values = self.read(session_id, user_id)
+                if self._replace_data(
+                    session_id, user_id, document, data, values, expected_version
+                ):
+                    return True
         except SessionNotFound:
             return False
-        return True
 
     def patch_session(self, session_id: str, patch: Json, *, user_id: str | None = None) -> bool:
         """Change some of the session's custom data, renew its time; return whether it was there.
@@ -212,21 +189,20 @@ class Sessions:
         while True:
             tries -= 1
             try:
-                document, values = self._read(session_id, user_id)
-                data, version = merged(document["data"], patch), int(values[_VERSION])
-                self._replace_data(session_id, user_id, document, data, values, version)
+                document, values = self.read(session_id, user_id)
+                data, version = merged(document["data"], patch), int(values[VERSION])
+                if self._replace_data(session_id, user_id, document, data, values, version):
+                    return True
             except SessionNotFound:
                 return False
             except SessionChanged:  # somebody else was faster
                 if not tries:
                     raise
-            else:
-                return True
 
     def _check_data(self, session_id: str, data: object, what: str) -> None:
         """Refuse what cannot be stored before anything is sent."""
         check_session_id(session_id)
-        self._document_record(session_id, {"data": check_object(data, what)})
+        self.document_record(session_id, {"data": check_object(data, what)})
 
     def _replace_data(
         self,
@@ -236,19 +212,29 @@ class Sessions:
         data: Json,
         values: list[Any],
         expected: int | None,
-    ) -> None:
-        """Store the document that was read with other data; ``values`` were read with it."""
-        record = self._document_record(session_id, {**document, "data": data})
+    ) -> bool:
+        """Store the document that was read with other data; ``values`` were read with it.
+
+        Return False if its title is another one by now, so that it has to be read again.
+        """
+        record = self.document_record(session_id, {**document, "data": data})
         operation = new_id()
         on = self._core.on(session_id, user_id, operation=operation)
         # Not of one that was made meanwhile: it may be somebody else's.
-        created_at = values[0] or b""
         renewed = update_session(
-            on, operation=operation, document=record, created_at=created_at, expected=expected
+            on,
+            operation=operation,
+            document=record,
+            created_at=values[CREATED_AT] or b"",
+            expected=expected,
+            titled=values[TITLED] or b"",
         )
+        if isinstance(renewed, Changed):
+            return False
         if isinstance(renewed, OtherVersion):
             raise SessionChanged(session_id, expected or 0, renewed.version)
         self._index.mark(session_id, renewed)
+        return True
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove the session and all that belongs to it; return whether it was there.

@@ -174,6 +174,16 @@ class Threads:
         kept = [m for m, i in zip(found.messages, found.indexes, strict=True) if i < stop]
         return evolve(found, messages=tuple(kept), indexes=found.indexes[: len(kept)])
 
+    def load_first(self, session_id: str, end: int, user_id: str | None) -> ThreadSlice:
+        """Load the messages in front of a position, as of one epoch, in pages."""
+        pieces = [self._load(session_id, user_id, start=0, end=end)]
+        while (at := _end(last := pieces[-1])) < min(end, last.count):
+            found = self._load(session_id, user_id, last.epoch, at, end, mark=last.mark)
+            if (found.start, found.head) != (at, last.head):
+                return self.load_first(session_id, end, user_id)  # others removed some
+            pieces.append(found)
+        return _joined(pieces)
+
     def _load(
         self,
         session_id: str,

@@ -24,6 +24,7 @@ from .keys import check_session_id, check_user_id, id_or_new
 from .message_records import MessageRecords
 from .operations.replies import Changed, Unsure
 from .operations.thread import Running, append_messages, truncate_thread
+from .places import parted
 from .sessions import Sessions
 from .threads import Threads
 
@@ -218,11 +219,7 @@ class Transfer:
                 self._index.mark(session_id, done)
                 return done.removed
             if not is_whole:
-                raise InvalidInput(
-                    f"message {keep} is a tool's result: it cannot be cut off from its call",
-                    cause="a thread never holds a call without its result",
-                    hint="keep all the results behind the call, or cut in front of the call",
-                )
+                raise parted(keep)
 
     def _is_whole_at(self, session_id: str, found: ThreadSlice, keep: int) -> bool:
         """Tell whether no call in front of position ``keep`` has its result behind it.

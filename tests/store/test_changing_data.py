@@ -126,7 +126,7 @@ def test_data_that_was_read_is_not_written_into_a_session_made_anew(
 ) -> None:
     store.create_session("s", {"whose": "alice"}, user_id="alice")
     sessions = store.parts.sessions
-    read = sessions._read
+    read = sessions.read
 
     def read_and_be_late(session_id: str, user_id: str | None) -> Any:
         found = read(session_id, user_id)
@@ -136,6 +136,6 @@ def test_data_that_was_read_is_not_written_into_a_session_made_anew(
         store.create_session("s", {"whose": "bob"}, user_id="bob")
         return found
 
-    monkeypatch.setattr(sessions, "_read", read_and_be_late)
+    monkeypatch.setattr(sessions, "read", read_and_be_late)
     assert not store.update_session("s", {"secret": "alice's"})
     assert store.get_session("s", user_id="bob") == {"whose": "bob"}

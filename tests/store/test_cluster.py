@@ -210,6 +210,10 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         admission = store.parts.limits.admission(several, "busy", "ada")
         admission.ask()
         admission.take_back()
+        branch = store.fork_session("stays")
+        store.delete_session(branch)
+        store.parts.branch_index.strike("stays", [branch])
+        assert store.list_branches("stays") == []
         store.create_session("eve's", user_id="eve")
         assert store.forget_user("eve").sessions == 1
         store.parts.index.enter("is not there", None, 1, 1)

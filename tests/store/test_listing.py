@@ -54,7 +54,7 @@ def test_an_entry_tells_what_a_person_wants_to_know(store: Store, clock: ManualC
     (entry,) = store.list_sessions()
     assert entry.keys() == {
         "session_id", "user_id", "agent_name", "created_at", "last_activity", "expires_at",
-        "message_count", "turns", "open_turn",
+        "message_count", "turns", "open_turn", "title", "forked_from",
     }  # fmt: skip
     assert (entry["session_id"], entry["user_id"], entry["agent_name"]) == ("s", "ada", "Bot")
     assert (entry["message_count"], entry["turns"], entry["open_turn"]) == (2, 1, None)
@@ -239,6 +239,6 @@ def test_a_thousand_sessions_take_two_round_trips_and_no_scan(proxy: Proxy, redi
         for user in (None, "ada"):
             with watched(store.client) as sent:
                 store.list_sessions(user, 20)
-            assert {command.split()[0] for command in sent} == {"ZRANGE", "EXISTS", "HMGET"}
+            assert {command.split()[0] for command in sent} == {"ZRANGE", "GET", "HMGET"}
             assert len(sent) == (SHARDS if user is None else 1) + 40
         assert len(store.list_sessions(None, 1000)) == 1000

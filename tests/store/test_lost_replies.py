@@ -135,6 +135,56 @@ def test_whole_threads_are_stored_and_cut_once(
 
 
 @pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("step", ["from the first", '"session_created"', '"kept":2', '"title"'])
+def test_branches_are_made_and_kept_once(
+    lossy_store: Store, proxy: Proxy, times: int, step: str
+) -> None:
+    store = lossy_store
+    store.create_session("s", user_id="ada")
+    store.append_to_thread("s", [Message("user", str(number)) for number in range(4)])
+
+    def losing() -> None:
+        proxy.lose_replies(times, *([] if step.startswith("from") else [step]))
+
+    losing()
+    branch = store.fork_session("s", 3)
+    losing()
+    kept = store.rewind("s", 2)
+    losing()
+    assert store.set_title("s", "title")
+    proxy.lose_replies(0)
+    assert kept is not None
+    assert lines(store) == ["user:0", "user:1"]
+    assert lines(store, branch) == ["user:0", "user:1", "user:2"]
+    assert len(lines(store, kept)) == 4
+    assert [each["session_id"] for each in store.list_branches("s")] == [kept, branch]
+    assert len(store.list_sessions("ada")) == 3
+    state = store.session_state("s")
+    assert (state.title, state.version, state.message_count) == ("title", 3, 2)
+
+
+def test_who_repeats_a_fork_or_a_rewind_without_answer_gets_what_is_there(
+    hasty: Store, proxy: Proxy
+) -> None:
+    hasty.config.retry_on_timeout = False
+    hasty.append_to_thread("s", [Message("user", str(number)) for number in range(4)])
+    proxy.lose_replies(FOR_EVER, '"session_created"')
+    with pytest.raises(OutcomeUnknown):
+        hasty.fork_session("s", 2, new_id="b")
+    proxy.lose_replies(0)
+    assert hasty.fork_session("s", 2, new_id="b") == "b"
+    assert lines(hasty, "b") == ["user:0", "user:1"]
+    proxy.lose_replies(FOR_EVER, '"kept":1')
+    with pytest.raises(TurnUncertain):
+        hasty.rewind("s", 1, new_id="c")
+    proxy.lose_replies(0)
+    hasty.append_to_thread("s", Message("user", "later"))
+    assert hasty.rewind("s", 1, new_id="c") == "c"
+    assert lines(hasty) == ["user:0", "user:later"]
+    assert len(lines(hasty, "c")) == 4
+
+
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("step", ["from the first", '"session_created"', '"session_ended"'])
 def test_a_session_is_moved_once(lossy_store: Store, proxy: Proxy, times: int, step: str) -> None:
     store = lossy_store
@@ -232,7 +282,7 @@ def test_a_write_without_answer_is_uncertain(
     hasty.config.retry_on_timeout = False  # one try, so that the test is quick
     if name == "update":  # it reads before it writes
         monkeypatch.setattr(
-            hasty.parts.sessions, "_read", lambda *args: ({"v": 1, "data": {}}, [b""])
+            hasty.parts.sessions, "read", lambda *args: ({"v": 1, "data": {}}, [b""] * 20)
         )
     proxy.lose_replies(FOR_EVER)
     with pytest.raises(TurnUncertain) as caught:

@@ -26,7 +26,7 @@ from miniagent_redis.errors import (
 )
 from miniagent_redis.models import Message, UsageTotals, new_id
 from miniagent_redis.runtime.clock import ManualClock
-from miniagent_redis.store import renewal
+from miniagent_redis.store import moving, renewal
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.calls import call_store, of_sessions
 from tests.support.keys import NEW, OLD, text
@@ -182,7 +182,7 @@ def test_its_end_stays(open_store: OpenStore, clock: ManualClock, ttl: Any) -> N
 def test_long_threads_and_ids_that_are_no_names_move_too(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renewal, "_PAGE_BYTES", 500)
+    monkeypatch.setattr(moving, "_PAGE_BYTES", 500)
     store.append_to_thread("s", [Message("user", f"{n} " * n) for n in range(1, 100)])
     thread = store.load_thread("s")
     name = "wär/{e} " * 50
@@ -441,8 +441,8 @@ def test_who_dies_before_the_end_of_the_old_one_leaves_it_whole(
 def test_who_dies_over_a_part_of_the_messages_leaves_what_expires(
     store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renewal, "_PAGE", 2)
-    monkeypatch.setattr(renewal, "move_session", die)
+    monkeypatch.setattr(moving, "_PAGE", 2)
+    monkeypatch.setattr(moving, "move_session", die)
     with pytest.raises(Killed):
         store.renew_session_id("s", new_id="n")
     assert all(client.pexpiretime(key) > 0 for key in ("thread:{n}", "metadata:{n}"))

@@ -353,14 +353,14 @@ def test_an_update_does_not_reach_a_session_that_was_made_since_its_document_was
     store: Store, other: Store, anew: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions = store.parts.sessions
-    read = sessions._read
+    read = sessions.read
 
     def read_and_wait(*args: Any) -> Any:
         found = read(*args)
         anew()
         return found
 
-    monkeypatch.setattr(sessions, "_read", read_and_wait)
+    monkeypatch.setattr(sessions, "read", read_and_wait)
     assert not store.update_session("s", {"secret": "mine"})
     assert other.get_session("s") == {"of": "bob"}
     assert other.session_state("s").user_id == "bob"

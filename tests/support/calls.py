@@ -186,6 +186,10 @@ STORE = {
     "renew_session_id": _owned(
         lambda s: s.store.renew_session_id(s.doomed, user_id=s.user), finds=bool
     ),
+    "set_title": _owned(lambda s: s.store.set_title(s.sid, "title", user_id=s.user), finds=bool),
+    "fork_session": _owned(lambda s: s.store.fork_session(s.sid, user_id=s.user), finds=bool),
+    "list_branches": _owned(lambda s: s.store.list_branches(s.sid, user_id=s.user)),
+    "rewind": _owned(lambda s: s.store.rewind(s.doomed, 0, user_id=s.user)),
     "read_events": _owned(lambda s: s.store.read_events(s.sid, user_id=s.user), finds=bool),
     "watch": _owned(lambda s: s.store.watch(s.sid, "", s.wait, user_id=s.user), finds=bool),
     "begin_turn": _owned(

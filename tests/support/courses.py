@@ -125,7 +125,21 @@ def _abort_one_that_is_gone(store: Store, clock: ManualClock) -> Call:
 def _truncate(store: Store, clock: ManualClock) -> Call:
     thread = store.load_thread("s")
     keep = thread.count - 1
-    return "truncate_thread", [new_id(), str(thread.epoch), thread.version, keep, "note", "12345"]
+    return "truncate_thread", [
+        new_id(),
+        str(thread.epoch),
+        thread.version,
+        keep,
+        "note",
+        "12345",
+        "",
+    ]
+
+
+def _set_title(store: Store, clock: ManualClock) -> Call:
+    made: Any = store.client.hget("metadata:{s}", "created_at")
+    version = store.session_state("s").version
+    return "set_title", ["op", "{}", made.decode(), version, "", "session_updates", "note"]
 
 
 def _trim(store: Store, clock: ManualClock) -> Call:
@@ -261,10 +275,12 @@ COURSES: dict[str, Course] = {
     "replay the open turn": _replay_the_open_turn,
     "append": lambda store, clock: ("append_messages", [new_id(), LARGEST, "", "", "a", "b"]),
     "truncate": _truncate,
+    "note a branch": lambda store, clock: ("note_branch", ["b", 100, 9000]),
+    "set a title": _set_title,
     "clear": lambda store, clock: ("clear_thread", [new_id()]),
     "trim": _trim,
     "touch": lambda store, clock: ("touch_session", [9000]),
-    "update": lambda store, clock: ("update_session", [new_id(), "{}", "", ""]),
+    "update": lambda store, clock: ("update_session", [new_id(), "{}", "", "", ""]),
     "delete": lambda store, clock: ("delete_session", [new_id(), "session_updates", "note", ""]),
     "forget": lambda store, clock: ("forget_session", [new_id(), "session_updates", "note"]),
     "delete as it was read": _delete_as_it_was_read,

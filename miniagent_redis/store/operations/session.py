@@ -85,13 +85,45 @@ def touch_session(on: OnSession, *, ttl_ms: int | None = None) -> Renewed:
 
 
 def update_session(
-    on: OnSession, *, operation: str, document: bytes, created_at: bytes, expected: int | None
-) -> Renewed | OtherVersion:
-    """Replace the document of the session that was created then, or of any if that is empty."""
-    status, *found = on(
-        "update_session", operation, document, created_at, "" if expected is None else expected
-    )
-    return OtherVersion(*found) if status == "changed" else Renewed(*found)
+    on: OnSession,
+    *,
+    operation: str,
+    document: bytes,
+    created_at: bytes,
+    expected: int | None,
+    titled: bytes,
+) -> Renewed | OtherVersion | Changed:
+    """Replace the document of the session that was created then, or of any if that is empty.
+
+    Changed if its title was given by another operation than ``titled`` by now.
+    """
+    wanted = "" if expected is None else expected
+    status, *found = on("update_session", operation, document, created_at, wanted, titled)
+    match status:
+        case "changed":
+            return OtherVersion(*found)
+        case "retitled":
+            return Changed()
+    return Renewed(*found)
+
+
+def set_title(
+    on: OnSession,
+    *,
+    operation: str,
+    document: bytes,
+    created_at: bytes,
+    version: bytes,
+    titled: bytes,
+    channel: str,
+    note: str,
+) -> Changed | None:
+    """Replace the document by one with another title; None if that is done.
+
+    ``version`` and ``titled`` are what the session had when its document was read.
+    """
+    status = on("set_title", operation, document, created_at, version, titled, channel, note)[0]
+    return Changed() if status == "changed" else None
 
 
 def delete_session(

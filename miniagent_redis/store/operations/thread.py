@@ -114,13 +114,22 @@ def truncate_thread(
     keep: int,
     note: bytes,
     new_epoch: int,
+    idle: bool = False,
 ) -> Cleared | Changed | Running:
     """Remove all but the first ``keep`` messages, of a thread that is still of this version.
 
-    Without epoch and version only a repetition is answered. ``note`` is for watchers.
+    Without epoch and version only a repetition is answered. ``note`` is for watchers. ``idle``: not
+    if a turn is open, be it one that was left behind, or waits.
     """
     status, *found = on(
-        "truncate_thread", operation, _or_none(epoch), _or_none(version), keep, note, new_epoch
+        "truncate_thread",
+        operation,
+        _or_none(epoch),
+        _or_none(version),
+        keep,
+        note,
+        new_epoch,
+        "1" if idle else "",
     )
     match status:
         case "changed":

@@ -1,0 +1,106 @@
+"""Titles: a session's name, which is no use of it and no version of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from miniagent_redis.errors import InvalidInput
+from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.words import OpenStore
+
+Store = RedisSessionManager
+
+
+@pytest.fixture(autouse=True)
+def session(store: Store) -> None:
+    store.create_session("s", {"a": 1}, user_id="ada")
+
+
+def title(store: Store) -> str | None:
+    (listed,) = store.list_sessions("ada")
+    assert listed["title"] == store.session_state("s").title
+    found: str | None = listed["title"]
+    return found
+
+
+def test_a_session_can_be_given_a_title(store: Store) -> None:
+    assert title(store) is None
+    assert store.set_title("s", "Tea in Ürümqi", user_id="ada")
+    assert title(store) == "Tea in Ürümqi"
+    assert store.set_title("s", None)
+    assert title(store) is None
+    assert store.get_session("s") == {"a": 1}
+
+
+def test_only_its_owner_gives_it_one(store: Store) -> None:
+    assert not store.set_title("s", "mine", user_id="eve")
+    assert not store.set_title("none", "mine")
+    assert title(store) is None
+
+
+@pytest.mark.parametrize("bad", ["", "  ", "x" * 201, 5, b"x", ["x"]])
+def test_what_is_no_title(store: Store, bad: Any) -> None:
+    with pytest.raises(InvalidInput):
+        store.set_title("s", bad)
+
+
+def test_it_is_no_use_of_the_session(store: Store, clock: ManualClock) -> None:
+    before = store.session_state("s")
+    clock.advance(10)
+    store.set_title("s", "x")
+    after = store.session_state("s")
+    assert (after.version, after.last_activity, after.expires_at) == (
+        before.version, before.last_activity, before.expires_at,
+    )  # fmt: skip
+    assert store.update_session("s", {"b": 1}, expected_version=before.version)
+    clock.advance(store.config.session_ttl or 0)
+    assert store.get_session("s") is None
+
+
+def test_title_and_data_never_undo_each_other(
+    store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, sessions, read = open_store(), store.parts.sessions, store.parts.sessions.read
+    todo: list[Any] = []
+
+    def read_and_be_slow(*args: Any) -> Any:
+        found = read(*args)
+        while todo:
+            todo.pop()()
+        return found
+
+    monkeypatch.setattr(sessions, "read", read_and_be_slow)
+    todo[:] = [lambda: other.set_title("s", "x")]
+    assert store.update_session("s", {"b": 2})
+    todo[:] = [lambda: other.set_title("s", "y")]
+    assert store.patch_session("s", {"c": 3})
+    assert (title(store), store.get_session("s")) == ("y", {"b": 2, "c": 3})
+    todo[:] = [lambda: other.update_session("s", {"d": 4})]
+    assert store.set_title("s", "z")
+    todo[:] = [lambda: other.set_title("s", "not this one")]
+    assert store.set_title("s", "this one")
+    assert (title(store), store.get_session("s")) == ("this one", {"d": 4})
+
+
+def test_a_first_title_never_takes_the_place_of_another(store: Store) -> None:
+    titles = store.parts.titles
+    titles.note("s", "first")
+    titles.write()
+    assert title(store) == "first"
+    assert not titles.give_first("s", "second")
+    store.set_title("s", None)
+    assert not titles.give_first("s", "second")  # somebody took it away
+    assert title(store) is None
+    titles.note("none", "of a session that has ended")
+    titles.write()
+
+
+def test_a_title_moves_and_is_forked_with_its_session(store: Store) -> None:
+    store.set_title("s", "x")
+    moved = store.renew_session_id("s")
+    assert store.session_state(moved).title == "x"
+    assert store.session_state(store.fork_session(moved)).title == "x"
+    assert store.session_state(store.fork_session(moved, title="y")).title == "y"
