@@ -35,6 +35,7 @@ from .parts import Parts
 from .renewal import Renewal
 from .resolving import Resolving
 from .rewinding import Rewinding
+from .search import Search
 from .sessions import Sessions
 from .single_flight import SingleFlight
 from .stats import StoreStats, stats_of
@@ -218,6 +219,8 @@ class RedisSessionManager:
     def list_branches(self) -> None: ...
     @delegates(Rewinding.rewind, _part(Rewinding))
     def rewind(self) -> None: ...
+    @delegates(Search.search, _part(Search))
+    def search(self) -> None: ...
     @delegates(Expiry.sweep, _part(Expiry))
     def sweep(self) -> None: ...
     @delegates(Threads.load_thread, _part(Threads))

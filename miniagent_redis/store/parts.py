@@ -31,6 +31,7 @@ from .renewal import Renewal
 from .resolving import Resolving
 from .rewinding import Rewinding
 from .room import Room
+from .search import Search
 from .sessions import Sessions
 from .single_flight import SingleFlight
 from .threads import Threads
@@ -85,6 +86,7 @@ class Parts:
         self.rewinding: Rewinding = Rewinding(
             core, self.sessions, self.index, self.branches, self.open_turns
         )
+        self.search: Search = Search(core, self.index, self.listing, records)
         self.parking: Parking = Parking(core, self.index, self.listing, self.recovery, records)
         self.expiry: Expiry = Expiry(core, self.index, records)
         self.events: Events = Events(core)

@@ -215,6 +215,8 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         store.parts.branch_index.strike("stays", [branch])
         assert store.list_branches("stays") == []
         store.create_session("eve's", user_id="eve")
+        store.append_to_thread("eve's", X)
+        assert len(store.search("x", "eve")) == 1
         assert store.forget_user("eve").sessions == 1
         store.parts.index.enter("is not there", None, 1, 1)
         store.list_sessions()

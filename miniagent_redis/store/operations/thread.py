@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..core import OnSession
+from ..core import OnSession, StoreCore
+from ..keys import GRACE_MS
 from .replies import Changed, Unsure
 
 
@@ -63,6 +64,37 @@ def load_thread(
     """
     found = on("load_thread", _or_none(epoch), _or_none(start), _or_none(end), most, mark)
     return Piece(*found[1:])
+
+
+class Back(NamedTuple):
+    """The records in front of a position, of a thread whose first one is at ``head``."""
+
+    epoch: int
+    start: int
+    records: list[bytes]
+    head: int
+
+
+def read_back(
+    core: StoreCore,
+    session_ids: Sequence[str],
+    user: bytes,
+    *,
+    epoch: int | None,
+    end: int | None,
+    most: int,
+    most_bytes: int,
+) -> list[Back | None]:
+    """Read records of several threads backward, in one round trip.
+
+    From position ``end`` of an epoch, or from the end on. None for a session that is not there, not
+    the user's, or damaged.
+    """
+    several = [core.keys.of_session(session_id) for session_id in session_ids]
+    head = (core.script_now(), GRACE_MS, user)
+    where = (_or_none(epoch), _or_none(end), most, most_bytes)
+    replies = core.read_each("read_back", several, *head, *where)
+    return [Back(*found) if status == "ok" else None for status, *found in replies]
 
 
 def trim_thread(on: OnSession, *, epoch: int, head: int, stay: int, going: int) -> bool:
