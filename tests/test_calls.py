@@ -11,9 +11,11 @@ from tests.support.calls import AIO_THREAD, TABLES, public_methods
 
 TAKING = {"session_id", "user_id", "turn"}
 OTHERS = {
-    RedisSessionManager: {"create_session", "list_sessions", "check_rate_limits", "forget_user"},
+    RedisSessionManager: {
+        "create_session", "list_sessions", "check_rate_limits", "forget_user", "search",
+    },
     SessionManager: {
-        "create_or_resume_session", "list_sessions", "list_waiting", "forget_user",
+        "create_or_resume_session", "list_sessions", "list_waiting", "forget_user", "search",
     },
     SessionAgent: {"thread", "forget"},
 }  # fmt: skip

@@ -46,7 +46,8 @@ class TurnResult:
     for a whole answer; what else it may be, ``finish_reason_of`` says. A turn that is parked has
     the calls that somebody has to answer as ``waiting``, and that as its ``finish_reason``; nothing
     of it is in the thread yet, and ``version`` is that from before. ``output`` is the answer as
-    data, if that was asked for (``output=``) and this process worked it out; else None.
+    data, if that was asked for (``output=``) and this process worked it out; else None. ``branch``,
+    of ``edit`` and ``regenerate``, is the session that keeps what was there before.
     """
 
     text: str
@@ -66,6 +67,7 @@ class TurnResult:
     output: Any = None
     finish_reason: str = "stop"
     waiting: tuple[WaitingCall, ...] = ()
+    branch: str | None = None
 
 
 TurnStands = Literal["running", "waiting", "abandoned", "completed", "interrupted", "unknown"]

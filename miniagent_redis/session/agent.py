@@ -22,6 +22,7 @@ from ..store.keys import check_namespace, check_session_id
 from ..store.manager import RedisSessionManager
 from ..telemetry import Instrumentation, Telemetry
 from ..tools import Tools
+from .branching import Branching
 from .forgotten import not_at_exit, shut_down_at_exit
 from .given import given_callbacks, given_config, given_store, leave_store
 from .in_pauses import InPauses
@@ -87,6 +88,7 @@ class SessionAgent:
         )
         self.spool: Spool | None = self.turns.spool
         self.asked: TurnCalls = TurnCalls(self.turns, self.agent.tools)
+        self.branching: Branching = Branching(self.store, self.turns, self.agent.tools)
         self.in_pauses: InPauses = InPauses(self.turns, self.agent.tools)
 
     # --- life ---------------------------------------------------------------------------------

@@ -15,13 +15,17 @@ from ..records.json import Json
 from ..runtime.checks import of_kind
 from ..runtime.delegating import delegates
 from ..runtime.durations import Duration
+from ..store.branches import Branches
 from ..store.checks import check_object
 from ..store.listing import Listing
 from ..store.manager import RedisSessionManager
 from ..store.parking import Parking
+from ..store.search import Search
+from ..store.titles import Titles
 from ..store.usage import UsageCounts
 from ..tools import Tools
 from .agent import SessionAgent
+from .branching import Branching
 from .turn_calls import TurnCalls
 
 N = TypeVar("N")
@@ -29,6 +33,10 @@ N = TypeVar("N")
 
 def _turn_calls(manager: SessionManager) -> TurnCalls:
     return manager.agent.asked
+
+
+def _branching(manager: SessionManager) -> Branching:
+    return manager.agent.branching
 
 
 def _part(kind: type[N]) -> Callable[[SessionManager], N]:
@@ -186,6 +194,20 @@ class SessionManager:
 
     @delegates(Listing.list_sessions, _part(Listing))
     def list_sessions(self) -> None: ...
+    @delegates(Search.search, _part(Search))
+    def search(self) -> None: ...
+    @delegates(Titles.set_title, _part(Titles))
+    def set_title(self) -> None: ...
+    @delegates(Branches.fork_session, _part(Branches))
+    def fork_session(self) -> None: ...
+    @delegates(Branches.list_branches, _part(Branches))
+    def list_branches(self) -> None: ...
+    @delegates(Branching.rewind, _branching)
+    def rewind(self) -> None: ...
+    @delegates(Branching.edit, _branching)
+    def edit(self) -> None: ...
+    @delegates(Branching.regenerate, _branching)
+    def regenerate(self) -> None: ...
     @delegates(UsageCounts.usage, _part(UsageCounts))
     def usage(self) -> None: ...
 

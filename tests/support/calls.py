@@ -190,6 +190,7 @@ STORE = {
     "fork_session": _owned(lambda s: s.store.fork_session(s.sid, user_id=s.user), finds=bool),
     "list_branches": _owned(lambda s: s.store.list_branches(s.sid, user_id=s.user)),
     "rewind": _owned(lambda s: s.store.rewind(s.doomed, 0, user_id=s.user)),
+    "search": Call(lambda s: s.store.search("x", "nobody")),
     "read_events": _owned(lambda s: s.store.read_events(s.sid, user_id=s.user), finds=bool),
     "watch": _owned(lambda s: s.store.watch(s.sid, "", s.wait, user_id=s.user), finds=bool),
     "begin_turn": _owned(
@@ -275,6 +276,17 @@ MANAGER = {
     "usage": _owned(lambda s: s.manager.usage(session_id=s.sid, user_id=s.user)),
     "get_history": _owned(lambda s: s.manager.get_history(s.sid, user_id=s.user), finds=bool),
     "list_sessions": Call(lambda s: s.manager.list_sessions(s.user), finds=bool),
+    "search": Call(lambda s: s.manager.search("x", "nobody")),
+    "set_title": _owned(lambda s: s.manager.set_title(s.sid, "title", user_id=s.user), finds=bool),
+    "fork_session": _owned(lambda s: s.manager.fork_session(s.sid, user_id=s.user), finds=bool),
+    "list_branches": _owned(lambda s: s.manager.list_branches(s.sid, user_id=s.user)),
+    "rewind": _owned(lambda s: s.manager.rewind(s.doomed, 0, user_id=s.user)),
+    "edit": _owned(
+        lambda s: s.manager.edit(s.doomed, "none", "x", user_id=s.user), is_refused=True
+    ),
+    "regenerate": _owned(
+        lambda s: s.manager.regenerate(s.doomed, "none", user_id=s.user), is_refused=True
+    ),
     "clear_history": _owned(lambda s: s.manager.clear_history(s.sid, user_id=s.user)),
     "forget_user": Call(lambda s: s.manager.forget_user("nobody")),
     "renew_session_id": _owned(
