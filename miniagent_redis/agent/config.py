@@ -11,6 +11,7 @@ from attrs import Attribute, field, frozen
 
 from ..errors import InvalidInput
 from ..llm import CountTokens
+from ..llm.awaited import is_async
 from ..llm.resolve import AnyModel
 from ..models import Budget, OnBusy, Price, RateLimit
 from ..runtime.checks import several
@@ -68,6 +69,15 @@ def _on_busy(_: object, attribute: Attribute[Any], value: object) -> None:
     if value not in get_args(OnBusy):
         known = ", ".join(map(repr, get_args(OnBusy)))
         raise InvalidInput(f"on_busy must be one of {known}, not {value!r:.100}")
+
+
+def _title(_: object, attribute: Attribute[Any], value: object) -> None:
+    is_model = (isinstance(value, str) and value) or hasattr(value, "stream") or callable(value)
+    if not (isinstance(value, bool) or is_model) or is_async(value):
+        raise InvalidInput(
+            f"{attribute.name} must be True, False, a model, or a plain function from messages to "
+            f"text, not {value!r:.100}"
+        )
 
 
 def _as_limits(values: object) -> tuple[RateLimit, ...]:
@@ -177,6 +187,11 @@ class AgentConfig:
 
     In asyncio a turn that waits, for an async model or for a busy session, does not count.
     """
+
+    title: bool | AnyModel = field(default=True, validator=_title)
+    """What a session is called that nobody gave a title: with True the user's first words; or what
+    a model, or a function from messages (as dicts) to text, makes of the first exchange, in the
+    background. With False it has no title."""
 
     rate_limits: Sequence[RateLimit] = field(default=(), converter=_as_limits)
     """Checked before each turn begins; RateLimited is raised when one is used up."""

@@ -5,23 +5,15 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movements
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]{0,2000}(?:\x07|\x1b\\|\x9c)"  # titles
-    r"|\x1b[ -/]*[0-~]"
-)
+from ..runtime.plain_text import one_line as one_line
+from ..runtime.plain_text import safe as safe
+
 _UNFINISHED = re.compile(
     r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]{0,2000}\x1b?"
     r"|\x1b[ -/]*)\Z"
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def safe(text: str) -> str:
-    """Return the text without what a terminal would obey; line feeds and tabs stay."""
-    return _CONTROL.sub("", _SEQUENCE.sub("", text))
 
 
 class SafeStream:
@@ -41,13 +33,6 @@ class SafeStream:
         """Return what was held back when no more comes."""
         held, self._held = self._held, ""
         return safe(held)
-
-
-def one_line(text: str, longest: int) -> str:
-    """Return safe text on one line of at most ``longest`` characters, with "…" where it is cut."""
-    # A long text is not gone through for the sake of its beginning.
-    line = " ".join(safe(text[: longest * 20]).split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def short_id(session_id: str) -> str:

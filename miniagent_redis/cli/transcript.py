@@ -81,9 +81,9 @@ def show_sessions(
     *,
     current: str | None = None,
 ) -> None:
-    """Print a table of sessions, each with how it began."""
+    """Print a table of sessions, each with its title, or how it began if it has none."""
     with ThreadPoolExecutor(_READERS) as readers:
-        titles = list(readers.map(lambda each: _title(manager, user, each["session_id"]), sessions))
+        titles = list(readers.map(lambda each: _title(manager, user, each), sessions))
     rows = [
         (
             short_id(each["session_id"]),
@@ -93,12 +93,14 @@ def show_sessions(
         )
         for each, title in zip(sessions, titles, strict=True)
     ]
-    terminal.table(("SESSION", "LAST USED", "MESSAGES", "BEGINS WITH"), rows)
+    terminal.table(("SESSION", "LAST USED", "MESSAGES", "TITLE"), rows)
 
 
-def _title(manager: SessionManager, user: str, session_id: str) -> str:
+def _title(manager: SessionManager, user: str, session: Mapping[str, Any]) -> str:
+    if session["title"]:
+        return one_line(session["title"], _LONGEST_TITLE)
     try:
-        messages = manager.get_history(session_id, _FIRST, before=_FIRST, user_id=user)
+        messages = manager.get_history(session["session_id"], _FIRST, before=_FIRST, user_id=user)
     except SessionNotFound:
         return "(ended)"
     except SchemaTooNew:

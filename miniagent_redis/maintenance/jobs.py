@@ -25,6 +25,7 @@ def standard_jobs(parts: Parts, check_health: Callable[[], object], sweeps: Swee
     return [
         Job("flush session indexes", FLUSH_INTERVAL, partial(_flush_indexes, parts)),
         Job("flush usage", FLUSH_INTERVAL, partial(_flush_usage, parts)),
+        Job("give titles", FLUSH_INTERVAL, partial(_give_titles, parts)),
         Job("renew locks", RENEW_LOCKS_INTERVAL, partial(_renew_locks, parts)),
         Job("sweep", SWEEP_INTERVAL, sweeps.run),
         Job("renew claims", RENEW_CLAIMS_INTERVAL, partial(_renew_claims, parts)),
@@ -58,6 +59,11 @@ def _flush_indexes(parts: Parts) -> None:
 def _flush_usage(parts: Parts) -> None:
     for each in parts.family():
         each.usage.flush()
+
+
+def _give_titles(parts: Parts) -> None:
+    for each in parts.family():
+        each.titles.flush()
 
 
 def _renew_locks(parts: Parts) -> None:

@@ -108,9 +108,11 @@ class Accounting:
             except MiniAgentError as exc:
                 log.warning("what turn %s spent could not be counted: %s", turn_id, exc)
 
-    def note_beside(self, usage: Usage, session_id: str, user_id: str | None) -> None:
+    def note_beside(
+        self, usage: Usage, model: AnyModel, session_id: str, user_id: str | None
+    ) -> None:
         """Count tokens that were used behind a turn, for totals and limits. Raises nothing."""
-        price = self._config.prices.get(_name(self._config.summary_model))
+        price = self._config.prices.get(_name(model))
         spent = spent_on((), beside=usage, price=price)
         self._store.parts.usage.note(spent, user_id=user_id)
         if self._token_limits:

@@ -212,8 +212,9 @@ class SessionManager:
     def usage(self) -> None: ...
 
     def clear_history(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Remove the session's messages and keep the session; return whether there were any."""
+        """Remove the messages, and the title made of them; return whether there were any."""
         removed = self.store.clear_thread(session_id, user_id=user_id)
+        self.store.parts.titles.take_back(session_id, user_id)
         self.agent.forget(session_id)
         return removed > 0
 

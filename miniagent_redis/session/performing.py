@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 from ..agent import Agent, StreamCallback, TurnOptions, TurnOutcome
 from ..errors import MiniAgentError, ModelError, TurnNotSaved, TurnUncertain
@@ -18,13 +18,11 @@ from .given_up import AWAY, GivenUp, GivenUpTurns, raise_first, tell_what_stands
 from .registry import RunningTurns
 from .results import Turn, closable, result_of, what_is_stored
 from .stored_turn import StoredTurn
+from .summarising import Summaries
 from .thread import SessionThread
+from .titling import Titling
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
-
-
-After = Callable[[OpenTurn, SessionThread, Message], None]
-"""What is called behind a stored turn, with its answer; it must not block or raise."""
 
 
 class Performing:
@@ -39,8 +37,11 @@ class Performing:
         spool: Spool | None,
         accounting: Accounting,
         given_up: GivenUpTurns,
-        after: After,
+        titling: Titling,
+        summaries: Summaries,
     ) -> None:
+        self._titling = titling
+        self._summaries = summaries
         self._store = store
         self._agent = agent
         self._turns = turns
@@ -48,7 +49,6 @@ class Performing:
         self._spool = spool
         self._accounting = accounting
         self._given_up = given_up
-        self._after = after
 
     def perform(
         self, turn: OpenTurn, thread: SessionThread, options: TurnOptions, pauses: bool
@@ -126,8 +126,11 @@ class Performing:
         finally:
             self._turns.end(running)
         if version is not None:
-            thread.committed(turn.open, [turn.open.staged[0], *outcome.steps], version)
-            self._after(turn.open, thread, outcome.messages[-1])
+            messages = [turn.open.staged[0], *outcome.steps]
+            thread.committed(turn.open, messages, version)
+            if turn.is_first:
+                self._titling.give(turn.open, messages)
+            self._summaries.after(turn.open, thread, messages[-1])
         result = result_of(turn, outcome, spent, version)
         if told is not None:
             told.outcome = "interrupted" if result.interrupted else "answered"
@@ -156,7 +159,9 @@ class Performing:
         yield turn.start()
         if turn.open.resumed:  # it may have been cancelled while nobody worked on it
             turn.renew()
-        work = self._agent.stream_turn(thread.newest, turn.open.staged, turn, options)
+        known = thread.newest
+        turn.is_first = self._titling.is_first(known)
+        work = self._agent.stream_turn(known, turn.open.staged, turn, options)
         return (yield from work)
 
     def _save(self, turn: StoredTurn, outcome: TurnOutcome) -> tuple[UsageTotals, int | None]:

@@ -21,6 +21,7 @@ from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from .accounting import Accounting
 from .asked import Asked
+from .behind import Behind
 from .futures import SubmittedTurns
 from .given_up import WILL_BE_DROPPED, GivenUpTurns
 from .kept_threads import KeptThread
@@ -29,6 +30,7 @@ from .registry import RunningTurns
 from .results import Turn, only_pauses, whole
 from .summarising import Summaries
 from .thread import SessionThread
+from .titling import Titling
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -52,9 +54,17 @@ class TurnWork:
         self._enough = enough_for(agent.config)
         self.accounting: Accounting = Accounting(store, agent.config)
         self._given_up = GivenUpTurns(store, self.accounting)
-        summaries = Summaries(store, agent, self.accounting, submitted)
+        behind = Behind(agent, self.accounting, submitted)
         self._performing = Performing(
-            store, agent, turns, callbacks, spool, self.accounting, self._given_up, summaries.after
+            store,
+            agent,
+            turns,
+            callbacks,
+            spool,
+            self.accounting,
+            self._given_up,
+            Titling(store, agent.config, behind),
+            Summaries(store, agent, behind),
         )
 
     def admit(self, session_id: str, user_id: str | None) -> Admission | None:

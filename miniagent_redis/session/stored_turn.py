@@ -67,6 +67,8 @@ class StoredTurn(TurnContext):
         self._told = 0  # how many of the turn's event ids have been given out
         self._late: tuple[Sequence[Message], ...] = ()  # steps that are to be staged yet
         self._shown: list[str] = []  # the text behind the last step
+        self.is_first: bool = False
+        """Whether it is the first of its session, and makes its title."""
         self.is_parking: bool = False
         """Whether it was to be parked, be it done or not."""
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
-from contextlib import closing
-from contextvars import copy_context
 from functools import partial
 from itertools import chain
 
@@ -13,17 +10,13 @@ from attrs import evolve
 
 from ..agent import Agent
 from ..agent.context import to_be_summed_up
-from ..agent.measured import MeasuredAnswer, told_name
 from ..agent.summaries import end_of, left_out, summarise, summary
 from ..agent.view import is_summary
 from ..errors import LockTimeout, MiniAgentError
-from ..llm import Answer, ModelRequest
-from ..llm.sources import source_of
+from ..llm import ModelRequest
 from ..models import Message, OpenTurn, Usage
 from ..store.manager import RedisSessionManager
-from ..telemetry import ModelCall
-from .accounting import Accounting
-from .futures import SubmittedTurns
+from .behind import Behind
 from .thread import SessionThread
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -34,17 +27,10 @@ _REMEMBERED = 10_000
 class Summaries:
     """The summaries of one agent's sessions. Safe for threads."""
 
-    def __init__(
-        self,
-        store: RedisSessionManager,
-        agent: Agent,
-        accounting: Accounting,
-        submitted: SubmittedTurns,
-    ) -> None:
+    def __init__(self, store: RedisSessionManager, agent: Agent, behind: Behind) -> None:
         self._store = store
         self._agent = agent
-        self._accounting = accounting
-        self._submitted = submitted
+        self._behind = behind
         self._tried: set[str] = set()  # where windows begin
 
     def after(self, turn: OpenTurn, thread: SessionThread, answer: Message) -> None:
@@ -58,8 +44,7 @@ class Summaries:
         if len(self._tried) >= _REMEMBERED:
             self._tried.clear()
         self._tried.add(start)
-        job = partial(self._summarise, turn.session_id, turn.user_id, start)
-        self._submitted.run(Future[None](), partial(copy_context().run, job))
+        self._behind.run(partial(self._summarise, turn.session_id, turn.user_id, start))
 
     def _summarise(self, session_id: str, user_id: str | None, start: str) -> None:
         try:
@@ -79,7 +64,6 @@ class Summaries:
         text, usage = summarise(known, covered, partial(self._ask, session_id, user_id))
         if not text:
             return
-        self._accounting.note_beside(usage, session_id, user_id)
         self._store.parts.threads.append_in(
             epoch,
             session_id,
@@ -90,23 +74,11 @@ class Summaries:
     def _ask(
         self, session_id: str, user_id: str | None, request: ModelRequest
     ) -> tuple[str, Usage]:
-        agent, model, given = self._agent, self._agent.summarizer, self._agent.config.summary_model
-        assert model is not None
+        given, model = self._agent.config.summary_model, self._agent.summarizer
         assert given is not None
-        timeout = agent.config.model_timeout
-        request = evolve(request, timeout=timeout, session_id=session_id, user_id=user_id)
-        source = source_of(model, request, lambda bell: None, lambda: None, pauses=False)
-        if agent.telemetry is None:
-            answer = Answer(model, request, source)
-        else:
-            call = ModelCall(told_name(given, model), session_id, "")
-            answer = MeasuredAnswer(model, request, source, agent.telemetry, call)
-        paid = self._accounting.reserved(request, "", lambda: answer.usage, given)
-        with closing(answer), paid:
-            while answer.next() is not None:
-                pass
-            reply = answer.reply()
-            return reply.text, reply.usage
+        assert model is not None
+        request = evolve(request, session_id=session_id, user_id=user_id)
+        return self._behind.ask(given, model, request)
 
     def _newest(self, session_id: str) -> tuple[int, list[Message]]:
         """Return the epoch and the newest messages: from where the last summary ends, or all."""

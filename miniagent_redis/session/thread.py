@@ -119,6 +119,7 @@ class SessionThread:
     def clear(self) -> int:
         """Remove all messages, in Redis too; return how many there were."""
         removed = self._store.clear_thread(self.session_id, user_id=self.user_id)
+        self._store.parts.titles.take_back(self.session_id, self.user_id)
         self.forget()
         return removed
 

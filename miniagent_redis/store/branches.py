@@ -221,9 +221,9 @@ class Branches:
             max_age_ms = milliseconds(max_age, "session_max_age")
         life = min(ttl_ms, max_age_ms or ttl_ms)
         now_ms = round(self._core.clock.time() * 1000)
+        self._cap.count(owner)
         is_new, server_ms = self._index.enter(target, owner, now_ms, now_ms + life)
-        if config.max_sessions_per_user is not None and owner is not None:
-            self._cap.check(target, owner, config.max_sessions_per_user, is_new=is_new)
+        self._cap.check(target, owner, is_new=is_new)
         self._noted.note(session_id, target, wanted.user_id)
         return server_ms, server_ms + life, max_age_ms and server_ms + max_age_ms
 

@@ -8,7 +8,8 @@ from ..errors import InvalidInput, RecordUnreadable
 from ..models import ThreadSlice
 from ..runtime.checks import whole_number
 from .core import StoreCore
-from .threads import FIRST, PAGE, Threads
+from .looking_back import FIRST, PAGE
+from .threads import Threads
 
 At = str | int
 """A place: the id of a turn or of a message, or how many messages there are in front of it."""

@@ -5,8 +5,18 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from ..errors import InvalidInput, MiniAgentError, SessionBusy, SessionNotFound, StoreUnavailable
+from ..errors import (
+    InvalidInput,
+    MiniAgentError,
+    RecordUnreadable,
+    SchemaTooNew,
+    SessionBusy,
+    SessionNotFound,
+    StoreUnavailable,
+)
 from ..models import new_id
+from ..records.json import Json
+from ..records.sealed import EncryptionKeyMissing
 from ..runtime.forking import reset_after_fork
 from .core import StoreCore, log
 from .index import Index
@@ -18,6 +28,7 @@ from .sessions import Sessions
 
 LONGEST = 200
 """Characters of a title."""
+_IS_MADE = "title_is_made"  # of the first words, or by a model: nobody gave it
 _TRIES = 100
 _MOST_NOTED = 1000
 
@@ -44,23 +55,41 @@ class Titles:
         changes. Atomic; two round trips. Raises InvalidInput, SessionTooLarge, OutcomeUnknown or
         StoreUnavailable.
         """
+        given = {} if title is None else {"title": check_title(title)}
         try:
-            return self._give(check_session_id(session_id), check_title(title), user_id)
+            return self._give(check_session_id(session_id), user_id, {"title": None, **given})
         except SessionNotFound:
             return False
 
+    def give_first(self, session_id: str, title: str) -> bool:
+        """Give a title that was made, unless somebody gave one, or took it away; whether it was.
+
+        Raises SessionNotFound, SessionBusy, or as ``set_title``.
+        """
+        return self._give(session_id, None, {"title": check_title(title), _IS_MADE: True})
+
+    def take_back(self, session_id: str, user_id: str | None = None) -> None:
+        """Take away a title that was made, as what it was made of is forgotten."""
+        with self._lock:
+            self._noted.pop(session_id, None)
+        with suppress(SessionNotFound, RecordUnreadable, SchemaTooNew, EncryptionKeyMissing):
+            self._give(session_id, user_id, {}, is_made=True)
+
     def _give(
-        self, session_id: str, title: str | None, user_id: str | None, *, only_first: bool = False
+        self, session_id: str, user_id: str | None, given: Json, *, is_made: bool = False
     ) -> bool:
+        """Put what is given in the place of a title; but a made one only in that of a made one."""
+        only_made = is_made or _IS_MADE in given
         for _ in range(_TRIES):
             document, values = self._sessions.read(session_id, user_id)
-            if only_first and "title" in document:
+            was_given = "title" in document and not document.get(_IS_MADE)
+            if (only_made and was_given) or (is_made and "title" not in document):
                 return False
-            record = self._sessions.document_record(session_id, {**document, "title": title})
+            others = {k: v for k, v in document.items() if k not in ("title", _IS_MADE)}
             changed = set_title(
                 self._core.on(session_id, user_id),
                 operation=new_id()[:16],
-                document=record,
+                document=self._sessions.document_record(session_id, {**others, **given}),
                 created_at=values[CREATED_AT] or b"",
                 version=values[VERSION] or b"",
                 titled=values[TITLED] or b"",
@@ -70,13 +99,6 @@ class Titles:
             if changed is None:
                 return True
         raise SessionBusy(session_id, 0.0)
-
-    def give_first(self, session_id: str, title: str) -> bool:
-        """Give a title unless the session had one, be it taken away since; whether that was done.
-
-        Raises SessionNotFound, SessionBusy, or as ``set_title``.
-        """
-        return self._give(session_id, check_title(title), None, only_first=True)
 
     def note(self, session_id: str, title: str) -> None:
         """Have a session be given its first title soon. Sends nothing."""

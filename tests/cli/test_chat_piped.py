@@ -44,7 +44,7 @@ def test_commands_work_in_a_pipe(home: Home) -> None:
     lines = done.stdout.splitlines()
     assert lines[:4] == [said, "Hello, Bo!", "> hi", said]
     assert [line.split()[1:] for line in lines[4:]] == [
-        ["LAST", "USED", "MESSAGES", "BEGINS", "WITH"],
+        ["LAST", "USED", "MESSAGES", "TITLE"],
         ["just", "now", "(this", "one)", "0"],
         ["just", "now", "2", "My", "name", "is", "Bo."],
     ]

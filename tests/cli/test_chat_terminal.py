@@ -35,7 +35,7 @@ def test_a_chat_with_its_commands_until_ctrl_d(home: Home, looks: str) -> None:
         terminal.expect("  clear       forget what was said in this session\n")
         terminal.expect(PROMPT)
         terminal.type("list\r")
-        terminal.expect("BEGINS WITH")
+        terminal.expect("TITLE")
         terminal.expect("just now (this one)  4         What is 2 + 2?\n\n> ")
         terminal.type("resume x\r")
         terminal.expect("Error: no session of ada is 'x' or begins like that\n  Cause: the latest")

@@ -79,7 +79,7 @@ def test_list_shows_the_latest_first(call: Call, talks: list[str]) -> None:
     out, err = call("list")
     assert err == ""
     assert out == (
-        "SESSION  LAST USED  MESSAGES  BEGINS WITH\n"
+        "SESSION  LAST USED  MESSAGES  TITLE\n"
         "newer    just now   4         I am Ada. What is 6 * 7?\n"
         "older    just now   4         I am Ada. What is 6 * 7?\n"
     )
@@ -92,7 +92,8 @@ def test_list_shows_the_latest_first(call: Call, talks: list[str]) -> None:
 def test_list_and_history_give_json_to_machines(
     call: Call, talks: list[str], manager: SessionManager
 ) -> None:
-    assert json.loads(call("list", "--json")[0]) == manager.list_sessions("ada")
+    listed = manager.list_sessions("ada")
+    assert json.loads(call("list", "--json")[0]) == listed
     assert json.loads(call("list", "--json", "--user", "nobody")[0]) == []
     assert json.loads(call("history", "older", "--json")[0]) == manager.get_history("older")
 

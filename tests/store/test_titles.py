@@ -90,7 +90,11 @@ def test_a_first_title_never_takes_the_place_of_another(store: Store) -> None:
     titles.note("s", "first")
     titles.write()
     assert title(store) == "first"
-    assert not titles.give_first("s", "second")
+    assert titles.give_first("s", "second")  # nobody has given the first one
+    store.set_title("s", "third")
+    assert not titles.give_first("s", "fourth")
+    titles.take_back("s")
+    assert title(store) == "third"
     store.set_title("s", None)
     assert not titles.give_first("s", "second")  # somebody took it away
     assert title(store) is None
