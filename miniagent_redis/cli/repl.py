@@ -6,15 +6,17 @@ import uuid
 from contextlib import closing, suppress
 
 from ..errors import MiniAgentError, SessionWaiting
-from ..models import TurnResult, WaitingCall, isoformat
+from ..models import Message, TurnResult, WaitingCall, isoformat
 from ..runtime.durations import Duration
 from ..session import SessionManager
 from .answer import Answer
 from .asking import ask
 from .commands import HELP, Command, Hint, Say, parse
+from .going_back import GoingBack
 from .line_input import Reader
 from .lookup import find_session
 from .problems import show_problem
+from .searching import search
 from .signals import one_interrupt
 from .terminal import Terminal
 from .text import ago, number, short_id, span
@@ -120,6 +122,12 @@ class Chat:
                 self._history()
             case Command("clear"):
                 self._clear()
+            case Command("title", title):
+                self._title(title)
+            case Command("search", words):
+                search(self._terminal, self._manager, self._user, words)
+            case Command("fork" | "rewind" | "edit" | "regenerate" as name, argument):
+                self._go_back(name, argument, reader)
             case Command("help"):
                 self._terminal.plain("\n".join(filter(None, (HELP, reader.tip))))
             case _:
@@ -151,9 +159,31 @@ class Chat:
         else:
             self._terminal.note("There is nothing to forget in this session.")
 
+    def _title(self, title: str) -> None:
+        if self.is_created:
+            self._manager.set_title(self.session_id, title, user_id=self._user)
+            self._terminal.note("The session has that title now.")
+        else:
+            self._terminal.note("A session gets a title once something was said in it.")
+
+    def _go_back(self, name: str, argument: str, reader: Reader) -> None:
+        """Go back in the conversation, or in a copy of it; what was said since is kept."""
+        if not self.is_created:
+            self._terminal.note("Nothing has been said in this session yet.")
+            return
+        back = GoingBack(self._manager, self._user, self.session_id)
+        if name == "fork":
+            self.session_id = back.fork(int(argument or 0))
+            self._terminal.note(f"Session {short_id(self.session_id)} goes on from here.")
+            return
+        message, branch = back.rewind(int(argument or 1) if name == "rewind" else 1)
+        self._terminal.note(f"What was said is kept as session {short_id(branch)}.")
+        if name != "rewind":
+            self._say(argument or message, reader)
+
     # --- messages -----------------------------------------------------------------------------
 
-    def _say(self, text: str, reader: Reader) -> None:
+    def _say(self, text: str | Message, reader: Reader) -> None:
         """Send the message, print the answer, and ask for what the turn waits for, if it does."""
         try:
             waits = self._send(text)
@@ -180,7 +210,7 @@ class Chat:
             Answer(self._terminal).show_text(result.text)
         return True
 
-    def _send(self, text: str) -> SessionWaiting | None:
+    def _send(self, text: str | Message) -> SessionWaiting | None:
         """Send the message and print the answer. Ctrl-C stops it, without leaving the chat.
 
         Returns what the turn waits for, if it was parked.
@@ -206,7 +236,7 @@ class Chat:
 
         return None
 
-    def _stream(self, text: str, answer: Answer) -> SessionWaiting | None:
+    def _stream(self, text: str | Message, answer: Answer) -> SessionWaiting | None:
         turn = self._manager.agent.stream(self.session_id, text, user_id=self._user)
         with closing(turn) as events:
             while True:

@@ -12,6 +12,7 @@ from ..config.redis import RedisConfig
 from ..session import SessionAgent, SessionManager
 from .line_input import is_interactive
 from .lookup import find_session
+from .searching import find, search
 from .terminal import open_terminal
 from .text import number, one_line, short_id
 from .transcript import load_history, show_history, show_sessions
@@ -53,6 +54,16 @@ def report_history(config: RedisConfig, user: str, wanted: str, *, as_json: bool
             show_history(terminal, messages)
         else:
             terminal.note("Nothing is stored of what was said in this session.")
+
+
+def report_search(config: RedisConfig, user: str, words: str, limit: int, *, as_json: bool) -> None:
+    """Print messages of the user's sessions that have these words."""
+    terminal = open_terminal()
+    with _open(config) as manager:
+        if as_json:
+            terminal.result(json.dumps(find(manager, user, words, limit), indent=2))
+        else:
+            search(terminal, manager, user, words, limit)
 
 
 def end_session(config: RedisConfig, user: str, wanted: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands ``list``, ``history``, ``end`` and ``forget``: their options.
+"""The commands ``list``, ``history``, ``search``, ``end`` and ``forget``: their options.
 
 What they do is in reports.py, imported when one is run, so that --help does not wait for it.
 """
@@ -42,6 +42,26 @@ def history(session: str, user: str, as_json: bool, url: str | None) -> None:
     from .reports import report_history
 
     report_history(redis_config(url), user, session, as_json=as_json)
+
+
+@click.command(short_help="Find what was said.")
+@click.argument("words", nargs=-1, required=True)
+@user_option
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="Show this many messages at the most.",
+)
+@_json_option
+@url_option
+@debug_option
+def search(words: tuple[str, ...], user: str, limit: int, as_json: bool, url: str | None) -> None:
+    """Find messages that have all WORDS, in all sessions; of the session used last first."""
+    from .reports import report_search
+
+    report_search(redis_config(url), user, " ".join(words), limit, as_json=as_json)
 
 
 @click.command(short_help="Remove a session.")

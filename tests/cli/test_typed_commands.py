@@ -50,3 +50,27 @@ def test_two_slashes_send_a_line_with_one() -> None:
 @pytest.mark.parametrize("line", ["", "   ", "\t"])
 def test_an_empty_line_is_nothing(line: str) -> None:
     assert parse(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("/regenerate", Command("regenerate")),
+        ("/rewind", Command("rewind")),
+        ("/Rewind 3", Command("rewind", "3")),
+        ("/fork 12", Command("fork", "12")),
+        ("/title  A day in Rome ", Command("title", "A day in Rome")),
+        ("/search two words", Command("search", "two words")),
+        ("/edit several\nlines", Command("edit", "several\nlines")),
+    ],
+)
+def test_what_goes_back_or_names_something_has_a_slash(line: str, command: Command) -> None:
+    assert parse(line) == command
+    assert parse(line[1:]) == Say(line[1:])
+
+
+@pytest.mark.parametrize(
+    "line", ["/rewind x", "/fork -1", "/title", "/search", "/edit ", "/regenerate it", "/fork 1 2"]
+)
+def test_what_it_needs_is_told(line: str) -> None:
+    assert isinstance(parse(line), Hint)
