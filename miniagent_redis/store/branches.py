@@ -30,7 +30,7 @@ from .session_cap import SessionCap
 from .session_state import AGENT, EPOCH, TTL, USER
 from .sessions import Sessions
 from .threads import Threads
-from .titles import check_title
+from .titles import Titles, check_title
 
 _TRIES = 20
 """How often all is copied anew because others removed messages meanwhile."""
@@ -71,7 +71,9 @@ class Branches:
         records: MessageRecords,
         listing: Listing,
         branch_index: BranchIndex,
+        titles: Titles,
     ) -> None:
+        self._titles = titles
         self._core = core
         self._sessions = sessions
         self._threads = threads
@@ -157,6 +159,7 @@ class Branches:
     def _fork(self, session_id: str, wanted: _Wanted, operation: str) -> Branch | None:
         """Make the branch; None if others changed too much meanwhile."""
         target, user_id = wanted.target, wanted.user_id
+        self._titles.flush()  # the branch is called as the session is about to be
         document, values = self._sessions.read(session_id, user_id)
         epoch = int(values[EPOCH] or 0)
         if wanted.at is None:

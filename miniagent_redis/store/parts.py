@@ -81,7 +81,14 @@ class Parts:
         self.titles: Titles = Titles(core, self.sessions, self.index)
         self.listing: Listing = Listing(core, self.index, self.titles)
         self.branches: Branches = Branches(
-            core, self.sessions, self.threads, self.index, records, self.listing, self.branch_index
+            core,
+            self.sessions,
+            self.threads,
+            self.index,
+            records,
+            self.listing,
+            self.branch_index,
+            self.titles,
         )
         self.rewinding: Rewinding = Rewinding(
             core, self.sessions, self.index, self.branches, self.open_turns
