@@ -64,7 +64,7 @@ class Summaries:
         text, usage = summarise(known, covered, partial(self._ask, session_id, user_id))
         if not text:
             return
-        self._store.parts.threads.append_in(
+        self._store.parts.appending.append_in(
             epoch,
             session_id,
             summary(text, covered, start, usage),

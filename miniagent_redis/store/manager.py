@@ -20,6 +20,7 @@ from ..runtime.checks import of_kind
 from ..runtime.clock import Clock, check_clock
 from ..runtime.delegating import delegates
 from ..telemetry import Instrumentation, Telemetry
+from .appending import Appending
 from .branches import Branches
 from .cache import Cache, CacheStats
 from .channels import Channels
@@ -227,9 +228,9 @@ class RedisSessionManager:
     def load_thread(self) -> None: ...
     @delegates(Threads.load_tail, _part(Threads))
     def load_tail(self) -> None: ...
-    @delegates(Threads.append_to_thread, _part(Threads))
+    @delegates(Appending.append_to_thread, _part(Appending))
     def append_to_thread(self) -> None: ...
-    @delegates(Threads.clear_thread, _part(Threads))
+    @delegates(Appending.clear_thread, _part(Appending))
     def clear_thread(self) -> None: ...
     @delegates(Transfer.export_thread, _part(Transfer))
     def export_thread(self) -> None: ...

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from ..errors import StoreUnavailable
 from .along import Along
+from .appending import Appending
 from .branch_index import BranchIndex
 from .branches import Branches
 from .budgets import Budgets
@@ -65,7 +66,8 @@ class Parts:
         self._tenants: dict[str, Parts] = {}
         self.index: Index = index or Index(core)
         self.sessions: Sessions = Sessions(core, self.index)
-        self.threads: Threads = Threads(core, self.index, records)
+        self.threads: Threads = Threads(core, records)
+        self.appending: Appending = Appending(core, self.threads, self.index, records)
         self.transfer: Transfer = Transfer(core, self.sessions, self.threads, self.index, records)
         self.recovery: Recovery = Recovery(core, self.index)
         self.branch_index: BranchIndex = BranchIndex(core)

@@ -1,4 +1,4 @@
-"""Threads: load a session's messages, whole or what is new, append outside a turn, clear."""
+"""Threads: load a session's messages, whole or what is new, or from the end on."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ from itertools import chain, dropwhile, takewhile
 from attrs import evolve
 
 from ..errors import TurnUncertain
-from ..models import Message, ThreadSlice, Version, new_id
+from ..models import Message, ThreadSlice
 from ..records.mark import mark_of
 from ..runtime.checks import maybe_number, whole_number
-from .checks import check_appended, check_mark
-from .core import FORGOTTEN, LET_GO, StoreCore
-from .index import Index
-from .keys import id_or_new
+from .checks import check_mark
+from .core import LET_GO, StoreCore
 from .looking_back import FIRST, PAGE, look_back
 from .message_records import MessageRecords
-from .operations.replies import Changed, Unsure
-from .operations.thread import Piece, append_messages, clear_thread, load_thread
+from .operations.thread import Piece, load_thread
 
 Enough = Callable[[Sequence[Message]], bool]
 """Tells whether the newest messages of a thread, from one of a user on, are all that is needed."""
 
 
 class Threads:
-    """The message lists of sessions."""
+    """The message lists of sessions, to be read."""
 
-    def __init__(self, core: StoreCore, index: Index, records: MessageRecords) -> None:
+    def __init__(self, core: StoreCore, records: MessageRecords) -> None:
         self._core = core
-        self._index = index
         self._records = records
 
     def load_thread(
@@ -217,81 +213,6 @@ class Threads:
             mark=mark,
             head=head,
         )
-
-    def append_to_thread(
-        self,
-        session_id: str,
-        messages: Message | Sequence[Message],
-        *,
-        user_id: str | None = None,
-        operation_id: str | None = None,
-    ) -> int:
-        """Append messages outside a turn; return the session's new version.
-
-        All or none are stored, in one round trip, and watchers are told each. With the same
-        ``operation_id`` a repetition changes nothing: an hour later too, if the session was not
-        changed more than 500 times since. Tool calls are taken with all their results
-        right behind them. Raises SessionNotFound, SessionTooLarge, InvalidInput, or TurnUncertain
-        (``resolve_turn`` takes its ``turn_id``).
-        """
-        several = check_appended(messages)
-        written = self._append(session_id, several, user_id, operation_id, None)
-        assert written is not None  # any number of messages may be there
-        return written
-
-    def append_in(
-        self, epoch: int, session_id: str, message: Message, *, operation_id: str
-    ) -> int | None:
-        """Append a message as ``append_to_thread`` does, unless the history was cleared since.
-
-        Returns None, with nothing done, if it has another epoch by now.
-        """
-        return self._append(session_id, [message], None, operation_id, epoch)
-
-    def _append(
-        self,
-        session_id: str,
-        several: Sequence[Message],
-        user_id: str | None,
-        operation_id: str | None,
-        epoch: int | None,
-    ) -> int | None:
-        now = self._core.clock.time()
-        several = [m if m.created_at else evolve(m, created_at=now) for m in several]
-        operation = id_or_new(operation_id, "an operation id")
-        shows = several[-1].id
-        on = self._core.on(session_id, user_id, operation=operation, shows=shows)
-        records = self._records.encode(session_id, several)
-        written = append_messages(
-            on,
-            operation=operation if operation_id is None else f"={operation}",
-            max_bytes=self._core.config.max_session_size,
-            epoch=epoch,
-            messages=records,
-        )
-        if isinstance(written, Changed):
-            return None
-        if isinstance(written, Unsure):
-            ids = {message.id for message in several}
-            found, page = self.find(session_id, user_id, lambda one: one.id in ids)
-            if len(found) == len(ids):
-                return Version.of_write(page.version, page.epoch, None, None)
-            raise TurnUncertain(session_id, operation, FORGOTTEN)
-        self._index.mark(session_id, written)
-        return Version.of_write(
-            written.version, written.epoch, written.before, mark_of(records[-1])
-        )
-
-    def clear_thread(self, session_id: str, *, user_id: str | None = None) -> int:
-        """Remove all messages and drop a turn that is open; return how many messages there were.
-
-        The session itself stays. Raises SessionNotFound or TurnUncertain.
-        """
-        operation = new_id()
-        on = self._core.on(session_id, user_id, operation=operation)
-        cleared = clear_thread(on, operation=operation)
-        self._index.mark(session_id, cleared)
-        return cleared.removed
 
 
 def _end(piece: ThreadSlice) -> int:
