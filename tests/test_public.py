@@ -46,6 +46,11 @@ PUBLIC = {
     "miniagent_redis.llm.openai": {"OpenAIModel"},
     "miniagent_redis.crypto": {"EncryptedFormat", "EncryptionKeyMissing", "KeyRing"},
     "miniagent_redis.acl": {"acl_rule"},
+    "miniagent_redis.flask": {
+        *("BoundManager", "MiniAgent", "agents_of", "current_agents"),
+        *("ForeignOrigin", "MessageTooLarge", "NotLoggedIn", "TooManyStreams"),
+        *("Problem", "problem_of", "response_to"),
+    },
     "miniagent_redis.fsck": {"Finding", "Kind", "check"},
     "miniagent_redis.telemetry": {
         *("End", "Exchange", "Instrumentation", "ModelCall", "ToolRun", "TurnRun", "Work"),

@@ -1,0 +1,40 @@
+"""Errors of the doors themselves: who may not come in, and what is too much at once."""
+
+from __future__ import annotations
+
+from ..errors import InvalidInput, MiniAgentError
+
+
+class NotLoggedIn(MiniAgentError):
+    """Nobody is logged in, and what was asked for belongs to somebody."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody is logged in", cause="the user_loader returned None")
+
+
+class ForeignOrigin(MiniAgentError):
+    """A page of another site sent a request that changes something, with its visitor's cookies."""
+
+    def __init__(self, origin: str, host: str) -> None:
+        problem = f"a request to {host} that changes something came from {origin or 'another site'}"
+        hint = "a page of your own at another address belongs into MINIAGENT_TRUSTED_ORIGINS; "
+        hint += "behind a proxy, have it pass Host on, or use werkzeug's ProxyFix"
+        super().__init__(problem, hint=hint)
+
+
+class MessageTooLarge(InvalidInput):
+    """The message has more bytes than ``max_message_size``."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        hint = "send less, or raise MINIAGENT_MAX_MESSAGE_SIZE"
+        super().__init__(f"the message has {size:,} bytes: {limit:,} is the limit", hint=hint)
+
+
+class TooManyStreams(MiniAgentError):
+    """This process has as many open streams as it may; ``retry_after`` is in seconds."""
+
+    def __init__(self, limit: int, retry_after: float) -> None:
+        problem = f"{limit} streams are open in this process, which is the limit"
+        hint = "raise MINIAGENT_MAX_STREAMS if the server has threads for more, or start workers"
+        super().__init__(problem, hint=hint)
+        self.retry_after = retry_after

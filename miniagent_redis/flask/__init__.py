@@ -1,0 +1,21 @@
+"""The Flask extension: conversations of an app's users, streamed, resumed, and never mixed up."""
+
+from ..doors.problems import Problem, problem_of
+from ..doors.refusals import ForeignOrigin, MessageTooLarge, NotLoggedIn, TooManyStreams
+from .answers import response_to
+from .bound import BoundManager
+from .extension import MiniAgent, agents_of, current_agents
+
+__all__ = [
+    "BoundManager",
+    "ForeignOrigin",
+    "MessageTooLarge",
+    "MiniAgent",
+    "NotLoggedIn",
+    "Problem",
+    "TooManyStreams",
+    "agents_of",
+    "current_agents",
+    "problem_of",
+    "response_to",
+]

@@ -1,0 +1,204 @@
+"""MiniAgent, the Flask extension: an agent for each app, opened in each process when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from attrs import evolve
+from flask import Flask, current_app, has_request_context
+from werkzeug.local import LocalProxy
+
+from ..agent import AgentConfig, Instructions, StreamCallback
+from ..config import RedisConfig
+from ..doors.refusals import NotLoggedIn
+from ..errors import InvalidInput
+from ..llm.resolve import AnyModel
+from ..runtime.checks import some_text
+from ..session import SessionAgent, SessionManager
+from ..session.given import given_callbacks, given_config
+from ..store.manager import RedisSessionManager
+from ..telemetry import Instrumentation
+from ..tools import ToolRegistry, Tools
+from .answers import answer_errors
+from .bound import BoundManager
+from .opening import Opening
+from .origins import refuse_foreign
+from .settings import Settings, check_prefix, settings_of
+
+UserLoader = Callable[[], str | int | None]
+L = TypeVar("L", bound=UserLoader)
+_NAME = "miniagent"
+
+
+class MiniAgent:
+    """An agent of Flask apps: ``agents = MiniAgent(model=…)``, then ``agents.init_app(app)``.
+
+    Settings are those of ``app.config``, by the names that environment variables have; where that
+    has none, what is given here, then the environment. ``config`` is for what is not ``model`` or
+    ``system_prompt``. With a ``prefix``, such as ``"SUPPORT_"``, names with that come first, so
+    that an app can have several. One object serves any number of apps.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        model: AnyModel | None = None,
+        tools: Tools | None = None,
+        system_prompt: Instructions | None = None,
+        config: AgentConfig | None = None,
+        callbacks: StreamCallback | None = None,
+        redis_config: RedisConfig | None = None,
+        instrumentation: Instrumentation | None = None,
+        prefix: str = "",
+    ) -> None:
+        given = {"model": model, "system_prompt": system_prompt}
+        changes: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        }
+        if config is not None and changes:
+            raise InvalidInput(
+                f"{' and '.join(changes)} stand beside a config", hint="put all into the config"
+            )
+        self.prefix: str = check_prefix(prefix)
+        self.tools: ToolRegistry = ToolRegistry.of(tools)
+        self._config = evolve(given_config(config), **changes)
+        self._redis_config = redis_config
+        self._callbacks = given_callbacks(callbacks)
+        self._instrumentation = instrumentation
+        self._load_user: UserLoader | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Belong to the app. Connects to nothing.
+
+        Raises InvalidInput for settings that contradict each other, or that nobody knows.
+        """
+        known: dict[str, tuple[MiniAgent, Opening]] = app.extensions.setdefault(_NAME, {})
+        if self.prefix in known:
+            raise InvalidInput(
+                f"the app {app.name!r} has a MiniAgent with the prefix {self.prefix!r} already",
+                hint='give a second one another: MiniAgent(prefix="SUPPORT_")',
+            )
+
+        def read_settings() -> Settings:
+            return settings_of(app.config, self.prefix, self._config, self._redis_config)
+
+        read_settings()  # what is wrong is told here
+        opening = Opening(read_settings, self.tools, self._callbacks, self._instrumentation)
+        known[self.prefix] = self, opening
+        answer_errors(app)
+
+    # --- whose ---------------------------------------------------------------------------------
+
+    def user_loader(self, load: L) -> L:
+        """Decorate the function that says whose the request is: a text, a number, or None.
+
+        With None the answer is 401. Called at each use of ``manager``, in the request.
+        """
+        self._load_user = load
+        return load
+
+    @property
+    def user_id(self) -> str:
+        """Whose this request is. Raises NotLoggedIn, which is answered with 401."""
+        if not has_request_context():
+            raise InvalidInput(
+                "whose sessions are meant is known in a request only",
+                hint='outside of one, write agents.for_user("ada"), or agents.unbound for all',
+            )
+        if self._load_user is None:
+            raise InvalidInput(
+                "no user_loader tells whose the request is",
+                hint="decorate a function that returns the user's id with @agents.user_loader",
+            )
+        user = self._load_user()
+        if user is None:
+            raise NotLoggedIn
+        return _as_text(user)
+
+    # --- what ----------------------------------------------------------------------------------
+
+    @property
+    def manager(self) -> BoundManager:
+        """The sessions of who sent this request; only pages of the app may have it change any.
+
+        Raises NotLoggedIn, StoreUnavailable or StoreMisconfigured.
+        """
+        user_id = self.user_id
+
+        def before_change() -> None:
+            refuse_foreign(self.settings.web.trusted_origins)
+
+        size = self.settings.web.max_message_size
+        return BoundManager(
+            self.unbound, user_id, before_change=before_change, max_message_size=size
+        )
+
+    def for_user(self, user_id: str | int) -> BoundManager:
+        """Return the sessions of a user, in a request or not; nobody is asked who sent it."""
+        return BoundManager(self.unbound, _as_text(user_id))
+
+    @property
+    def unbound(self) -> SessionManager:
+        """The sessions of all users: whose is meant, each call has to say."""
+        return SessionManager(self.agent)
+
+    @property
+    def agent(self) -> SessionAgent:
+        """The agent of the current app in this process, open."""
+        return self.opening.agent()
+
+    @property
+    def store(self) -> RedisSessionManager:
+        """What it is all kept in."""
+        return self.agent.store
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the current app."""
+        return self.opening.settings
+
+    @property
+    def opening(self) -> Opening:
+        """What opens the agent of the current app."""
+        known = current_app.extensions.get(_NAME, {})
+        if self.prefix not in known or known[self.prefix][0] is not self:
+            raise InvalidInput(
+                f"the app {current_app.name!r} does not know this MiniAgent",
+                hint="call agents.init_app(app) where the app is made",
+            )
+        return cast(Opening, known[self.prefix][1])
+
+    def close(self) -> None:
+        """Shut the current app's agent down, if it is open; done by itself at the process's end."""
+        self.opening.close()
+
+
+def agents_of(app: Flask, prefix: str = "") -> MiniAgent:
+    """Return the app's MiniAgent; raise InvalidInput if it has none with this prefix."""
+    known: dict[str, tuple[MiniAgent, Opening]] = app.extensions.get(_NAME, {})
+    if prefix not in known:
+        raise InvalidInput(
+            f"the app {app.name!r} has no MiniAgent"
+            + (f" with the prefix {prefix!r}" if prefix else ""),
+            cause=f"it has one with {', '.join(map(repr, known))}" if known else "",
+            hint="call MiniAgent(…).init_app(app) where the app is made",
+        )
+    return known[prefix][0]
+
+
+def _current() -> MiniAgent:
+    return agents_of(current_app)
+
+
+current_agents: MiniAgent = cast(MiniAgent, LocalProxy(_current))
+"""The MiniAgent of the current app, that without a prefix."""
+
+
+def _as_text(user_id: str | int) -> str:
+    if isinstance(user_id, int) and not isinstance(user_id, bool):
+        return str(user_id)
+    return some_text(user_id, "the user's id")
