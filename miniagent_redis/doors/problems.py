@@ -44,6 +44,7 @@ _TABLE: dict[type[BaseException], tuple[int, str]] = {
     refusals.NotLoggedIn: (401, "Please log in."),
     refusals.ForeignOrigin: (403, "This was sent from another site, and was not done."),
     refusals.MessageTooLarge: (413, "This message is too long."),
+    refusals.TurnNotFound: (404, "Nothing is known of this answer."),
     refusals.TooManyStreams: (503, f"Too many are connected just now. {_AGAIN}"),
 }
 _BY_NAME = {kind.__name__: kind for kind in _TABLE}

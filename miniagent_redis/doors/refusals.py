@@ -30,6 +30,15 @@ class MessageTooLarge(InvalidInput):
         super().__init__(f"the message has {size:,} bytes: {limit:,} is the limit", hint=hint)
 
 
+class TurnNotFound(MiniAgentError):
+    """The session has no such turn, or none of which anything is kept."""
+
+    def __init__(self, session_id: str, turn_id: str) -> None:
+        problem = f"session {session_id!r} has no turn {turn_id!r}"
+        cause = "it has not begun, nothing of it was stored, or that is gone"
+        super().__init__(problem, cause=cause, hint="start() begins a turn and returns its id")
+
+
 class TooManyStreams(MiniAgentError):
     """This process has as many open streams as it may; ``retry_after`` is in seconds."""
 

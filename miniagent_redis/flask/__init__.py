@@ -1,7 +1,13 @@
 """The Flask extension: conversations of an app's users, streamed, resumed, and never mixed up."""
 
 from ..doors.problems import Problem, problem_of
-from ..doors.refusals import ForeignOrigin, MessageTooLarge, NotLoggedIn, TooManyStreams
+from ..doors.refusals import (
+    ForeignOrigin,
+    MessageTooLarge,
+    NotLoggedIn,
+    TooManyStreams,
+    TurnNotFound,
+)
 from .answers import response_to
 from .bound import BoundManager
 from .extension import MiniAgent, agents_of, current_agents
@@ -14,6 +20,7 @@ __all__ = [
     "NotLoggedIn",
     "Problem",
     "TooManyStreams",
+    "TurnNotFound",
     "agents_of",
     "current_agents",
     "problem_of",

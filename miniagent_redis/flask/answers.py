@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import cast
 
 from flask import Flask, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -35,9 +34,7 @@ def _answer(error: Exception) -> ResponseReturnValue:
     tell_operators(error, problem)
     if request.accept_mimetypes.best_match(_PROGRAMS_FIRST) == "text/html":
         kind: type[HTTPException] = default_exceptions[problem.status]
-        page = current_app.make_response(
-            cast(ResponseReturnValue, current_app.handle_http_exception(kind(problem.detail)))
-        )
+        page = current_app.make_response(current_app.handle_http_exception(kind(problem.detail)))
         page.headers.update(problem.headers)
         return page
     return response_to(problem)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from attrs import evolve
-from flask import Flask, current_app, has_request_context
+from flask import Flask, Response, current_app, has_request_context
 from werkzeug.local import LocalProxy
 
 from ..agent import AgentConfig, Instructions, StreamCallback
@@ -14,9 +14,11 @@ from ..config import RedisConfig
 from ..doors.refusals import NotLoggedIn
 from ..errors import InvalidInput
 from ..llm.resolve import AnyModel
+from ..models import Message
 from ..runtime.checks import some_text
 from ..session import SessionAgent, SessionManager
 from ..session.given import given_callbacks, given_config
+from ..session.turns import Started
 from ..store.manager import RedisSessionManager
 from ..telemetry import Instrumentation
 from ..tools import ToolRegistry, Tools
@@ -24,7 +26,9 @@ from .answers import answer_errors
 from .bound import BoundManager
 from .opening import Opening
 from .origins import refuse_foreign
+from .serving import follow, idempotency_key
 from .settings import Settings, check_prefix, settings_of
+from .streams import OnDisconnect, Stream
 
 UserLoader = Callable[[], str | int | None]
 L = TypeVar("L", bound=UserLoader)
@@ -171,6 +175,41 @@ class MiniAgent:
                 hint="call agents.init_app(app) where the app is made",
             )
         return cast(Opening, known[self.prefix][1])
+
+    # --- turns ---------------------------------------------------------------------------------
+
+    def start(self, session_id: str, message: str | Message, turn_id: str | None = None) -> Started:
+        """Begin a turn that goes on in this process's pool; return its ``turn_id`` and ``cursor``.
+
+        The request's ``Idempotency-Key`` is the ``turn_id``, unless one is given: a request that is
+        repeated joins the turn. Errors, and what becomes of it, as of ``SessionManager.start``.
+        """
+        return self.manager.start(session_id, message, turn_id or idempotency_key())
+
+    def sse(
+        self,
+        session_id: str,
+        message: str | Message | None = None,
+        turn_id: str | None = None,
+        *,
+        after: str | None = None,
+        on_disconnect: OnDisconnect = "continue",
+    ) -> Response:
+        """Return a response of Server-Sent Events: a turn as it happens, until it ends or waits.
+
+        With a ``message`` that turn is started, as by ``start``; else it is the turn of this id, or
+        the one that is open, or that the client was reading. ``after`` is the id of the last event
+        seen, by default the request's ``Last-Event-ID``. 204 if there is nothing to read. What can
+        go wrong is raised before the first byte, so that it has a status: TooManyStreams,
+        TurnNotFound, and what ``start`` and ``watch`` raise. A client that goes away stops reading
+        and not the turn, unless ``on_disconnect="cancel"``. It holds a thread of the server.
+        """
+        manager, opening = self.manager, self.opening
+        web, agent = opening.settings.web, opening.agent()
+        stream = Stream(opening.streams, web.max_streams, agent.clock, web.ping_interval)
+        return follow(stream, agent, manager, session_id, message, turn_id, after, on_disconnect)
+
+    # --- the end -------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Shut the current app's agent down, if it is open; done by itself at the process's end."""

@@ -20,6 +20,7 @@ from ..session import SessionAgent
 from ..telemetry import Instrumentation
 from ..tools import ToolRegistry
 from .settings import Settings
+from .streams import OpenStreams
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -49,6 +50,7 @@ class Opening:
     ) -> None:
         self._read_settings = read_settings
         self._parts = tools, callbacks, instrumentation
+        self.streams: OpenStreams = OpenStreams()
         self._clock = SystemClock()
         self._settings: Settings | None = None
         self._agent: SessionAgent | None = None

@@ -42,4 +42,20 @@ def make_app(*replies: Any, testing: bool = True, **config: Any) -> Flask:
     def history(session_id: str) -> ResponseReturnValue:
         return jsonify(current_agents.manager.get_history(session_id))
 
+    @app.post("/sessions/<session_id>/turns")
+    def start(session_id: str) -> ResponseReturnValue:
+        started = agents.start(session_id, request.get_data(as_text=True))
+        return jsonify(started._asdict()), 202
+
+    @app.post("/sessions/<session_id>/stream")
+    def stream(session_id: str) -> ResponseReturnValue:
+        on_disconnect = "cancel" if "cancel" in request.args else "continue"
+        message = request.get_data(as_text=True)
+        return agents.sse(session_id, message, on_disconnect=on_disconnect)
+
+    @app.get("/sessions/<session_id>/events")
+    def events(session_id: str) -> ResponseReturnValue:
+        turn_id, after = request.args.get("turn"), request.args.get("after")
+        return agents.sse(session_id, turn_id=turn_id, after=after)
+
     return app

@@ -1,0 +1,102 @@
+"""What a request asks of a turn: to start it, with a name of its own, or to follow it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flask import Response, request
+
+from ..doors.refusals import TurnNotFound
+from ..doors.sse import HEADERS, MEDIA_TYPE
+from ..models import Event, Message
+from ..runtime.pausing import Pause
+from ..session import SessionAgent
+from ..store.parts import Parts
+from .bound import BoundManager
+from .streams import OnDisconnect, Stream
+
+
+def idempotency_key() -> str | None:
+    """Return the request's Idempotency-Key, which may stand in quotes; None if it has none."""
+    return request.headers.get("Idempotency-Key", "").strip().strip('"') or None
+
+
+def follow(
+    stream: Stream,
+    agent: SessionAgent,
+    manager: BoundManager,
+    session_id: str,
+    message: str | Message | None,
+    turn_id: str | None,
+    after: str | None,
+    on_disconnect: OnDisconnect,
+) -> Response:
+    """Start a turn, if there is a message, and answer with its events; errors come before that."""
+    try:
+        return _followed(stream, agent, manager, session_id, message, turn_id, after, on_disconnect)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _followed(
+    stream: Stream,
+    agent: SessionAgent,
+    manager: BoundManager,
+    session_id: str,
+    message: str | Message | None,
+    turn_id: str | None,
+    after: str | None,
+    on_disconnect: OnDisconnect,
+) -> Response:
+    parts, user_id = agent.store.parts, manager.user_id
+    after = request.headers.get("Last-Event-ID") or None if after is None else after
+    if message is not None:
+        turn_id, cursor = manager.start(session_id, message, turn_id or idempotency_key())
+        after = cursor if after is None else after
+    elif turn_id is None:
+        turn_id = _turn_behind(parts, session_id, after, user_id)
+        if turn_id is None:
+            stream.close()
+            return Response(status=204)  # to which an EventSource does not come again
+    watch = parts.watching.watch_in_steps
+    first = stream.begin(watch(session_id, after, user_id=user_id, turn_id=turn_id))
+    if first is None:
+        stream.close()
+        return Response(status=204)
+    if isinstance(first, Pause) and message is None:
+        _must_be_known(manager, parts, session_id, turn_id)
+    if on_disconnect == "cancel":
+        stream.cancel_if_left(partial(_cancel, agent, session_id, turn_id, user_id))
+    response = Response(stream, mimetype=MEDIA_TYPE, headers=HEADERS)
+    response.call_on_close(stream.close)
+    return response
+
+
+def _turn_behind(parts: Parts, session_id: str, after: str | None, user_id: str) -> str | None:
+    """Return the turn that a reader goes on with: that behind its last event, or the open one."""
+    if after is not None:
+        steps = parts.watching.watch_in_steps(session_id, after, user_id=user_id)
+        for step in steps:
+            if isinstance(step, Pause):
+                break
+            if isinstance(step, Event) and step.turn_id is not None:
+                steps.close()
+                return step.turn_id
+        steps.close()
+    found = parts.open_turns.look(session_id, None, user_id)
+    return found.turn_id if found.is_open else None
+
+
+def _must_be_known(manager: BoundManager, parts: Parts, session_id: str, turn_id: str) -> None:
+    """Raise TurnNotFound for a turn of which there will never be an event."""
+    found = parts.open_turns.look(session_id, turn_id, manager.user_id)
+    if not found.is_open and found.cursor is None:
+        raise TurnNotFound(session_id, turn_id)
+
+
+def _cancel(agent: SessionAgent, session_id: str, turn_id: str, user_id: str) -> None:
+    """Cancel the turn, unless another one is the session's by now."""
+    found = agent.store.parts.open_turns.look(session_id, turn_id, user_id)
+    if found.is_open:
+        agent.cancel(session_id, user_id=user_id)
