@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -11,6 +11,8 @@ from ..doors.refusals import MessageTooLarge
 from ..errors import InvalidInput
 from ..models import Forgotten, Message
 from ..session import SessionManager
+from ..session.turns import Started
+from ..store.parking import Answer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,6 +126,12 @@ class BoundManager:
         """Remove all that is stored of the user: see ``SessionManager.forget_user``."""
         self._before_change()
         return self._manager.forget_user(self.user_id)
+
+    def answer_soon(self, session_id: str, turn_id: str, answers: Mapping[str, Answer]) -> Started:
+        """Do what ``answer`` does, but let the turn go on in the pool, and return at once."""
+        self._before_change()
+        turns = self._manager.agent.turns
+        return turns.answer_soon(session_id, turn_id, answers, self.user_id)
 
     def _measure(self, message: object) -> None:
         """Raise MessageTooLarge for a text of too many bytes."""

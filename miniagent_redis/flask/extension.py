@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from attrs import evolve
@@ -20,6 +20,7 @@ from ..session import SessionAgent, SessionManager
 from ..session.given import given_callbacks, given_config
 from ..session.turns import Started
 from ..store.manager import RedisSessionManager
+from ..store.parking import Answer
 from ..telemetry import Instrumentation
 from ..tools import ToolRegistry, Tools
 from .answers import answer_errors
@@ -91,7 +92,7 @@ class MiniAgent:
             return settings_of(app.config, self.prefix, self._config, self._redis_config)
 
         read_settings()  # what is wrong is told here
-        opening = Opening(read_settings, self.tools, self._callbacks, self._instrumentation)
+        opening = Opening(app, read_settings, self.tools, self._callbacks, self._instrumentation)
         known[self.prefix] = self, opening
         answer_errors(app)
 
@@ -185,6 +186,14 @@ class MiniAgent:
         repeated joins the turn. Errors, and what becomes of it, as of ``SessionManager.start``.
         """
         return self.manager.start(session_id, message, turn_id or idempotency_key())
+
+    def answer(self, session_id: str, turn_id: str, answers: Mapping[str, Answer]) -> Started:
+        """Answer calls for which a turn waits; with the last one it goes on in the pool.
+
+        ``answers`` and errors as of ``SessionManager.answer``, which works until the turn is over;
+        this returns at once, with the place in front of what comes of it.
+        """
+        return self.manager.answer_soon(session_id, turn_id, answers)
 
     def sse(
         self,

@@ -9,7 +9,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
+from functools import partial
 from typing import Any
+
+from flask import Flask
 
 from ..agent import StreamCallback
 from ..errors import MiniAgentError, StoreMisconfigured
@@ -43,11 +48,13 @@ class Opening:
 
     def __init__(
         self,
+        app: Flask,
         read_settings: Callable[[], Settings],
         tools: ToolRegistry,
         callbacks: StreamCallback | None,
         instrumentation: Instrumentation | None,
     ) -> None:
+        self._app = weakref.ref(app)
         self._read_settings = read_settings
         self._parts = tools, callbacks, instrumentation
         self.streams: OpenStreams = OpenStreams()
@@ -113,10 +120,17 @@ class Opening:
             settings.redis,
             instrumentation=instrumentation,
         )
-        agent.initialize()
+        agent.turns.submitted.around = partial(_in_app, self._app)
+        Context().run(agent.initialize)  # turns that it finds abandoned are not of this request
         if settings.is_testing:
             agent.background.stop()
         return agent
+
+
+def _in_app(app: weakref.ref[Flask]) -> AbstractContextManager[object]:
+    """Return a context of the app for a turn of the pool: those of its request are over by then."""
+    there = app()
+    return nullcontext() if there is None else there.app_context()
 
 
 _open: WeakRegistry[Opening] = WeakRegistry()

@@ -210,6 +210,7 @@ class _Tenant(SessionAgent):
         self._work_on_turns()
         self.background = root.background
         self._root = root
+        self.turns.submitted.around = root.turns.submitted.around
         for job in self.turns.jobs():
             self.background.add(job)
 

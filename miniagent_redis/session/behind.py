@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
-from contextvars import copy_context
-from functools import partial
 
 from attrs import evolve
 
@@ -30,8 +28,8 @@ class Behind:
         self._pool = pool
 
     def run(self, job: Callable[[], None]) -> None:
-        """Do it soon, in a thread of the pool, with the caller's context variables."""
-        self._pool.run(Future[None](), partial(copy_context().run, job))
+        """Do it soon, in a thread of the pool."""
+        self._pool.run(Future[None](), job)
 
     def ask(self, given: AnyModel, model: Model, request: ModelRequest) -> tuple[str, Usage]:
         """Return what a model says, which was ``given`` so, and its tokens; they are counted.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
 from typing import Any, TypeVar
 
 from ..models import TurnResult
+from ..runtime.cancellation import context_that_stays
 from ..runtime.forking import reset_after_fork
 from ..runtime.interrupts import WeakRegistry
 from ..runtime.threads import Pool
@@ -34,6 +37,8 @@ class SubmittedTurns:
     """
 
     def __init__(self, threads: int) -> None:
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
+        """What all that the pool does is done in, such as the context of a web application."""
         self._pool = Pool("miniagent-redis-turn", threads)
         self._start_anew()
 
@@ -46,14 +51,23 @@ class SubmittedTurns:
         future: Future[T],
         run: Callable[[], T],
         drop: Callable[[], object] = lambda: None,
+        context: Context | None = None,
     ) -> None:
-        """Run it as soon as one of the threads is free; ``drop`` if it was cancelled by then."""
+        """Run it as soon as one of the threads is free; ``drop`` if it was cancelled by then.
+
+        In a copy of the caller's context, or in the ``context``.
+        """
         self._futures.add(future)
+        context = context or context_that_stays()
+
+        def work() -> T:
+            with self.around():
+                return run()
 
         def job() -> None:
             if future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(run())
+                    future.set_result(context.run(work))
                 except BaseException as exc:
                     future.set_exception(exc)
             else:

@@ -46,7 +46,7 @@ class Recovering:
         for session_id in self._store.parts.recovery.claim_abandoned(self._agent_name):
             log.info("the abandoned turn of session %r is gone on with", session_id)
             finish = partial(self._finish, session_id)
-            self._submitted.run(Future(), partial(self.context.copy().run, finish))
+            self._submitted.run(Future(), finish, context=self.context.copy())
 
     def _finish(self, session_id: str) -> TurnResult | None:
         thread = self._kept.get(session_id)

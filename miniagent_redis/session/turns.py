@@ -17,8 +17,7 @@ from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
 from ..models import OpenTurn, TurnResult
-from ..runtime.cancellation import context_that_stays
-from ..runtime.pausing import Pause
+from ..runtime.pausing import Pause, at_once
 from ..store.keys import check_session_id
 from ..store.manager import RedisSessionManager
 from ..store.open_turns import before
@@ -181,6 +180,31 @@ class AgentTurns:
         thread = self.kept.get(check_session_id(session_id))
         return (yield from self.parked.answer(thread, turn_id, answers, user_id, pauses))
 
+    def answer_soon(
+        self,
+        session_id: str,
+        turn_id: str,
+        answers: Mapping[str, Answer],
+        user_id: str | None,
+    ) -> Started:
+        """Answer calls of a parked turn; with the last one, let it go on in the pool.
+
+        The cursor is in front of what comes of that. Errors as of ``answer``, but for those of the
+        turn's work.
+        """
+        self._must_be_open()
+        parts = self._store.parts
+        started = Started(turn_id, parts.events.end(session_id, user_id))
+        parked = parts.parking.answer(session_id, turn_id, answers, user_id=user_id)
+        if parked is None:  # it is over, or never was
+            at_once(self.answer(session_id, turn_id, answers, user_id))
+        elif not parked.calls:
+            answer = partial(self.answer, session_id, turn_id, answers, user_id)
+            future = Submitted(*started)
+            future.add_done_callback(_tell_failure)
+            self.submitted.run(future, lambda: at_once(answer()))
+        return started
+
     def _cursor(self, asked: Asked, turn: OpenTurn) -> str:
         """Return the place in front of the first event of a turn that was just opened."""
         if turn.event_ids and not asked.is_for(turn):
@@ -209,7 +233,7 @@ class AgentTurns:
                 with suppress(MiniAgentError):  # its lease ends
                     self._store.abort_turn(running.turn)
 
-        self.submitted.run(future, partial(context_that_stays().run, run), drop)
+        self.submitted.run(future, run, drop)
 
     def resume(
         self, session_id: str, user_id: str | None, pauses: bool = False

@@ -23,7 +23,8 @@ def methods(kind: type) -> dict[str, Any]:
 
 
 def test_it_has_each_method_of_a_manager() -> None:
-    assert methods(BoundManager).keys() == methods(SessionManager).keys()
+    more = {"answer_soon"}
+    assert methods(BoundManager).keys() == methods(SessionManager).keys() | more
 
 
 @pytest.mark.parametrize("name", sorted(methods(SessionManager).keys() - OWN))

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from miniagent_redis import Approve, ToolCall, ToolRegistry
+from miniagent_redis import Approve, InvalidInput, ToolCall, ToolRegistry
 from miniagent_redis.flask import MiniAgent, current_agents
 from miniagent_redis.llm import Finish, ScriptedModel, TextDelta
 from tests.flask.conftest import OpenApp
@@ -203,9 +203,13 @@ def test_a_turn_that_waits_ends_the_stream_and_goes_on_in_another() -> None:
         assert first[-1].event == "turn_waiting"
         assert (first[-1].data or {})["calls"][0]["id"] == "c1"
         follow = extension.sse(session_id, turn_id="t1", after=first[-1].id)
-        ada.answer(session_id, "t1", {"c1": Approve()})
+        with pytest.raises(InvalidInput):
+            extension.answer(session_id, "t1", {"c2": Approve()})
+        started = extension.answer(session_id, "t1", {"c1": Approve()})
+        assert started == ("t1", first[-1].id)
         rest = list(read_events(follow.response))
         assert rest[-1].text == "It is on its way."
+        assert extension.answer(session_id, "t1", {"c1": Approve()}).turn_id == "t1"  # again
         whole = list(read_events(extension.sse(session_id, turn_id="t1", after="").response))
         assert [one.id for one in whole][-len(rest) :] == [one.id for one in rest]
         extension.close()

@@ -49,9 +49,10 @@ def make_app(*replies: Any, testing: bool = True, **config: Any) -> Flask:
 
     @app.post("/sessions/<session_id>/stream")
     def stream(session_id: str) -> ResponseReturnValue:
-        on_disconnect = "cancel" if "cancel" in request.args else "continue"
         message = request.get_data(as_text=True)
-        return agents.sse(session_id, message, on_disconnect=on_disconnect)
+        if "cancel" in request.args:
+            return agents.sse(session_id, message, on_disconnect="cancel")
+        return agents.sse(session_id, message)
 
     @app.get("/sessions/<session_id>/events")
     def events(session_id: str) -> ResponseReturnValue:
