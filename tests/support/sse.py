@@ -48,5 +48,11 @@ def _read(block: str) -> Sent:
 
 
 def said(events: Iterable[Sent]) -> str:
-    """Return the text that came piece by piece."""
-    return "".join(one.text for one in events if one.event == "text_delta")
+    """Return the text that came piece by piece, since the turn was begun or taken over."""
+    text = ""
+    for one in events:
+        if one.event == "turn_started":
+            text = ""
+        elif one.event == "text_delta":
+            text += one.text
+    return text
