@@ -15,9 +15,9 @@ _PAGE = 1000
 
 
 def find_session(
-    manager: SessionManager, user: str, wanted: str, *, current: str | None = None
+    manager: SessionManager, user: str | None, wanted: str, *, current: str | None = None
 ) -> str:
-    """Return the id of the user's session that is meant.
+    """Return the id of the user's session that is meant, or of anybody's without a user.
 
     "last" is the most recently used one other than ``current``. Raises MiniAgentError, with
     sessions that could be meant, if there is none or more than one.
@@ -33,28 +33,33 @@ def find_session(
     if not found:
         latest = manager.list_sessions(user, _MOST_SHOWN)
         raise MiniAgentError(
-            f"no session of {user} is {shown!r} or begins like that",
+            f"no session of {_whose(user)} is {shown!r} or begins like that",
             cause=f"the latest are {_named(latest, short=True)}" if latest else "there are none",
             hint="give a session's id, the start of it, or last",
         )
     raise MiniAgentError(
-        f"{len(found)} sessions of {user} begin with {shown!r}",
+        f"{len(found)} sessions of {_whose(user)} begin with {shown!r}",
         cause=f"they are {_named(found, short=False)}",
         hint="give more of the id",
     )
 
 
-def _last(manager: SessionManager, user: str, current: str | None) -> str:
+def _last(manager: SessionManager, user: str | None, current: str | None) -> str:
     for each in manager.list_sessions(user, 2):
         if each["session_id"] != current:
             return str(each["session_id"])
     other = "other " if current else ""
     raise MiniAgentError(
-        f"{user} has no {other}session", hint="sessions appear here once something was said in them"
+        f"{_whose(user)} has no {other}session",
+        hint="sessions appear here once something was said in them",
     )
 
 
-def _exists(manager: SessionManager, user: str, session_id: str) -> bool:
+def _whose(user: str | None) -> str:
+    return "anybody" if user is None else user
+
+
+def _exists(manager: SessionManager, user: str | None, session_id: str) -> bool:
     try:
         manager.store.session_state(session_id, user_id=user)
     except (SessionNotFound, InvalidInput):
@@ -62,7 +67,7 @@ def _exists(manager: SessionManager, user: str, session_id: str) -> bool:
     return True
 
 
-def _all(manager: SessionManager, user: str) -> Iterator[dict[str, Any]]:
+def _all(manager: SessionManager, user: str | None) -> Iterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
         page = manager.list_sessions(user, _PAGE, cursor)

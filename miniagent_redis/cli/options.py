@@ -65,7 +65,13 @@ def url_option(command: F) -> F:
 
 
 def redis_config(url: str | None, ttl: Duration | None = None) -> RedisConfig:
-    """Return the settings: those of the environment, with what was given in their place."""
+    """Return the settings: those of the environment, with what was given in their place.
+
+    Or those of the program whose command line this is.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and (of_program := context.find_object(RedisConfig)) is not None:
+        return of_program
     given: dict[str, Any] = {"url": url, "session_ttl": ttl}
     return RedisConfig.from_env(None, **{k: v for k, v in given.items() if v is not None})
 

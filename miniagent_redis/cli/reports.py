@@ -27,7 +27,7 @@ def _open(config: RedisConfig) -> Iterator[SessionManager]:
         yield SessionManager(agent)
 
 
-def report_sessions(config: RedisConfig, user: str, limit: int, *, as_json: bool) -> None:
+def report_sessions(config: RedisConfig, user: str | None, limit: int, *, as_json: bool) -> None:
     """Print up to ``limit`` sessions of the user, the most recently used first."""
     terminal = open_terminal()
     with _open(config) as manager:
@@ -38,12 +38,12 @@ def report_sessions(config: RedisConfig, user: str, limit: int, *, as_json: bool
         if page:
             show_sessions(terminal, manager, user, page)
         else:
-            terminal.note(f"{user} has no sessions yet.")
+            terminal.note(f"{user or 'Nobody'} has {'no ' if user else ''}sessions yet.")
         if page.cursor and manager.list_sessions(user, 1, page.cursor):
             terminal.note("There are more: raise --limit.")
 
 
-def report_history(config: RedisConfig, user: str, wanted: str, *, as_json: bool) -> None:
+def report_history(config: RedisConfig, user: str | None, wanted: str, *, as_json: bool) -> None:
     """Print what was said in the session that is meant."""
     terminal = open_terminal()
     with _open(config) as manager:
@@ -66,7 +66,7 @@ def report_search(config: RedisConfig, user: str, words: str, limit: int, *, as_
             search(terminal, manager, user, words, limit)
 
 
-def end_session(config: RedisConfig, user: str, wanted: str) -> None:
+def end_session(config: RedisConfig, user: str | None, wanted: str) -> None:
     """Remove the session that is meant."""
     with _open(config) as manager:
         found = find_session(manager, user, wanted)

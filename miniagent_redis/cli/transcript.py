@@ -37,7 +37,7 @@ def call_text(name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def load_history(
-    terminal: Terminal, manager: SessionManager, user: str, session_id: str
+    terminal: Terminal, manager: SessionManager, user: str | None, session_id: str
 ) -> list[dict[str, Any]]:
     """Return all messages of the session, and say if some could not be read."""
     store = manager.store
@@ -76,12 +76,15 @@ def show_history(terminal: Terminal, messages: Iterable[Mapping[str, Any]]) -> N
 def show_sessions(
     terminal: Terminal,
     manager: SessionManager,
-    user: str,
+    user: str | None,
     sessions: Sequence[Mapping[str, Any]],
     *,
     current: str | None = None,
 ) -> None:
-    """Print a table of sessions, each with its title, or how it began if it has none."""
+    """Print a table of sessions, each with its title, or how it began if it has none.
+
+    And with whose it is, where no user is given.
+    """
     with ThreadPoolExecutor(_READERS) as readers:
         titles = list(readers.map(lambda each: _title(manager, user, each), sessions))
     rows = [
@@ -93,10 +96,15 @@ def show_sessions(
         )
         for each, title in zip(sessions, titles, strict=True)
     ]
-    terminal.table(("SESSION", "LAST USED", "MESSAGES", "TITLE"), rows)
+    heads: tuple[str, ...] = ("SESSION", "LAST USED", "MESSAGES", "TITLE")
+    if user is None:
+        heads = ("USER", *heads)
+        owners = (one_line(each["user_id"] or "", _LONGEST_ARGUMENT) for each in sessions)
+        rows = [(owner, *row) for owner, row in zip(owners, rows, strict=True)]
+    terminal.table(heads, rows)
 
 
-def _title(manager: SessionManager, user: str, session: Mapping[str, Any]) -> str:
+def _title(manager: SessionManager, user: str | None, session: Mapping[str, Any]) -> str:
     if session["title"]:
         return one_line(session["title"], _LONGEST_TITLE)
     try:

@@ -31,7 +31,7 @@ def response_to(problem: Problem) -> Response:
 
 def _answer(error: Exception) -> ResponseReturnValue:
     problem = problem_of(error)
-    tell_operators(error, problem)
+    tell_operators(error)
     if request.accept_mimetypes.best_match(_PROGRAMS_FIRST) == "text/html":
         kind: type[HTTPException] = default_exceptions[problem.status]
         page = current_app.make_response(current_app.handle_http_exception(kind(problem.detail)))
@@ -40,8 +40,9 @@ def _answer(error: Exception) -> ResponseReturnValue:
     return response_to(problem)
 
 
-def tell_operators(error: BaseException, problem: Problem) -> None:
+def tell_operators(error: BaseException) -> None:
     """Log an error with its cause and hint, which are not for those who sent the request."""
+    problem = problem_of(error)
     level = logging.WARNING if problem.status >= 500 else logging.INFO
     unknown = problem.status == 500
     log.log(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from attrs import evolve
-from flask import Flask, Response, current_app, has_request_context
+from flask import Blueprint, Flask, Response, current_app, has_request_context
 from werkzeug.local import LocalProxy
 
 from ..agent import AgentConfig, Instructions, StreamCallback
@@ -25,6 +25,7 @@ from ..telemetry import Instrumentation
 from ..tools import ToolRegistry, Tools
 from .answers import answer_errors
 from .bound import BoundManager
+from .health import health_routes
 from .opening import Opening
 from .origins import refuse_foreign
 from .serving import follow, idempotency_key
@@ -217,6 +218,13 @@ class MiniAgent:
         web, agent = opening.settings.web, opening.agent()
         stream = Stream(opening.streams, web.max_streams, agent.clock, web.ping_interval)
         return follow(stream, agent, manager, session_id, message, turn_id, after, on_disconnect)
+
+    def health_routes(self) -> Blueprint:
+        """Return routes to register under a prefix such as ``/health``: ``/live`` and ``/ready``.
+
+        The one asks nobody; the other is 503 while Redis does not answer. They need no user.
+        """
+        return health_routes(f"{_NAME}_health_{self.prefix.lower()}".strip("_"), lambda: self.agent)
 
     # --- the end -------------------------------------------------------------------------------
 

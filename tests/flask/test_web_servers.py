@@ -78,8 +78,9 @@ def test_turns_survive_what_happens_to_their_readers(
         assert len({event.id for event in seen}) == len(seen)
         assert [event.event for event in seen].count("turn_started") == 1
 
-        # The server is told to end in the middle of an answer: its turn is stored all the same. Flask's
-        # reloader kills its server a quarter of a second after Ctrl-C: there the other finishes it.
+        # The server is told to end in the middle of an answer: its turn is stored all the same.
+        # Flask's reloader kills its server a quarter of a second after Ctrl-C: the other one
+        # finishes that.
         with one.stream("POST", f"/sessions/{session_id}/stream", "say 20 0.05") as events:
             seen = take(events, 2)
             one.tell_to_end()
