@@ -87,7 +87,7 @@ def show_sessions(
     """
     with ThreadPoolExecutor(_READERS) as readers:
         titles = list(readers.map(lambda each: _title(manager, user, each), sessions))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             short_id(each["session_id"]),
             ago(each["last_activity"]) + (" (this one)" if each["session_id"] == current else ""),

@@ -20,7 +20,10 @@ S = TypeVar("S")
 
 
 def _binds(
-    method: Callable[Concatenate[SessionManager, P], R], *, changes: bool = False
+    method: Callable[Concatenate[SessionManager, P], R],
+    *,
+    changes: bool = False,
+    is_harmless: bool = False,
 ) -> Callable[[Callable[[S], object]], Callable[Concatenate[S, P], R]]:
     """Put in the place of an empty method one that calls ``method`` for the user.
 
@@ -34,7 +37,7 @@ def _binds(
         @wraps(method)
         def call(self: BoundManager, *args: Any, **kwargs: Any) -> R:
             if changes:
-                self._before_change()
+                self._before_change(is_harmless)
             if message_at is not None:
                 self._measure(kwargs.get("message", args[message_at] if args[message_at:] else ""))
             given = args[user_at] if args[user_at:] else kwargs.pop("user_id", None)
@@ -55,8 +58,8 @@ def _binds(
     return decorate
 
 
-def _no_check() -> None:
-    """Let everything be done."""
+BeforeChange = Callable[[bool], object]
+"""Raises what forbids a change, if anything does; told whether it is a harmless one."""
 
 
 class BoundManager:
@@ -70,7 +73,7 @@ class BoundManager:
         manager: SessionManager,
         user_id: str,
         *,
-        before_change: Callable[[], None] = _no_check,
+        before_change: BeforeChange = bool,
         max_message_size: int | None = None,
     ) -> None:
         self.user_id: str = user_id
@@ -87,7 +90,7 @@ class BoundManager:
             max_message_size=self._max_message_size,
         )
 
-    @_binds(SessionManager.create_or_resume_session, changes=True)
+    @_binds(SessionManager.create_or_resume_session, changes=True, is_harmless=True)
     def create_or_resume_session(self) -> None: ...
     @_binds(SessionManager.chat, changes=True)
     def chat(self) -> None: ...
@@ -124,12 +127,12 @@ class BoundManager:
 
     def forget_user(self) -> Forgotten:
         """Remove all that is stored of the user: see ``SessionManager.forget_user``."""
-        self._before_change()
+        self._before_change(False)
         return self._manager.forget_user(self.user_id)
 
     def answer_soon(self, session_id: str, turn_id: str, answers: Mapping[str, Answer]) -> Started:
         """Do what ``answer`` does, but let the turn go on in the pool, and return at once."""
-        self._before_change()
+        self._before_change(False)
         turns = self._manager.agent.turns
         return turns.answer_soon(session_id, turn_id, answers, self.user_id)
 

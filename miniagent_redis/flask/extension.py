@@ -135,8 +135,8 @@ class MiniAgent:
         """
         user_id = self.user_id
 
-        def before_change() -> None:
-            refuse_foreign(self.settings.web.trusted_origins)
+        def before_change(is_harmless: bool) -> None:
+            refuse_foreign(self.settings.web.trusted_origins, may_read=is_harmless)
 
         size = self.settings.web.max_message_size
         return BoundManager(

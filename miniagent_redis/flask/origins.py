@@ -15,11 +15,14 @@ from flask import request
 from ..doors.refusals import ForeignOrigin
 
 
-def refuse_foreign(trusted: Collection[str]) -> None:
+def refuse_foreign(trusted: Collection[str], *, may_read: bool = False) -> None:
     """Raise ForeignOrigin if the request was sent by a page of another site, and not a trusted one.
 
-    One with a bearer token passes: no browser adds that by itself.
+    One with a bearer token passes: no browser adds that by itself. With ``may_read`` one that only
+    reads does too: people follow links.
     """
+    if may_read and request.method in ("GET", "HEAD", "OPTIONS"):
+        return
     origin = request.headers.get("Origin", "").rstrip("/")
     site = request.headers.get("Sec-Fetch-Site")
     auth = request.authorization

@@ -136,6 +136,14 @@ def test_pages_of_other_sites_change_nothing(
     assert changes(app, headers) == may
 
 
+def test_who_follows_a_link_may_begin_a_session_and_say_nothing(open_app: OpenApp) -> None:
+    headers = {**ADA, "Sec-Fetch-Site": "cross-site"}
+    with open_app("Hello.").test_request_context(method="GET", headers=headers):
+        session_id = current_agents.manager.create_or_resume_session()
+        with pytest.raises(ForeignOrigin):
+            current_agents.sse(session_id, "Delete all I have.")
+
+
 def test_a_request_from_elsewhere_is_403(open_app: OpenApp) -> None:
     headers = {**ADA, "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
     answer = open_app().test_client().post("/sessions", headers=headers)
