@@ -2,20 +2,22 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import fields
 
 from miniagent_redis import AgentConfig
 from miniagent_redis.config.redis import RedisConfig
+from miniagent_redis.flask.settings import WebConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 
 
-def configuration_table() -> str:
+def configuration_table(kind: type[Any] = RedisConfig) -> str:
     rows = ["| attribute | environment, Flask key | default | what |", "|---|---|---|---|"]
-    for setting in fields(RedisConfig):
+    for setting in fields(kind):
         default = "" if setting.default in (None, "") else f"`{setting.default!r}`"
         env, text = setting.metadata["env"], setting.metadata["help"]
         variable = f"`{env}`" if env else ""
@@ -25,6 +27,10 @@ def configuration_table() -> str:
 
 def test_the_configuration_table_is_complete_and_true() -> None:
     assert configuration_table() in (ROOT / "docs" / "configuration.md").read_text("utf-8")
+
+
+def test_the_table_of_what_is_served_is_complete_and_true() -> None:
+    assert configuration_table(WebConfig) in (ROOT / "docs" / "flask.md").read_text("utf-8")
 
 
 def test_every_setting_of_an_agent_has_a_row() -> None:

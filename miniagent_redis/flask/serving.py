@@ -55,7 +55,8 @@ def _followed(
         turn_id, cursor = manager.start(session_id, message, turn_id or idempotency_key())
         after = cursor if after is None else after
     elif turn_id is None:
-        turn_id = _turn_behind(parts, session_id, after, user_id)
+        with stream.gate:
+            turn_id = _turn_behind(parts, session_id, after, user_id)
         if turn_id is None:
             stream.close()
             return Response(status=204)  # to which an EventSource does not come again

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from typing import Literal
 
 from ..doors.refusals import TooManyStreams
@@ -20,6 +22,8 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 
 OnDisconnect = Literal["continue", "cancel"]
 """What a turn does whose reader goes away: it goes on and is stored, or it is cancelled."""
+_READERS = 4
+"""Streams that read at the same time, with a connection to Redis each."""
 _RETRY_AFTER = 3.0
 """Seconds; by then some answer that streams now has ended."""
 
@@ -35,8 +39,19 @@ class OpenStreams:
         self._lock = threading.RLock()
         self._streams: WeakRegistry[Stream] = WeakRegistry()
 
+        self._gates = [threading.RLock() for _ in range(_READERS)]
+        self._gate = itertools.cycle(self._gates)
+
     def __len__(self) -> int:
         return len(self._streams)
+
+    def gate(self) -> AbstractContextManager[object]:
+        """Return what a stream holds while it reads.
+
+        One event wakes all who wait for it: without this each of them would take a connection, and
+        leave none for the requests of others.
+        """
+        return next(self._gate)
 
     def take(self, stream: Stream, limit: int) -> None:
         """Have it among them until it is closed, or dropped. Raises TooManyStreams."""
@@ -59,6 +74,8 @@ class Stream:
         self._streams = streams
         self._clock = clock
         self._ping_interval = ping_interval
+        self.gate: AbstractContextManager[object] = streams.gate()
+        """Held while it reads."""
         self._steps: Steps[Event] | None = None
         self._frames: Iterator[bytes] = iter(())
         self._sent_at = clock.monotonic()
@@ -70,7 +87,7 @@ class Stream:
     def begin(self, steps: Steps[Event]) -> Event | Pause | None:
         """Take the first step, so that its errors are raised now; return it, None for the end."""
         self._steps = steps
-        first = next(steps, None)
+        first = self._next(steps)
         self._frames = self._framed(first, steps)
         return first
 
@@ -114,12 +131,16 @@ class Stream:
             else:
                 yield frame(step)
                 if step.type in ENDS:
-                    step = next(steps, None)
+                    step = self._next(steps)
                     if not isinstance(step, Event):  # else it was answered since, and went on
                         self.is_over = True
                         return
                     continue
-            step = next(steps, None)
+            step = self._next(steps)
+
+    def _next(self, steps: Steps[Event]) -> Event | Pause | None:
+        with self.gate:
+            return next(steps, None)
 
     def _waited(self, pause: Pause) -> Iterator[bytes]:
         """Wait as long as the pause is; yield a ping whenever nothing was sent for too long."""

@@ -127,6 +127,32 @@ def test_a_turn_whose_worker_was_killed_is_finished_by_another(
         assert texts(manager, session_id) == ["say 20 0.05", ALL]
 
 
+@pytest.mark.parametrize(("kind", "most"), [("gthread", 64), ("gevent", 200)])
+def test_many_read_and_others_are_served(
+    kind: str, most: int, redis_url: str, manager: SessionManager, tmp_path: Path
+) -> None:
+    with (
+        ExitStack() as stack,
+        WebServer(kind, redis_url, tmp_path, MINIAGENT_MAX_STREAMS=most) as server,
+    ):
+        server.wait()
+        session_id = begun(server)
+        server.post(f"/sessions/{session_id}/turns", "say 20 0.4")
+        url = f"/sessions/{session_id}/events"
+        streams = [stack.enter_context(server.stream("GET", url)) for _ in range(most)]
+        status, problem = server.ask("GET", url)
+        assert (status, problem["code"]) == (503, "too_many_streams")
+        assert server.get(f"/sessions/{session_id}") == []
+        assert len(connections(manager)) <= 12  # our own too
+        ended = [list(events)[-1].text for events in streams]
+        assert set(ended) == {ALL}
+        until(lambda: server.ask("GET", url)[0] == 204)
+
+
+def connections(manager: SessionManager) -> list[Any]:
+    return list(manager.store.client.client_list())
+
+
 def test_workers_that_were_forked_from_an_open_agent_serve(
     redis_url: str, manager: SessionManager, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ USER = {"X-User": "ada"}
 _GUNICORN = ("-m", "gunicorn", "--no-control-socket", "--graceful-timeout=20", f"{APP}:app")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "flask run --debug": ("-m", "flask", "--app", APP, "run", "--debug"),
-    "gthread": (*_GUNICORN, "--worker-class=gthread", "--threads=8"),
+    "gthread": (*_GUNICORN, "--worker-class=gthread", "--threads=70"),
     "gthread --preload": (*_GUNICORN, "--worker-class=gthread", "--threads=8", "--preload"),
     "gevent": (*_GUNICORN, "--worker-class=gevent"),
     "gevent --preload": (*_GUNICORN, "--worker-class=gevent", "--preload"),
