@@ -19,6 +19,7 @@ from ..runtime.checks import some_text
 from ..session import SessionAgent, SessionManager
 from ..session.given import given_callbacks, given_config
 from ..session.turns import Started
+from ..store.hook_calls import ExpiryHook, check_hook
 from ..store.manager import RedisSessionManager
 from ..store.parking import Answer
 from ..telemetry import Instrumentation
@@ -33,6 +34,7 @@ from .settings import Settings, check_prefix, settings_of
 from .streams import OnDisconnect, Stream
 
 UserLoader = Callable[[], str | int | None]
+H = TypeVar("H", bound=ExpiryHook)
 L = TypeVar("L", bound=UserLoader)
 _NAME = "miniagent"
 
@@ -74,6 +76,7 @@ class MiniAgent:
         self._callbacks = given_callbacks(callbacks)
         self._instrumentation = instrumentation
         self._load_user: UserLoader | None = None
+        self._expiry_hooks: list[ExpiryHook] = []
         if app is not None:
             self.init_app(app)
 
@@ -93,9 +96,25 @@ class MiniAgent:
             return settings_of(app.config, self.prefix, self._config, self._redis_config)
 
         read_settings()  # what is wrong is told here
-        opening = Opening(app, read_settings, self.tools, self._callbacks, self._instrumentation)
+        opening = Opening(
+            app,
+            read_settings,
+            self.tools,
+            self._callbacks,
+            self._instrumentation,
+            self._expiry_hooks,
+        )
         known[self.prefix] = self, opening
         answer_errors(app)
+
+    def on_expire(self, hook: H) -> H:
+        """Call ``hook`` with each session that has expired: see ``SessionAgent.on_expire``.
+
+        In a context of the app. Say it before the agent is used, on all instances alike.
+        """
+        check_hook(hook)
+        self._expiry_hooks.append(hook)
+        return hook
 
     # --- whose ---------------------------------------------------------------------------------
 

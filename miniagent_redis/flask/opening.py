@@ -8,20 +8,22 @@ import logging
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any
 
 from flask import Flask
 
 from ..agent import StreamCallback
 from ..errors import MiniAgentError, StoreMisconfigured
+from ..models import ExpiredSession
 from ..runtime.clock import SystemClock
 from ..runtime.forking import reset_after_fork
 from ..runtime.interrupts import WeakRegistry
 from ..session import SessionAgent
+from ..store.hook_calls import ExpiryHook
 from ..telemetry import Instrumentation
 from ..tools import ToolRegistry
 from .settings import Settings
@@ -53,10 +55,12 @@ class Opening:
         tools: ToolRegistry,
         callbacks: StreamCallback | None,
         instrumentation: Instrumentation | None,
+        expiry_hooks: Iterable[ExpiryHook],
     ) -> None:
         self._app = weakref.ref(app)
         self._read_settings = read_settings
         self._parts = tools, callbacks, instrumentation
+        self._expiry_hooks = expiry_hooks
         self.streams: OpenStreams = OpenStreams()
         self._clock = SystemClock()
         self._settings: Settings | None = None
@@ -120,6 +124,8 @@ class Opening:
             settings.redis,
             instrumentation=instrumentation,
         )
+        for hook in self._expiry_hooks:
+            agent.on_expire(update_wrapper(partial(_call_in_app, self._app, hook), hook))
         agent.turns.submitted.around = partial(_in_app, self._app)
         Context().run(agent.initialize)  # turns that it finds abandoned are not of this request
         if settings.is_testing:
@@ -131,6 +137,11 @@ def _in_app(app: weakref.ref[Flask]) -> AbstractContextManager[object]:
     """Return a context of the app for a turn of the pool: those of its request are over by then."""
     there = app()
     return nullcontext() if there is None else there.app_context()
+
+
+def _call_in_app(app: weakref.ref[Flask], hook: ExpiryHook, expired: ExpiredSession) -> None:
+    with _in_app(app):
+        hook(expired)
 
 
 _open: WeakRegistry[Opening] = WeakRegistry()

@@ -11,6 +11,7 @@ from flask import Flask, current_app, g, has_app_context
 from miniagent_redis import ToolCall
 from miniagent_redis.flask import MiniAgent
 from miniagent_redis.llm import ScriptedModel
+from miniagent_redis.models import ExpiredSession
 from tests.support.waiting import until
 
 
@@ -70,3 +71,28 @@ def test_an_app_that_is_dropped_takes_its_agent_with_it() -> None:
     assert gone() is None
     assert agent() is None
     assert not has_app_context()
+
+
+def test_a_hook_for_expired_sessions_has_one_too() -> None:
+    seen: list[object] = []
+    extension = MiniAgent(model="demo")
+
+    @extension.on_expire
+    def archive(expired: ExpiredSession) -> None:
+        seen.append((current_app.name, expired.session_id))
+
+    app = Flask("shop")
+    app.config.update(TESTING=True, MINIAGENT_SESSION_TTL="0.05s")
+    extension.init_app(app)
+    with app.app_context():
+        extension.for_user("ada").create_or_resume_session(session_id="s1")
+
+    def swept() -> bool:
+        with app.app_context():
+            extension.agent.background.run_all()
+        return bool(seen)
+
+    until(swept)
+    assert seen == [("shop", "s1")]
+    with app.app_context():
+        extension.close()
