@@ -49,7 +49,7 @@ PUBLIC = {
     "miniagent_redis.flask": {
         *("BoundManager", "MiniAgent", "agents_of", "current_agents"),
         *("ForeignOrigin", "MessageTooLarge", "NotLoggedIn", "TooManyStreams"),
-        "TurnNotFound",
+        *("NotSetUp", "TurnNotFound"),
         *("Problem", "problem_of", "response_to"),
     },
     "miniagent_redis.fsck": {"Finding", "Kind", "check"},

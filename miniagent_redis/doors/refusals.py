@@ -5,6 +5,10 @@ from __future__ import annotations
 from ..errors import InvalidInput, MiniAgentError
 
 
+class NotSetUp(MiniAgentError):
+    """The program uses a door that it has not set up for that: its author has to mend it."""
+
+
 class NotLoggedIn(MiniAgentError):
     """Nobody is logged in, and what was asked for belongs to somebody."""
 

@@ -5,6 +5,7 @@ from ..doors.refusals import (
     ForeignOrigin,
     MessageTooLarge,
     NotLoggedIn,
+    NotSetUp,
     TooManyStreams,
     TurnNotFound,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "MessageTooLarge",
     "MiniAgent",
     "NotLoggedIn",
+    "NotSetUp",
     "Problem",
     "TooManyStreams",
     "TurnNotFound",

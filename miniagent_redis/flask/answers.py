@@ -43,7 +43,8 @@ def _answer(error: Exception) -> ResponseReturnValue:
 def tell_operators(error: BaseException) -> None:
     """Log an error with its cause and hint, which are not for those who sent the request."""
     problem = problem_of(error)
-    level = logging.WARNING if problem.status >= 500 else logging.INFO
+    # 422 is mostly the app's own mistake, and its author has to see what is wrong.
+    level = logging.WARNING if problem.status >= 500 or problem.status == 422 else logging.INFO
     unknown = problem.status == 500
     log.log(
         logging.ERROR if unknown else level,

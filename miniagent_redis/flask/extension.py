@@ -11,7 +11,7 @@ from werkzeug.local import LocalProxy
 
 from ..agent import AgentConfig, Instructions, StreamCallback
 from ..config import RedisConfig
-from ..doors.refusals import NotLoggedIn
+from ..doors.refusals import NotLoggedIn, NotSetUp
 from ..errors import InvalidInput
 from ..llm.resolve import AnyModel
 from ..models import Message
@@ -130,12 +130,12 @@ class MiniAgent:
     def user_id(self) -> str:
         """Whose this request is. Raises NotLoggedIn, which is answered with 401."""
         if not has_request_context():
-            raise InvalidInput(
+            raise NotSetUp(
                 "whose sessions are meant is known in a request only",
                 hint='outside of one, write agents.for_user("ada"), or agents.unbound for all',
             )
         if self._load_user is None:
-            raise InvalidInput(
+            raise NotSetUp(
                 "no user_loader tells whose the request is",
                 hint="decorate a function that returns the user's id with @agents.user_loader",
             )
@@ -191,7 +191,7 @@ class MiniAgent:
         """What opens the agent of the current app."""
         known = current_app.extensions.get(_NAME, {})
         if self.prefix not in known or known[self.prefix][0] is not self:
-            raise InvalidInput(
+            raise NotSetUp(
                 f"the app {current_app.name!r} does not know this MiniAgent",
                 hint="call agents.init_app(app) where the app is made",
             )
@@ -253,10 +253,10 @@ class MiniAgent:
 
 
 def agents_of(app: Flask, prefix: str = "") -> MiniAgent:
-    """Return the app's MiniAgent; raise InvalidInput if it has none with this prefix."""
+    """Return the app's MiniAgent; raise NotSetUp if it has none with this prefix."""
     known: dict[str, tuple[MiniAgent, Opening]] = app.extensions.get(_NAME, {})
     if prefix not in known:
-        raise InvalidInput(
+        raise NotSetUp(
             f"the app {app.name!r} has no MiniAgent"
             + (f" with the prefix {prefix!r}" if prefix else ""),
             cause=f"it has one with {', '.join(map(repr, known))}" if known else "",

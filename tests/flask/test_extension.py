@@ -11,7 +11,7 @@ from flask import Flask
 from flask.cli import FlaskGroup
 
 from miniagent_redis import AgentConfig, InvalidInput, RedisConfig
-from miniagent_redis.flask import MiniAgent, agents_of, current_agents
+from miniagent_redis.flask import MiniAgent, NotSetUp, agents_of, current_agents
 from miniagent_redis.llm import ScriptedModel
 from tests.flask.conftest import OpenApp
 from tests.support.flask_apps import agents
@@ -68,7 +68,7 @@ def test_a_number_is_a_user_too() -> None:
 def test_outside_of_a_request_it_has_to_be_said_whose(open_app: OpenApp) -> None:
     app = open_app("Hi Ada.")
     with app.app_context():
-        with pytest.raises(InvalidInput, match="for_user"):
+        with pytest.raises(NotSetUp, match="for_user"):
             current_agents.manager  # noqa: B018
         session_id = current_agents.for_user("ada").create_or_resume_session()
         assert current_agents.unbound.chat(session_id, "Hi") == "Hi Ada."
@@ -77,8 +77,16 @@ def test_outside_of_a_request_it_has_to_be_said_whose(open_app: OpenApp) -> None
 def test_an_app_that_tells_no_user_is_told_so() -> None:
     extension = MiniAgent()
     app = app_with(extension, TESTING=True)
-    with app.test_request_context(), pytest.raises(InvalidInput, match="user_loader"):
+    with app.test_request_context(), pytest.raises(NotSetUp, match="user_loader"):
         extension.manager  # noqa: B018
+
+
+def test_a_mistake_of_the_app_is_500_and_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    extension = MiniAgent()
+    app = app_with(extension, TESTING=True)
+    app.add_url_rule("/", view_func=lambda: extension.manager.list_sessions())
+    assert app.test_client().get("/").status_code == 500
+    assert "@agents.user_loader" in caplog.text
 
 
 def test_init_app_connects_to_nothing() -> None:
@@ -141,9 +149,9 @@ def test_a_second_one_of_the_same_name_is_refused(open_app: OpenApp) -> None:
 
 def test_an_app_that_does_not_know_it_says_so() -> None:
     with Flask(__name__).app_context():
-        with pytest.raises(InvalidInput, match="init_app"):
+        with pytest.raises(NotSetUp, match="init_app"):
             MiniAgent().agent  # noqa: B018
-        with pytest.raises(InvalidInput, match="has no MiniAgent"):
+        with pytest.raises(NotSetUp, match="has no MiniAgent"):
             current_agents.agent  # noqa: B018
 
 
@@ -209,10 +217,10 @@ def test_in_tests_it_is_memory_and_no_thread_whatever_the_environment_says(
     app = app_with(extension)
     app.config["TESTING"] = True  # as many set it behind their factory
     with app.app_context():
-        before = threading.active_count()
+        before = set(threading.enumerate())
         mine = extension.for_user("ada")
         assert mine.chat(mine.create_or_resume_session(), "Hi") == "Hello."
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) <= before
         assert not extension.agent.background.is_running
         extension.close()
         assert not extension.opening.is_open
