@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from .. import errors
 from ..error_base import MiniAgentError
+from ..models import WaitingCall
 from . import refusals
 
 MEDIA_TYPE = "application/problem+json"
@@ -138,5 +139,5 @@ def _waits(error: BaseException, status: int) -> float | None:
 def _more(error: BaseException) -> dict[str, Any]:
     if not isinstance(error, errors.SessionWaiting):
         return {}
-    calls = [one.to_dict() for one in error.calls if hasattr(one, "to_dict")]
+    calls = [one.to_dict() for one in error.calls if isinstance(one, WaitingCall)]
     return {"session_id": error.session_id, "turn_id": error.turn_id, "calls": calls}

@@ -42,9 +42,8 @@ def test_each_call_is_the_users(open_app: OpenApp) -> None:
         assert ada.chat(session_id, "1") == "one"
         assert [event.text for event in ada.stream(session_id, "2")][-1] == "two"
         turn_id = ada.start(session_id, "3", "third").turn_id
-        for event in ada.watch(session_id, turn_id=turn_id, timeout=20):
-            last = event.text
-        assert last == "three"
+        events = list(ada.watch(session_id, turn_id=turn_id, timeout=20))
+        assert events[-1].text == "three"
         assert ada.turn(session_id, turn_id).state == "completed"
         assert ada.usage().turns == 3
         assert len(ada.list_sessions()) == 1

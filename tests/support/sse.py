@@ -23,7 +23,7 @@ class Sent:
         return str((self.data or {}).get("text", ""))
 
 
-def read_events(pieces: Iterable[bytes], *, comments: bool = False) -> Iterator[Sent]:
+def read_events(pieces: Iterable[Any], *, comments: bool = False) -> Iterator[Sent]:
     """Yield the events in a stream of bytes, however they are cut; comments too, if wanted."""
     rest = b""
     for piece in pieces:
