@@ -31,6 +31,8 @@ class AnswerForm:
     @classmethod
     def of(cls, output: Any) -> AnswerForm:
         """Return the form of a class, or of another type that can be sent; raises InvalidInput."""
+        if isinstance(output, AnswerForm):
+            return output
         if not isinstance(output, (type, NewType)) and get_origin(output) is None:
             raise InvalidInput(
                 f"output must be a class or a type such as list[str], not {output!r:.100}"

@@ -6,7 +6,7 @@ the answer; agent.py does the doing. So every path can be tested without threads
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Sequence, Set
 from typing import Any
 
 from attrs import asdict, astuple, evolve, frozen
@@ -14,6 +14,7 @@ from attrs import asdict, astuple, evolve, frozen
 from ..errors import ModelError
 from ..llm import ModelRequest, Reply, ToolSpec
 from ..models import Message, ToolCall, ToolResult, Usage, WaitingCall
+from ..models.waiting import ANSWERED
 from ..tools import ToolRegistry
 from .config import AgentConfig
 from .context import ESTIMATE, ContextWindow, View
@@ -176,7 +177,8 @@ class TurnLoop:
             elif decided is None and (tool is None or tool.idempotent):
                 ours.append(call)
             else:
-                lost.append(self._result_message(_unknown_outcome(call)))
+                is_answer = decided == "started"
+                lost.append(self._result_message(_unknown_outcome(call), is_answer=is_answer))
         if lost:
             steps.extend(lost)
             yield Stage(tuple(lost))
@@ -201,19 +203,19 @@ class TurnLoop:
         self, ours: Sequence[ToolCall], waiting: Sequence[WaitingCall], steps: list[Message]
     ) -> Generator[Action, Outcome, bool]:
         if ours:
-            yield from self._run_ours(ours, steps)
+            yield from self._run_ours(ours, steps, {call.id for call in approved})
         if waiting:
             yield Park(tuple(waiting))
         return bool(waiting)
 
     def _run_ours(
-        self, calls: Sequence[ToolCall], steps: list[Message]
+        self, calls: Sequence[ToolCall], steps: list[Message], approved: Set[str]
     ) -> Generator[Action, Outcome, None]:
         yield StartTools(tuple(calls))
         for _ in calls:
             result = yield AwaitTool()
             assert isinstance(result, ToolResult)
-            message = self._result_message(result)
+            message = self._result_message(result, is_answer=result.call_id in approved)
             steps.append(message)
             yield Stage((message,))
 
@@ -249,8 +251,10 @@ class TurnLoop:
             metadata=metadata,
         )
 
-    def _result_message(self, result: ToolResult) -> Message:
+    def _result_message(self, result: ToolResult, *, is_answer: bool = False) -> Message:
         metadata: dict[str, Any] = {"is_error": True} if result.is_error else {}
+        if is_answer:
+            metadata[ANSWERED] = {"waits_for": "approval"}
         if result.not_run:
             metadata["not_run"] = True
         if result.cached:

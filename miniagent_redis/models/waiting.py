@@ -10,6 +10,9 @@ from attrs import field, frozen
 from .message import ToolCall
 
 WaitsFor = Literal["approval", "result"]
+ANSWERED = "answered"
+"""In a result's metadata, if its call was answered while the turn was parked: ``waits_for``, and
+what was noted with the answer."""
 
 
 @frozen

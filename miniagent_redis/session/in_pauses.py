@@ -76,9 +76,11 @@ class InPauses:
         message: str | Message,
         turn_id: str | None = None,
         user_id: str | None = None,
+        **options: Any,
     ) -> Generator[Pause, None, Started]:
         """Begin a turn that goes on in the pool."""
-        return self._turns.start(Asked(session_id, message, user_id, turn_id, pauses=True))
+        given = {"user_id": user_id, "turn_id": turn_id, **options}
+        return self._turns.start(self._asked(session_id, message, **given))
 
     def resume_turn(
         self, session_id: str, *, user_id: str | None = None
@@ -91,11 +93,13 @@ class InPauses:
         session_id: str,
         turn_id: str,
         answers: Mapping[str, Answer],
-        *,
-        user_id: str | None = None,
+        **given: Any,
     ) -> Generator[Pause, None, TurnResult]:
         """Answer calls of a parked turn; with the last one, finish it."""
-        return self._turns.answer(session_id, turn_id, answers, user_id, pauses=True)
+        asked = self._asked(session_id, "", **given)
+        return self._turns.answer(
+            session_id, turn_id, answers, asked.user_id, asked.options, pauses=True
+        )
 
     def _asked(self, session_id: str, message: str | Message, **given: Any) -> Asked:
         return Asked.given(self._tools, session_id, message, pauses=True, **given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 
+from ..agent import TurnOptions
 from ..errors import InvalidInput, SessionWaiting, TurnSuperseded
 from ..models import TurnResult
 from ..runtime.pausing import Pause, at_once
@@ -29,6 +30,7 @@ class ParkedTurns:
         turn_id: str,
         answers: Mapping[str, Answer],
         user_id: str | None,
+        options: TurnOptions,
         pauses: bool,
     ) -> Generator[Pause, None, TurnResult]:
         """Answer calls; with the last one finish the turn. Returns what it came to by then."""
@@ -38,7 +40,7 @@ class ParkedTurns:
             return self._waiting(now)
         if now is not None:
             try:
-                result = yield from self._work.resume(thread, user_id, pauses)
+                result = yield from self._work.resume(thread, user_id, pauses, options)
                 if result is not None:
                     return result
             except (SessionWaiting, TurnSuperseded):  # others were faster: see what they came to

@@ -130,7 +130,13 @@ class TurnWork:
                 return turn
 
     def resume(
-        self, thread: SessionThread, user_id: str | None, pauses: bool, *, waits: bool = True
+        self,
+        thread: SessionThread,
+        user_id: str | None,
+        pauses: bool,
+        options: TurnOptions = USUAL,
+        *,
+        waits: bool = True,
     ) -> Generator[Pause, None, TurnResult | None]:
         """Take over the session's abandoned turn, if it has one, and do its work."""
         config = self._config
@@ -151,7 +157,7 @@ class TurnWork:
         thread.absorb(turn.thread)
         if self._is_over(turn):
             return None
-        return whole((yield from only_pauses(self.perform(turn, thread, pauses))))
+        return whole((yield from only_pauses(self.perform(turn, thread, pauses, options))))
 
     def end_wait(
         self, thread: SessionThread, turn_id: str | None, user_id: str | None, pauses: bool

@@ -120,17 +120,24 @@ class TurnCalls:
         message: str | Message,
         turn_id: str | None = None,
         user_id: str | None = None,
+        *,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
     ) -> Started:
         """Begin a turn that goes on in this process's pool; return its ``turn_id`` and ``cursor``.
 
         Then the message is stored and the turn is done, whoever reads of it or leaves: with
         ``watch(session_id, after=cursor)``, ``watch(session_id, turn_id=turn_id)`` or ``turn``.
         A repetition with the same ``turn_id`` starts nothing and returns the same. Blocks
-        while another turn runs, up to ``busy_timeout``, or finishes one that was abandoned. Raises
-        SessionNotFound, SessionBusy, SessionWaiting, SessionTooLarge, RateLimited, InvalidInput,
-        TurnUncertain or StoreUnavailable; what goes wrong later is told as TURN_FAILED, and logged.
+        while another turn runs, up to ``busy_timeout``, or finishes one that was abandoned.
+        Options as in ``stream``. Raises SessionNotFound, SessionBusy, SessionWaiting,
+        SessionTooLarge, RateLimited, InvalidInput, TurnUncertain or StoreUnavailable; what goes
+        wrong later is told as TURN_FAILED, and logged.
         """
-        return at_once(self._turns.start(Asked(session_id, message, user_id, turn_id)))
+        options = TurnOptions.given(self._tools, instructions, tools, params, output)
+        return at_once(self._turns.start(Asked(session_id, message, user_id, turn_id, options)))
 
     def turn(self, session_id: str, turn_id: str, user_id: str | None = None) -> TurnState:
         """Tell how a turn stands, whoever works on it: see ``TurnState``.
@@ -157,17 +164,22 @@ class TurnCalls:
         answers: Mapping[str, Answer],
         *,
         user_id: str | None = None,
+        instructions: Instructions | None = None,
+        tools: Tools | None = None,
+        params: Mapping[str, Any] | None = None,
+        output: Any = None,
     ) -> TurnResult:
         """Answer calls for which a parked turn waits; with the last one, finish the turn here.
 
         ``answers`` has, by the id of the call, its result (text, or a ToolResult), ``Approve()`` or
         ``Deny(why)``. Returns what the turn came to: while other calls wait, and if it is parked
         again, they are the result's ``waiting``. A call that is answered already is passed over, so
-        this may be repeated: what was over is returned as it was stored. Blocks while the turn
-        works. Raises InvalidInput for a turn or call that does not wait, SessionNotFound, and what
-        ``stream`` raises.
+        this may be repeated: what was over is returned as it was stored. Options are for the rest
+        of the turn, as in ``stream``. Blocks while the turn works. Raises InvalidInput for a turn
+        or call that does not wait, SessionNotFound, and what ``stream`` raises.
         """
-        return at_once(self._turns.answer(session_id, turn_id, answers, user_id))
+        options = TurnOptions.given(self._tools, instructions, tools, params, output)
+        return at_once(self._turns.answer(session_id, turn_id, answers, user_id, options))
 
     def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
         """End the session's turn, on whichever instance; return whether there is one.

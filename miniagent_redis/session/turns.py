@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from attrs import evolve
 
-from ..agent import Agent, StreamCallback
+from ..agent import Agent, StreamCallback, TurnOptions
 from ..errors import MiniAgentError, SessionBusy, SessionWaiting
 from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
@@ -173,12 +173,14 @@ class AgentTurns:
         turn_id: str,
         answers: Mapping[str, Answer],
         user_id: str | None,
+        options: TurnOptions,
         pauses: bool = False,
     ) -> Generator[Pause, None, TurnResult]:
         """Answer calls of a parked turn; with the last one, finish it here."""
         self._must_be_open()
         thread = self.kept.get(check_session_id(session_id))
-        return (yield from self.parked.answer(thread, turn_id, answers, user_id, pauses))
+        answer = self.parked.answer
+        return (yield from answer(thread, turn_id, answers, user_id, options, pauses))
 
     def answer_soon(
         self,

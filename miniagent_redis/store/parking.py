@@ -30,6 +30,8 @@ from ..models import (
     new_id,
 )
 from ..models.event import turn_waiting
+from ..models.waiting import ANSWERED
+from ..records.json import Json
 from .checks import check_object, check_turn, lifetime, stamped
 from .core import OnSession, StoreCore, log
 from .cursors import Entry
@@ -119,13 +121,15 @@ class Parking:
         answers: Mapping[str, Answer],
         *,
         user_id: str | None = None,
+        note: Json | None = None,
     ) -> Parked | None:
         """Answer calls of a parked turn by their ids; None if that turn is not open any more.
 
         A call that has its result already is passed over, so this may be repeated; of two who
         answer the same call the first counts. With the last answer the turn is an abandoned one:
-        ``resume_turn`` goes on with it. Atomic. Raises InvalidInput for an id that is none of a
-        call, SessionNotFound, SessionTooLarge or StoreUnavailable.
+        ``resume_turn`` goes on with it. ``note`` is kept with the results. Atomic. Raises
+        InvalidInput for an id that is none of a call, SessionNotFound, SessionTooLarge or
+        StoreUnavailable.
         """
         check_id(turn_id, "a turn id")
         given = check_object(answers, "answers")
@@ -140,7 +144,7 @@ class Parking:
         for call_id, answer in given.items():
             if (waits := _the_call(now, call_id)) is None:
                 continue
-            result = _result(waits, answer)
+            result = _result(waits, answer, note)
             record = b""
             if result is not None:
                 message = stamped(result, turn_id, self._core.clock)
@@ -255,7 +259,7 @@ def _the_call(parked: Parked, call_id: str) -> WaitingCall | None:
     )
 
 
-def _result(call: WaitingCall, answer: object) -> Message | None:
+def _result(call: WaitingCall, answer: object, note: Json | None) -> Message | None:
     """Return the tool message that an answer stands for; None if it lets the call be run."""
     is_error = False
     match answer:
@@ -277,10 +281,7 @@ def _result(call: WaitingCall, answer: object) -> Message | None:
                 "a call is answered with text, a ToolResult, Approve() or Deny(why), not "
                 f"{answer!r:.100}"
             )
-    return Message(
-        "tool",
-        text,
-        tool_call_id=call.id,
-        name=call.name,
-        metadata={"is_error": True} if is_error else {},
-    )
+    metadata: Json = {ANSWERED: {"waits_for": call.waits_for, **(note or {})}}
+    if is_error:
+        metadata["is_error"] = True
+    return Message("tool", text, tool_call_id=call.id, name=call.name, metadata=metadata)

@@ -434,3 +434,34 @@ def test_messages_with_content_parts_wait_too(open_manager: Open) -> None:
     message = Message("user", [{"type": "text", "text": "Refund it."}])
     assert manager.run(sid, message).waiting
     assert manager.list_waiting()[0]["message"] == "Refund it."
+
+
+def test_options_of_the_turn_can_be_given_with_the_answer_too(open_manager: Open) -> None:
+    model = ScriptedModel([PICK, "done"])
+    manager = open_manager(model)
+    theirs = ToolRegistry()
+    theirs.declare("pick", "Let the customer pick something.", ORDER)
+    sid = manager.create_or_resume_session()
+    turn_id, _ = manager.start(sid, "x", instructions="Be brief.", tools=theirs)
+    assert [event.type for event in manager.watch(sid, turn_id=turn_id, timeout=1)][-1] == (
+        EventType.TURN_WAITING
+    )
+    given = {"instructions": "Be kind.", "tools": theirs, "params": {"temperature": 0}}
+    assert manager.answer(sid, turn_id, {"c2": "a hat"}, **given).text == "done"
+    assert [request.system for request in model.requests] == ["Be brief.", "Be kind."]
+    assert [tool.name for tool in model.requests[1].tools] == ["pick"]
+    assert model.requests[1].params["temperature"] == 0
+
+
+def test_results_that_were_given_or_approved_are_marked_as_such(open_manager: Open) -> None:
+    shop = Shop()
+    manager = open_manager(Asking(REFUND, PICK, LOOK), shop.tools)
+    sid = manager.create_or_resume_session()
+    turn_id = manager.run(sid, "x").turn_id
+    manager.answer(sid, turn_id, {"c1": Approve(), "c2": "a hat"})
+    marks = {
+        each["tool_call_id"]: each.get("metadata", {}).get("answered")
+        for each in manager.get_history(sid)
+        if each["role"] == "tool"
+    }
+    assert marks == {"c1": {"waits_for": "approval"}, "c2": {"waits_for": "result"}, "c3": None}
