@@ -1,0 +1,1 @@
+"""The OpenAI-compatible door: stored events as its wire format, its requests as calls of ours."""

@@ -1,0 +1,253 @@
+"""Creating a response: the turn that it is gets its session, its name, its options, and begins.
+
+Whoever asked may leave: the turn goes on in this process's pool, and other instances finish it if
+the process dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from attrs import evolve, frozen
+
+from ...agent import Instructions
+from ...errors import InvalidInput, SessionExists, SessionNotFound, SessionWaiting
+from ...models import Message, ToolContext, ToolResult, WaitingCall
+from ...session import SessionManager
+from ...store.parking import Answer, Parked
+from ...tools import ToolRegistry
+from .branching import branch, is_newest
+from .checks import Json, refuse
+from .echo import ECHO
+from .faults import not_found
+from .given import split
+from .ids import ItemId, ResponseId, conversation_id
+from .requests import FunctionTool, Request
+from .told import legs_of
+
+STATELESS_TTL = 600
+"""Seconds for which a conversation is kept that the client does not want stored: it may repeat
+its request."""
+
+
+@frozen
+class Creating:
+    """Begins turns of one user with one agent."""
+
+    manager: SessionManager
+    user_id: str
+
+    def create(self, request: Request, name: str) -> ResponseId:
+        """Begin the response and return its id; with the same ``name`` again nothing begins.
+
+        Raises RequestRefused, and what ``SessionManager.start`` and ``answer`` raise.
+        """
+        options = self._options(request)
+        if request.previous is not None:
+            return self._behind(request.previous, request, name, options)
+        if request.session_id is not None:
+            try:
+                self.manager.store.touch_session(request.session_id, user_id=self.user_id)
+            except SessionNotFound:
+                given = conversation_id(request.session_id)
+                raise not_found("Conversation", given, "conversation") from None
+            return self._in(request.session_id, request, name, options)
+        session_id = f"r{name}"
+        self._make(session_id, None if request.store else STATELESS_TTL)
+        return self._begin(session_id, request, name, options)
+
+    def _behind(
+        self, previous: ResponseId, request: Request, name: str, options: Json
+    ) -> ResponseId:
+        """Go on behind a response; if it is not the newest one, on a branch."""
+        session_id, store = previous.session_id, self.manager.store
+        try:
+            state = self.manager.turn(session_id, previous.turn_id, self.user_id)
+        except SessionNotFound:
+            raise _no_previous(previous) from None
+        if state.state == "unknown" or previous.leg >= len(legs_of(state.steps)):
+            raise _no_previous(previous)
+        answers = self._answers(request)
+        answered = [step for leg in legs_of(state.steps)[previous.leg + 1 :][:1] for step in leg]
+        if answers and answers.keys() <= {step.tool_call_id for step in answered}:
+            return previous.at(previous.leg + 1)  # a repetition
+        if state.state == "waiting" or is_newest(store, previous, self.user_id):
+            return self._in(session_id, request, name, options)
+        target = f"b{name}"
+        self._make(target, None if request.store else STATELESS_TTL)
+        branch(store, previous, target, self.user_id)
+        return self._in(target, request, name, options)
+
+    def _in(self, session_id: str, request: Request, name: str, options: Json) -> ResponseId:
+        """Go on in a session that is there: with answers, or with a message."""
+        parked = self.manager.store.parts.parking.parked(session_id, user_id=self.user_id)
+        if parked is not None and parked.turn_id != name:
+            return self._answer(parked, request, options)
+        return self._begin(session_id, request, name, options)
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def _begin(self, session_id: str, request: Request, name: str, options: Json) -> ResponseId:
+        """Begin a turn with the last message of the user, behind those before it."""
+        earlier, message, behind = split(request.given.steps)
+        if request.given.answers:
+            ids = ", ".join(request.given.answers)
+            refuse(f"No tool call found for function call output with call_id {ids}.", "input")
+        if message is None or (behind and behind[-1].role != "tool"):
+            refuse("The input must end with a message of the user, or outputs of tools.", "input")
+        response = ResponseId(session_id, name)
+        if earlier:
+            self.manager.store.append_to_thread(
+                session_id, earlier, user_id=self.user_id, operation_id=f"{name}-earlier"
+            )
+        echo = {**request.echo, "created_at": self.manager.store.clock.time()}
+        message = evolve(message, metadata={ECHO: echo})
+        if behind:
+            return self._replay(response, message, behind, request, options)
+        self.manager.start(session_id, message, name, self.user_id, **options)
+        return response
+
+    def _replay(
+        self,
+        response: ResponseId,
+        message: Message,
+        behind: Sequence[Message],
+        request: Request,
+        options: Json,
+    ) -> ResponseId:
+        """Go on with a turn that the client kept: it is stored as parked, and then answered."""
+        session_id, turn_id = response.session_id, response.turn_id
+        store = self.manager.store
+        if self.manager.turn(session_id, turn_id, self.user_id).state == "unknown":
+            turn = store.begin_turn(session_id, message, user_id=self.user_id, turn_id=turn_id)
+            last = max(place for place, step in enumerate(behind) if step.role != "tool")
+            turn = store.stage_step(turn, [evolve(one) for one in behind[: last + 1]])
+            calls = [WaitingCall.of(call, "result") for call in behind[last].tool_calls]
+            store.parts.parking.park_turn(turn, calls)
+        parked = store.parts.parking.parked(session_id, user_id=self.user_id)
+        if parked is None:
+            return response.at(1)  # a repetition
+        answers = _results([step for step in behind if step.role == "tool"])
+        return self._go_on(parked, answers, request, options)
+
+    # --- answers ------------------------------------------------------------------------------
+
+    def _answers(self, request: Request) -> dict[str, Answer]:
+        """Return what a request gives as results and approvals, by the ids of our calls."""
+        given: dict[str, Answer] = _results(request.given.steps)
+        for call_id, answer in request.given.answers.items():
+            item = ItemId.read(call_id) if call_id.startswith("mcpr_") else None
+            given[call_id if item is None else item.place.partition(".")[2]] = answer
+        return given
+
+    def _answer(self, parked: Parked, request: Request, options: Json) -> ResponseId:
+        """Go on with a turn that waits; refused unless all is answered for which it does."""
+        waiting = {call.id for call in parked.calls}
+        answers = self._answers(request)
+        known = {call.id for step in parked.staged for call in step.tool_calls}
+        if unknown := [one for one in request.given.answers if one not in known | waiting]:
+            unknown = [one for one in unknown if not one.startswith("mcpr_")]
+        if unknown:
+            ids = ", ".join(unknown)
+            refuse(f"No tool call found for function call output with call_id {ids}.", "input")
+        if missing := [call for call in parked.calls if call.id not in answers]:
+            raise SessionWaiting(parked.session_id, parked.turn_id, missing)
+        answers = {call_id: one for call_id, one in answers.items() if call_id in waiting}
+        return self._go_on(parked, answers, request, options)
+
+    def _go_on(
+        self, parked: Parked, answers: Mapping[str, Answer], request: Request, options: Json
+    ) -> ResponseId:
+        """Give the answers; the rest of the turn is done in the pool."""
+        session_id, turn_id = parked.session_id, parked.turn_id
+        leg = len(legs_of(parked.staged[1:]))
+        echo = {**request.echo, "created_at": self.manager.store.clock.time()}
+        self.manager.store.parts.parking.answer(
+            session_id, turn_id, answers, user_id=self.user_id, note={ECHO: echo}
+        )
+        go_on = partial(
+            self.manager.answer, session_id, turn_id, answers, user_id=self.user_id, **options
+        )
+        future: Future[Any] = Future()
+        self.manager.agent.turns.submitted.run(future, partial(copy_context().run, go_on))
+        return ResponseId(session_id, turn_id, leg)
+
+    def leave(self, response: ResponseId) -> None:
+        """Let a conversation that is not to be stored end soon, also if its turn is parked."""
+        self.manager.store.extend_session_ttl(
+            response.session_id, STATELESS_TTL, user_id=self.user_id
+        )
+
+    # --- options ------------------------------------------------------------------------------
+
+    def _options(self, request: Request) -> Json:
+        options: Json = {"params": request.params or None, "output": request.form}
+        if request.instructions:
+            usual = self.manager.agent.config.system_prompt
+            options["instructions"] = _together(usual, request.instructions)
+        if request.has_no_tools:
+            options["tools"] = []
+        elif request.tools:
+            options["tools"] = self._tools(request.tools)
+        return options
+
+    def _tools(self, theirs: Sequence[FunctionTool]) -> ToolRegistry:
+        tools = self.manager.agent.agent.tools.copy()
+        for tool in theirs:
+            if tool.name in tools:
+                problem = f"The agent has a tool '{tool.name}' of its own: choose another name."
+                refuse(problem, f"{tool.param}.name", "invalid_value")
+            try:
+                tools.declare(tool.name, tool.description, tool.parameters)
+            except InvalidInput as exc:
+                refuse(f"{exc.problem}.", f"{tool.param}.parameters", "invalid_function_parameters")
+        return tools
+
+    def _make(self, session_id: str, ttl: int | None) -> None:
+        """Make a session for a response; a repetition finds it."""
+        try:
+            self.manager.store.create_session(
+                session_id,
+                ttl=ttl,
+                user_id=self.user_id,
+                agent_name=self.manager.agent.config.name,
+            )
+        except SessionExists:
+            self.manager.store.touch_session(session_id, user_id=self.user_id)
+
+
+def _results(steps: Sequence[Message]) -> dict[str, Answer]:
+    return {
+        step.tool_call_id or "": ToolResult(
+            step.tool_call_id or "",
+            step.name or "",
+            step.text,
+            is_error=bool(step.metadata.get("is_error")),
+        )
+        for step in steps
+        if step.role == "tool"
+    }
+
+
+def _no_previous(previous: ResponseId) -> Exception:
+    return not_found("Previous response", previous, "previous_response_id")
+
+
+def _together(usual: Instructions, given: str) -> Instructions:
+    """Put a client's instructions behind those of the agent, which it cannot take away."""
+    if isinstance(usual, str):
+        return "\n\n".join(filter(None, [usual, given]))
+
+    def both(context: ToolContext) -> Any:
+        text = usual(context)
+        return f"{text}\n\n{given}" if isinstance(text, str) else _later(text, given)
+
+    return both
+
+
+async def _later(text: Any, given: str) -> str:
+    return f"{await text}\n\n{given}"

@@ -1,0 +1,235 @@
+"""Requests for a response or a chat completion, read and checked, in one form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from ...agent.answer_form import AnswerForm
+from .answer_schema import answer_form
+from .checks import (
+    Json,
+    flag_in,
+    list_of,
+    metadata_in,
+    number_in,
+    object_of,
+    refuse,
+    text_in,
+)
+from .echo import KEPT
+from .given import Given, Resolve, chat_messages, input_items
+from .ids import RESPONSE, ResponseId, conversation_id, session_of
+
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_NOT_HERE = ("prompt", "context_management", "moderation")
+
+
+@frozen
+class FunctionTool:
+    """A tool that the client runs; ``param`` is where it stands in the request."""
+
+    name: str
+    description: str
+    parameters: Json
+    param: str
+
+
+@frozen
+class Request:
+    """What a client asks for."""
+
+    model: str
+    given: Given
+    echo: Json = field(factory=dict)
+    """The parameters that the response tells again."""
+    instructions: str = ""
+    tools: tuple[FunctionTool, ...] = ()
+    has_no_tools: bool = False
+    """Whether no tool may be called, not even the agent's own."""
+    params: Json = field(factory=dict)
+    """For the model."""
+    form: AnswerForm | None = None
+    stream: bool = False
+    background: bool = False
+    store: bool = True
+    previous: ResponseId | None = None
+    session_id: str | None = None
+    """Of the conversation that is named."""
+    include_usage: bool = False
+    """Whether the last chunk of a chat completion tells the tokens."""
+
+
+def response_request(body: object, resolve: Resolve) -> Request:
+    """Read the body of ``POST /v1/responses``."""
+    data = object_of(body, "body")
+    model = text_in(data, "model", required=True)
+    for name in _NOT_HERE:
+        if data.get(name) is not None:
+            refuse(f"Unsupported parameter: '{name}'.", name, "unsupported_parameter")
+    previous, session_id = _where(data)
+    background, store = flag_in(data, "background", False), flag_in(data, "store", True)
+    if background and not store:
+        refuse("Background responses are stored: leave 'store' out.", "store")
+    given = input_items(data.get("input"), resolve)
+    form = object_of(object_of(data.get("text"), "text").get("format"), "text.format")
+    instructions = text_in(data, "instructions")
+    tools = _tools(data, is_flat=True)
+    metadata_in(data)
+    echo = {name: value for name, value in data.items() if name in KEPT and value is not None}
+    return Request(
+        model=model,
+        given=given,
+        echo={**echo, **_tools_told(tools), **_filled(data), "conversation": _told(session_id)},
+        instructions="\n\n".join(filter(None, [instructions, *given.system])),
+        tools=tools,
+        has_no_tools=data.get("tool_choice") == "none",
+        params=_params(data, "max_output_tokens"),
+        form=answer_form(form, form, "text.format"),
+        stream=flag_in(data, "stream", False),
+        background=background,
+        store=store,
+        previous=previous,
+        session_id=session_id,
+    )
+
+
+def chat_request(body: object) -> Request:
+    """Read the body of ``POST /v1/chat/completions``."""
+    data = object_of(body, "body")
+    model = text_in(data, "model", required=True)
+    if data.get("n") not in (None, 1):
+        refuse("There is one choice: leave 'n' out.", "n", "unsupported_parameter")
+    if data.get("functions") is not None:
+        refuse("Send 'tools' instead.", "functions", "unsupported_parameter")
+    given = chat_messages(data.get("messages"))
+    form = object_of(data.get("response_format"), "response_format")
+    inner = object_of(form.get("json_schema"), "response_format.json_schema")
+    options = object_of(data.get("stream_options"), "stream_options")
+    longest = "max_tokens" if data.get("max_completion_tokens") is None else "max_completion_tokens"
+    metadata_in(data)
+    return Request(
+        model=model,
+        given=given,
+        echo={"model": model},
+        instructions="\n\n".join(given.system),
+        tools=_tools(data, is_flat=False),
+        has_no_tools=data.get("tool_choice") == "none",
+        params=_params(data, longest),
+        form=answer_form(form, inner, "response_format"),
+        stream=flag_in(data, "stream", False),
+        store=flag_in(data, "store", False),
+        include_usage=options.get("include_usage") is True,
+    )
+
+
+def _where(data: Json) -> tuple[ResponseId | None, str | None]:
+    """Return where the conversation goes on: behind a response, or in a conversation."""
+    given = data.get("conversation")
+    if isinstance(given, Mapping):
+        given = given.get("id")
+    if given is not None and data.get("previous_response_id") is not None:
+        refuse(
+            "Mutually exclusive parameters: 'previous_response_id' and 'conversation'.",
+            "previous_response_id",
+            "mutually_exclusive_parameters",
+        )
+    session_id = None if given is None else session_of(given)
+    if given is not None and session_id is None:
+        refuse("Invalid type for 'conversation': expected a string.", "conversation")
+    previous_id = text_in(data, "previous_response_id")
+    if not previous_id:
+        return None, session_id
+    previous = ResponseId.read(previous_id)
+    if previous is None:
+        refuse(
+            f"Previous response with id '{previous_id:.200}' not found: it would begin with "
+            f"'{RESPONSE}'.",
+            "previous_response_id",
+            "previous_response_not_found",
+        )
+    return previous, session_id
+
+
+def _told(session_id: str | None) -> Json | None:
+    return None if session_id is None else {"id": conversation_id(session_id)}
+
+
+def _tools(data: Json, *, is_flat: bool) -> tuple[FunctionTool, ...]:
+    found: list[FunctionTool] = []
+    for place, one in enumerate(list_of(data.get("tools"), "tools")):
+        param = f"tools[{place}]"
+        tool = object_of(one, param)
+        kind = text_in(tool, "type", param, required=True)
+        if kind != "function":
+            refuse(
+                f"Unsupported tool: '{kind:.60}'. Functions that you run are understood here; the "
+                "agent's own tools need not be sent.",
+                f"{param}.type",
+                "unsupported_tool",
+            )
+        where = param if is_flat else f"{param}.function"
+        function = tool if is_flat else object_of(tool.get("function"), where)
+        name = text_in(function, "name", where, required=True)
+        if not _TOOL_NAME.fullmatch(name):
+            refuse(f"Invalid '{where}.name': '{name:.60}'.", f"{where}.name", "invalid_value")
+        if any(name == other.name for other in found):
+            refuse(f"There are two functions '{name}'.", f"{where}.name", "invalid_value")
+        schema = object_of(function.get("parameters"), f"{where}.parameters")
+        schema = {"type": "object", "properties": {}, **schema}
+        found.append(FunctionTool(name, text_in(function, "description", where), schema, where))
+    return tuple(found)
+
+
+def _tools_told(tools: tuple[FunctionTool, ...]) -> Json:
+    if not tools:
+        return {}
+    told = [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description or None,
+            "parameters": tool.parameters,
+            "strict": False,
+        }
+        for tool in tools
+    ]
+    return {"tools": told}
+
+
+def _filled(data: Json) -> Json:
+    """Return objects of which a client may send a part, with what they always have."""
+    usual: dict[str, Json] = {
+        "reasoning": {"effort": None, "summary": None},
+        "text": {"format": {"type": "text"}},
+    }
+    return {
+        name: {**always, **object_of(data.get(name), name)}
+        for name, always in usual.items()
+        if data.get(name) is not None
+    }
+
+
+def _params(data: Json, longest: str) -> Json:
+    found: Json = {}
+    if (temperature := number_in(data, "temperature", 0, 2)) is not None:
+        found["temperature"] = temperature
+    if (top_p := number_in(data, "top_p", 0, 1)) is not None and top_p != 1:
+        found["top_p"] = top_p
+    if (most := number_in(data, longest, 1, 10**9)) is not None:
+        found["max_tokens"] = int(most)
+    return found
+
+
+def parameter(value: object, lowest: int, highest: int, name: str, usual: Any) -> Any:
+    """Return a whole number from the query, or the usual one."""
+    if value is None:
+        return usual
+    if not isinstance(value, str) or not value.lstrip("-").isdecimal():
+        refuse(f"Invalid type for '{name}': expected an integer.", name, "invalid_type")
+    if not lowest <= (number := int(value)) <= highest:
+        refuse(f"Invalid '{name}': it must be from {lowest} to {highest}.", name)
+    return number

@@ -1,0 +1,1 @@
+"""Tests of the doors, with clients that nobody here wrote."""
