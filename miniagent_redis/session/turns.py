@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from attrs import evolve
 
-from ..agent import Agent, StreamCallback, TurnOptions
+from ..agent import USUAL, Agent, StreamCallback, TurnOptions
 from ..errors import MiniAgentError, SessionBusy, SessionWaiting
 from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
 from ..models import OpenTurn, TurnResult
+from ..records.json import Json
 from ..runtime.pausing import Pause, at_once
 from ..store.keys import check_session_id
 from ..store.manager import RedisSessionManager
@@ -173,7 +174,7 @@ class AgentTurns:
         turn_id: str,
         answers: Mapping[str, Answer],
         user_id: str | None,
-        options: TurnOptions,
+        options: TurnOptions = USUAL,
         pauses: bool = False,
     ) -> Generator[Pause, None, TurnResult]:
         """Answer calls of a parked turn; with the last one, finish it here."""
@@ -188,23 +189,25 @@ class AgentTurns:
         turn_id: str,
         answers: Mapping[str, Answer],
         user_id: str | None,
+        options: TurnOptions = USUAL,
+        note: Json | None = None,
     ) -> Started:
         """Answer calls of a parked turn; with the last one, let it go on in the pool.
 
-        The cursor is in front of what comes of that. Errors as of ``answer``, but for those of the
-        turn's work.
+        The cursor is in front of what comes of that. ``note`` is kept with the results. Errors as of
+        ``answer``, but for those of the turn's work.
         """
         self._must_be_open()
         parts = self._store.parts
         started = Started(turn_id, parts.events.end(session_id, user_id))
-        parked = parts.parking.answer(session_id, turn_id, answers, user_id=user_id)
+        parked = parts.parking.answer(session_id, turn_id, answers, user_id=user_id, note=note)
+        go_on = partial(self.answer, session_id, turn_id, answers, user_id, options)
         if parked is None:  # it is over, or never was
-            at_once(self.answer(session_id, turn_id, answers, user_id))
+            at_once(go_on())
         elif not parked.calls:
-            answer = partial(self.answer, session_id, turn_id, answers, user_id)
             future = Submitted(*started)
             future.add_done_callback(_tell_failure)
-            self.submitted.run(future, lambda: at_once(answer()))
+            self.submitted.run(future, lambda: at_once(go_on()))
         return started
 
     def _cursor(self, asked: Asked, turn: OpenTurn) -> str:

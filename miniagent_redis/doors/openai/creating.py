@@ -7,14 +7,11 @@ the process dies.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from contextvars import copy_context
-from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
 
-from ...agent import Instructions
+from ...agent import Instructions, TurnOptions
 from ...errors import InvalidInput, SessionExists, SessionNotFound, SessionWaiting
 from ...models import Message, ToolContext, ToolResult, WaitingCall
 from ...session import SessionManager
@@ -32,6 +29,9 @@ from .told import legs_of
 STATELESS_TTL = 600
 """Seconds for which a conversation is kept that the client does not want stored: it may repeat
 its request."""
+
+
+_NO_OPTIONS = dict.fromkeys(("instructions", "tools", "params", "output"))
 
 
 @frozen
@@ -166,14 +166,11 @@ class Creating:
         session_id, turn_id = parked.session_id, parked.turn_id
         leg = len(legs_of(parked.staged[1:]))
         echo = {**request.echo, "created_at": self.manager.store.clock.time()}
-        self.manager.store.parts.parking.answer(
-            session_id, turn_id, answers, user_id=self.user_id, note={ECHO: echo}
+        agent = self.manager.agent
+        given = TurnOptions.given(agent.agent.tools, **{**_NO_OPTIONS, **options})
+        agent.turns.answer_soon(
+            session_id, turn_id, answers, self.user_id, given, note={ECHO: echo}
         )
-        go_on = partial(
-            self.manager.answer, session_id, turn_id, answers, user_id=self.user_id, **options
-        )
-        future: Future[Any] = Future()
-        self.manager.agent.turns.submitted.run(future, partial(copy_context().run, go_on))
         return ResponseId(session_id, turn_id, leg)
 
     def leave(self, response: ResponseId) -> None:

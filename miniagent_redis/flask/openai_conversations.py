@@ -1,0 +1,64 @@
+"""The routes of /conversations."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from ..doors.openai.checks import refuse
+from ..doors.openai.conversations import page
+from ..doors.openai.faults import not_found
+from ..doors.openai.ids import session_of
+from .openai_requests import Doorkeeper, Json, body
+from .openai_responses import listed
+
+
+def add_conversations(blueprint: Blueprint, door: Doorkeeper) -> None:
+    """Add the routes to the blueprint."""
+
+    @blueprint.post("/conversations")
+    def create_conversation() -> Json:
+        return door.conversations().create(body())
+
+    @blueprint.get("/conversations/<conversation>")
+    def get_conversation(conversation: str) -> Json:
+        return door.conversations().get(_read(conversation))
+
+    @blueprint.post("/conversations/<conversation>")
+    def update_conversation(conversation: str) -> Json:
+        return door.conversations().update(_read(conversation), body())
+
+    @blueprint.delete("/conversations/<conversation>")
+    def delete_conversation(conversation: str) -> Json:
+        return door.conversations().delete(_read(conversation))
+
+    @blueprint.get("/conversations/<conversation>/items")
+    def list_items(conversation: str) -> Json:
+        return listed(door.conversations().items(_read(conversation)), "desc")
+
+    @blueprint.post("/conversations/<conversation>/items")
+    def add_items(conversation: str) -> Json:
+        found = door.conversations().add(_read(conversation), body())
+        return page(found, None, len(found), "asc")
+
+    @blueprint.get("/conversations/<conversation>/items/<item>")
+    def get_item(conversation: str, item: str) -> Json:
+        for found in door.conversations().items(_read(conversation)):
+            if found["id"] == item:
+                return found
+        raise not_found("Item", item)
+
+    @blueprint.delete("/conversations/<conversation>/items/<item>")
+    def delete_item(conversation: str, item: str) -> Json:
+        door.conversations().get(_read(conversation))
+        return refuse(
+            "Items cannot be taken out: go on behind an earlier response instead.",
+            "item_id",
+            "unsupported",
+        )
+
+
+def _read(conversation: str) -> str:
+    found = session_of(conversation)
+    if found is None:
+        raise not_found("Conversation", conversation)
+    return found

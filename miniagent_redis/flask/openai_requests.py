@@ -1,0 +1,96 @@
+"""What the routes of the OpenAI door have in common: bodies in, streams out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Protocol
+
+from flask import Response, request
+
+from ..doors.openai.checks import refuse
+from ..doors.openai.conversations import Conversations
+from ..doors.openai.creating import Creating
+from ..doors.openai.faults import fault_of
+from ..doors.openai.repeats import Repeats
+from ..doors.openai.stored import StoredResponses
+from ..error_base import MiniAgentError
+from ..session import SessionManager
+
+log: logging.Logger = logging.getLogger("miniagent_redis")
+Json = dict[str, Any]
+
+_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+_PING = b": ping\n\n"
+
+
+class Doorkeeper(Protocol):
+    """Knows whose the request is, and gives what is theirs."""
+
+    def manager(self, model: str | None = None) -> SessionManager: ...
+    def user_id(self) -> str: ...
+    def creating(self, model: str) -> Creating: ...
+    def stored(self) -> StoredResponses: ...
+    def conversations(self) -> Conversations: ...
+
+
+def body() -> Any:
+    """Return the JSON of the request, whatever it says of its type."""
+    try:
+        return json.loads(request.get_data() or b"{}")
+    except ValueError:
+        return refuse("The body of the request is no JSON.", "body", "invalid_json")
+
+
+def repeats() -> Repeats:
+    """Return what the request says of being a repetition."""
+    return Repeats.of(
+        request.headers.get("Idempotency-Key"),
+        request.headers.get("x-stainless-retry-count"),
+        request.path.encode() + b"\0" + request.get_data(),
+    )
+
+
+def flag(name: str) -> bool:
+    """Return whether a parameter of the query is true."""
+    return request.args.get(name, "").lower() in ("true", "1")
+
+
+def stream(
+    events: Iterable[Json | None], frame: Callable[[Json], bytes], end: bytes = b""
+) -> Response:
+    """Return a stream of events; who leaves it stops nothing."""
+    told = iter(events)
+    first = next(told, None)  # what fails now still has a status of its own
+    frames = _frames(first, told, frame, end)
+    return Response(frames, mimetype="text/event-stream", headers=_HEADERS)
+
+
+def _frames(
+    first: Json | None, told: Iterator[Json | None], frame: Callable[[Json], bytes], end: bytes
+) -> Generator[bytes, None, None]:
+    number = 0
+    try:
+        event = first
+        while True:
+            yield _PING if event is None else frame(event)
+            if event is not None:
+                number = event.get("sequence_number", number)
+            event = next(told)
+    except StopIteration:
+        yield end
+    except MiniAgentError as exc:  # the status is sent already
+        log.warning("a stream was ended: %s", exc)
+        error = fault_of(exc).body["error"]
+        yield frame({**error, "type": "error", "sequence_number": number + 1})
+
+
+def named(event: Json) -> bytes:
+    """Return an event of a response as it is sent."""
+    return f"event: {event['type']}\n".encode() + unnamed(event)
+
+
+def unnamed(event: Json) -> bytes:
+    """Return a chunk as it is sent."""
+    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"

@@ -1,0 +1,77 @@
+"""Servers of the OpenAI door, in a thread or in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from tests.support.program import environment
+from tests.support.waiting import LIMIT
+
+KEY = "key-ada"
+
+
+@define
+class Served:
+    """A server in a process of its own."""
+
+    process: subprocess.Popen[str] = field(repr=False)
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What clients call their base URL."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+
+Serve = Callable[[int], list[Served]]
+
+
+@pytest.fixture
+def serve(redis_url: str) -> Iterator[Serve]:
+    """Yield a function that starts so many instances on the same Redis."""
+    pytest.importorskip("waitress")
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(number: int) -> list[Served]:
+        command = [sys.executable, "-m", "tests.support.openai_app", redis_url, "0"]
+        processes.extend(
+            subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+            for _ in range(number)
+        )
+        return [Served(one, _port(one)) for one in processes[-number:]]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate(timeout=LIMIT)
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.readline())
+
+
+@pytest.fixture
+def base_url(redis_url: str) -> Iterator[str]:
+    """Yield the address of a server in this process."""
+    serving = pytest.importorskip("werkzeug.serving")
+    app_module = pytest.importorskip("tests.support.openai_app")
+    app: Any = app_module.make_app(redis_url)
+    server: Any = serving.make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/v1"
+    server.shutdown()
+    thread.join(LIMIT)
+    server.server_close()
+    with app.app_context():
+        for agents, _ in app.extensions["miniagent"].values():
+            agents.close()
