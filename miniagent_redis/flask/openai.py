@@ -77,6 +77,8 @@ class Door:
         self.user_id()
         if not self.keys and request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_foreign(self._any.settings.web.trusted_origins)
+        for agent in self.models().values():
+            agent.opening.agent()  # it finishes turns of instances that died
 
     def user_id(self) -> str:
         """Return whose request it is. Raises NotLoggedIn, or RequestRefused for a wrong key."""

@@ -194,8 +194,8 @@ class AgentTurns:
     ) -> Started:
         """Answer calls of a parked turn; with the last one, let it go on in the pool.
 
-        The cursor is in front of what comes of that. ``note`` is kept with the results. Errors as of
-        ``answer``, but for those of the turn's work.
+        The cursor is in front of what comes of that. ``note`` is kept with the results. Errors as
+        of ``answer``, but for those of the turn's work.
         """
         self._must_be_open()
         parts = self._store.parts

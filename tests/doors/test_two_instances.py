@@ -1,0 +1,55 @@
+"""One of two instances is killed while ten clients stream: each stream ends whole on the other."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from tests.doors.conftest import KEY, Serve
+from tests.support.waiting import LIMIT
+
+pytest.importorskip("flask")
+openai = pytest.importorskip("openai")
+
+CLIENTS = 10
+SLOW = "".join(f"w{number} " for number in range(40))
+
+
+def test_ten_streams_end_whole_on_the_other_instance_when_one_is_killed(serve: Serve) -> None:
+    one, other = serve(2)
+    all_stream = Barrier(CLIENTS + 1)
+
+    def stream(_: int) -> list[Any]:
+        seen: list[Any] = []
+        with openai.OpenAI(base_url=one.url, api_key=KEY, max_retries=0) as client:
+            try:
+                for event in client.responses.create(model="slow", input="go", stream=True):
+                    seen.append(event)
+                    if len(seen) == 8:
+                        all_stream.wait(LIMIT)
+            except Exception as exc:
+                if not isinstance(exc, openai.APIError) and "httpx" not in type(exc).__module__:
+                    raise
+        response_id, last = seen[0].response.id, seen[-1].sequence_number
+        assert seen[-1].type != "response.completed", "it was killed in the middle"
+        with openai.OpenAI(base_url=other.url, api_key=KEY) as client:
+            rest = client.responses.retrieve(response_id, stream=True, starting_after=last)
+            seen.extend(rest)
+            assert client.responses.retrieve(response_id).output_text == SLOW
+        return seen
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        running = [pool.submit(stream, number) for number in range(CLIENTS)]
+        all_stream.wait(LIMIT)
+        one.process.kill()
+        streams = [each.result(3 * LIMIT) for each in running]
+    for seen in streams:
+        numbers = [event.sequence_number for event in seen]
+        assert numbers == sorted(set(numbers)), "nothing comes twice"
+        deltas = [each.delta for each in seen if each.type == "response.output_text.delta"]
+        assert "".join(deltas) == SLOW, "and nothing is lost"
+        assert seen[-1].type == "response.completed"
+        assert seen[-1].response.output_text == SLOW
