@@ -14,6 +14,7 @@ from .chat import chat
 from .doctor import doctor
 from .options import debug_option
 from .problems import show_problem
+from .serve import serve
 from .sessions import end, forget, history, list_sessions, search
 from .settings_file import read_settings_file
 from .signals import orderly_exit
@@ -55,7 +56,7 @@ def _cli() -> None:
     """
 
 
-for _command in (chat, list_sessions, history, search, end, forget, doctor):
+for _command in (chat, serve, list_sessions, history, search, end, forget, doctor):
     _cli.add_command(_command)
 
 

@@ -45,7 +45,7 @@ def open_chat(
         # Its own hint is for programmers.
         problem = f"{exc.problem} ({exc.cause})" if exc.cause else exc.problem
         raise click.BadParameter(problem, param_hint="'--model'") from None
-    agent = SessionAgent(agent_config, _tools(tools), redis_config=config)
+    agent = SessionAgent(agent_config, tools_at(tools), redis_config=config)
     agent.background.remove("sweep")  # left to programs, which may have hooks
     agent.background.remove("recover")  # and tools
     with agent:
@@ -65,7 +65,7 @@ def open_chat(
     return chat.is_interactive or not chat.has_failed
 
 
-def _tools(place: str | None) -> ToolRegistry | None:
+def tools_at(place: str | None) -> ToolRegistry | None:
     """Return the tools that ``MODULE:NAME`` names; raises BadParameter for what names none."""
     if place is None:
         return None

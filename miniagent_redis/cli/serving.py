@@ -1,0 +1,107 @@
+"""What ``serve`` serves, and the server that does it: waitress, a thread for each open stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import waitress
+from flask import Flask, abort, request
+
+from ..agent import AgentConfig
+from ..config.redis import RedisConfig
+from ..errors import InvalidInput
+from ..flask import MiniAgent
+from ..flask.openai import openai_blueprint
+from ..llm import resolve_model
+from .opening import tools_at
+from .serve import is_loopback
+from .terminal import open_terminal
+
+THREADS = 64
+"""Each open stream has one while it lasts."""
+_IDLE = 60  # seconds after which a connection is closed on which nothing comes or goes
+
+
+def serve_models(
+    host: str,
+    port: int,
+    *,
+    models: Sequence[str],
+    tools: str | None,
+    system: str,
+    keys: Mapping[str, str],
+    user: str,
+    config: RedisConfig,
+) -> None:
+    """Serve until the process is told to end; then what was begun is finished, or left to others.
+
+    Raises StoreUnavailable or StoreMisconfigured before it listens.
+    """
+    terminal = open_terminal()
+    app = Flask("miniagent_redis")
+    agents = _agents(models, tools, system, config)
+    for agent in agents:
+        agent.user_loader(lambda: user)
+        agent.init_app(app)
+    app.register_blueprint(openai_blueprint(*agents, keys=keys), url_prefix="/v1")
+    if not keys:
+        app.before_request(_refuse_other_names)
+    try:
+        with app.app_context():
+            for agent in agents:
+                agent.opening.agent()
+        logging.getLogger("waitress").setLevel(logging.ERROR)
+        server: Any = _listening(app, host, port)
+        terminal.note(
+            f"http://{_shown(server.effective_host)}:{server.effective_port}/v1 serves "
+            f"{', '.join(models)} to OpenAI's clients, "
+            + ("by API key." if keys else f"on this machine, as {user}.")
+        )
+        try:
+            server.run()
+        finally:
+            server.close()
+    finally:
+        with app.app_context():
+            for agent in agents:
+                agent.close()
+
+
+def _agents(
+    models: Sequence[str], tools: str | None, system: str, config: RedisConfig
+) -> list[MiniAgent]:
+    registry = tools_at(tools)
+    agents = []
+    for number, model in enumerate(dict.fromkeys(models)):
+        try:
+            found = AgentConfig(model=resolve_model(model), name=model, system_prompt=system)
+        except InvalidInput as exc:
+            problem = f"{exc.problem} ({exc.cause})" if exc.cause else exc.problem
+            raise click.BadParameter(problem, param_hint="'--model'") from None
+        prefix = f"MODEL{number}_" if number else ""
+        agents.append(MiniAgent(config=found, tools=registry, redis_config=config, prefix=prefix))
+    return agents
+
+
+def _listening(app: Flask, host: str, port: int) -> Any:
+    try:
+        return waitress.create_server(
+            app, host=host, port=port, threads=THREADS, channel_timeout=_IDLE, ident=None
+        )
+    except OSError as exc:
+        problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}"
+        raise click.ClickException(problem) from None
+
+
+def _refuse_other_names() -> None:
+    """Refuse a page that has this machine's address under a name of its own (DNS rebinding)."""
+    if not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+        abort(403, "Without an API key this is served to this machine only.")
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
