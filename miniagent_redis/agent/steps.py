@@ -166,12 +166,14 @@ class TurnLoop:
         another holder may have begun to: then it is not run again, whatever the tool.
         """
         ours: list[ToolCall] = []
+        approved: set[str] = set()
         waiting: list[WaitingCall] = []
         lost: list[Message] = []
         for call in open_calls(steps):
             tool = self.tools.get(call.name)
             if (decided := self.turn.decision(call, steps)) == "approved":
                 ours.append(call)
+                approved.add(call.id)
             elif decided is None and (waits := self._waits(call)) is not None:
                 waiting.append(waits)
             elif decided is None and (tool is None or tool.idempotent):
@@ -182,7 +184,7 @@ class TurnLoop:
         if lost:
             steps.extend(lost)
             yield Stage(tuple(lost))
-        return (yield from self._run_or_park(ours, waiting, steps))
+        return (yield from self._run_or_park(ours, waiting, steps, approved))
 
     def _waits(self, call: ToolCall) -> WaitingCall | None:
         """Return the call as one that somebody has to answer, if that is so."""
@@ -200,10 +202,14 @@ class TurnLoop:
         return (yield from self._run_or_park(ours, waiting, steps))
 
     def _run_or_park(
-        self, ours: Sequence[ToolCall], waiting: Sequence[WaitingCall], steps: list[Message]
+        self,
+        ours: Sequence[ToolCall],
+        waiting: Sequence[WaitingCall],
+        steps: list[Message],
+        approved: Set[str] = frozenset(),
     ) -> Generator[Action, Outcome, bool]:
         if ours:
-            yield from self._run_ours(ours, steps, {call.id for call in approved})
+            yield from self._run_ours(ours, steps, approved)
         if waiting:
             yield Park(tuple(waiting))
         return bool(waiting)

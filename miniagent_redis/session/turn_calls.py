@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from ..agent import Instructions, OnClose
+from ..agent import Instructions, OnClose, TurnOptions
 from ..models import Event, Message, TurnResult, TurnState
 from ..runtime.pausing import at_once, without_pauses
 from ..store.parking import Answer
@@ -136,8 +136,10 @@ class TurnCalls:
         SessionTooLarge, RateLimited, InvalidInput, TurnUncertain or StoreUnavailable; what goes
         wrong later is told as TURN_FAILED, and logged.
         """
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        return at_once(self._turns.start(Asked(session_id, message, user_id, turn_id, options)))
+        asked = Asked.given(
+            self._tools, session_id, message, user_id, turn_id, instructions, tools, params, output
+        )
+        return at_once(self._turns.start(asked))
 
     def turn(self, session_id: str, turn_id: str, user_id: str | None = None) -> TurnState:
         """Tell how a turn stands, whoever works on it: see ``TurnState``.

@@ -135,9 +135,11 @@ class Parking:
         given = check_object(answers, "answers")
         on = self._core.on(session_id, user_id)
         now = self._look(on)
-        return self._answer(on, now, given) if now and now.turn_id == turn_id else None
+        return self._answer(on, now, given, note) if now and now.turn_id == turn_id else None
 
-    def _answer(self, on: OnSession, now: Parked, given: Mapping[str, Any]) -> Parked | None:
+    def _answer(
+        self, on: OnSession, now: Parked, given: Mapping[str, Any], note: Json | None = None
+    ) -> Parked | None:
         session_id, turn_id = now.session_id, now.turn_id
         reply = last_reply(now.staged)
         flat: list[str | bytes] = []
