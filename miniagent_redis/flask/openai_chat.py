@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from attrs import evolve
 from flask import Blueprint, Response, request
 
@@ -12,7 +10,7 @@ from ..doors.openai.given import Given
 from ..doors.openai.ids import session_of
 from ..doors.openai.requests import Request, chat_request
 from .openai_requests import Doorkeeper, Json, body, repeats, stream, unnamed
-from .openai_responses import at_its_end
+from .openai_responses import at_its_end, left_behind
 
 SESSION = "X-Session-Id"
 """The header that names the session; what the client sends of earlier messages is not looked at."""
@@ -31,13 +29,10 @@ def add_chat(blueprint: Blueprint, door: Doorkeeper) -> None:
             asked = evolve(asked, session_id=session_id, given=_newest(asked), store=True)
         response = creating.create(asked, name)
 
-        def told() -> Iterator[Json]:
-            yield from filter(None, stored.follow(response))
-            if not asked.store:
-                creating.leave(response)
-
         if asked.stream:
-            made = chunks(response, told(), include_usage=asked.include_usage)
+            told = stored.follow(response)
+            told = told if asked.store else left_behind(told, creating, response)
+            made = chunks(response, told, include_usage=asked.include_usage)
             return stream(made, unnamed, b"data: [DONE]\n\n")
         answer = completion(response, at_its_end(stored, response))
         if not asked.store:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from ..doors.openai.conversations import MOST, page
+from ..doors.openai.creating import Creating
 from ..doors.openai.faults import RequestRefused, not_found
 from ..doors.openai.ids import ResponseId
 from ..doors.openai.requests import parameter, response_request
@@ -29,7 +31,8 @@ def add_responses(blueprint: Blueprint, door: Doorkeeper) -> None:
         creating, stored = door.creating(asked.model), door.stored()
         response = creating.create(asked, repeats().name(creating.manager.store, door.user_id()))
         if asked.stream:
-            return stream(stored.follow(response), named)
+            told = stored.follow(response)
+            return stream(told if asked.store else left_behind(told, creating, response), named)
         if asked.background:
             return stored.retrieve(response)
         made = at_its_end(stored, response)
@@ -88,6 +91,14 @@ def listed(found: list[Json], order: str) -> Json:
     limit = parameter(request.args.get("limit"), 1, MOST, "limit", 20)
     order = request.args.get("order", order)
     return page(found, request.args.get("after"), limit, order)
+
+
+def left_behind(
+    told: Iterator[Json | None], creating: Creating, response: ResponseId
+) -> Iterator[Json | None]:
+    """Yield the events of a response that is not to be stored."""
+    yield from told
+    creating.leave(response)
 
 
 def at_its_end(stored: StoredResponses, response: ResponseId) -> Json:

@@ -207,6 +207,18 @@ def test_a_repeated_request_joins_its_turn(client: Any) -> None:
     client.responses.cancel(first.id)
 
 
+@pytest.mark.parametrize("newest", [True, False], ids=["behind the newest", "on a branch"])
+def test_a_repetition_behind_a_response_joins_its_turn_too(client: Any, newest: bool) -> None:
+    first = client.responses.create(model="demo", input="My name is Ada")
+    ask: dict[str, Any] = {"model": "demo", "input": "Hello", "previous_response_id": first.id}
+    if not newest:
+        client.responses.create(**ask)
+    key = {"Idempotency-Key": "once"}
+    made = client.responses.create(**ask, extra_headers=key)
+    assert client.responses.create(**ask, extra_headers=key).id == made.id
+    assert made.output_text == "Hello, Ada!"
+
+
 def test_an_answer_can_have_a_form(client: Any) -> None:
     form = {
         "type": "json_schema",

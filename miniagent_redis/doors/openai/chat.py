@@ -42,12 +42,15 @@ def completion(response: ResponseId, made: Json, **more: Any) -> Json:
 
 
 def chunks(
-    response: ResponseId, told: Iterable[Json], *, include_usage: bool = False
-) -> Iterator[Json]:
-    """Yield the chunks that a response's events are; ``error`` events stay what they are."""
+    response: ResponseId, told: Iterable[Json | None], *, include_usage: bool = False
+) -> Iterator[Json | None]:
+    """Yield the chunks that a response's events are; None, for silence, stays what it is."""
     begun: Json = {}
     calls = 0
     for event in told:
+        if event is None:
+            yield None
+            continue
         kind = event["type"]
         if kind == "response.created":
             made = event["response"]

@@ -78,9 +78,19 @@ class Creating:
         if state.state == "waiting" or is_newest(store, previous, self.user_id):
             return self._in(session_id, request, name, options)
         target = f"b{name}"
+        for place in (session_id, target):
+            if self._has(place, name):
+                return ResponseId(place, name)  # a repetition
         self._make(target, None if request.store else STATELESS_TTL)
         branch(store, previous, target, self.user_id)
         return self._in(target, request, name, options)
+
+    def _has(self, session_id: str, turn_id: str) -> bool:
+        try:
+            state = self.manager.turn(session_id, turn_id, self.user_id).state
+        except SessionNotFound:
+            return False
+        return state != "unknown"
 
     def _in(self, session_id: str, request: Request, name: str, options: Json) -> ResponseId:
         """Go on in a session that is there: with answers, or with a message."""
