@@ -13,6 +13,7 @@ from flask import Flask, abort, request
 
 from ..agent import AgentConfig
 from ..config.redis import RedisConfig
+from ..doors.openai.options import keep_options
 from ..errors import InvalidInput
 from ..flask import MiniAgent
 from ..flask.openai import openai_blueprint
@@ -53,7 +54,7 @@ def serve_models(
     try:
         with app.app_context():
             for agent in agents:
-                agent.opening.agent()
+                keep_options(agent.opening.agent())
         logging.getLogger("waitress").setLevel(logging.ERROR)
         server: Any = _listening(app, host, port)
         terminal.note(

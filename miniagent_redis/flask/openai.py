@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 from ..doors.openai.conversations import Conversations
 from ..doors.openai.creating import Creating
 from ..doors.openai.faults import RequestRefused, body_of, fault_of
+from ..doors.openai.options import keep_options
 from ..doors.openai.stored import StoredResponses
 from ..error_base import MiniAgentError
 from ..errors import InvalidInput
@@ -78,7 +79,7 @@ class Door:
         if not self.keys and request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_foreign(self._any.settings.web.trusted_origins)
         for agent in self.models().values():
-            agent.opening.agent()  # it finishes turns of instances that died
+            keep_options(agent.opening.agent())  # it finishes turns of instances that died
 
     def user_id(self) -> str:
         """Return whose request it is. Raises NotLoggedIn, or RequestRefused for a wrong key."""

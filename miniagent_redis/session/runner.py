@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 
 from ..agent import USUAL, Agent, StreamCallback, TurnOptions, enough_for
@@ -15,7 +15,7 @@ from ..errors import (
     TurnUncertain,
 )
 from ..maintenance.spool import Spool
-from ..models import OpenTurn, TurnResult, new_id
+from ..models import Message, OpenTurn, TurnResult, new_id
 from ..runtime.pausing import Pause
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
@@ -52,6 +52,8 @@ class TurnWork:
         self._turns = turns
         self._spool = spool
         self._enough = enough_for(agent.config)
+        self.read_options: Callable[[Sequence[Message]], TurnOptions] = lambda staged: USUAL
+        """Finds the options of a turn that is gone on with in its messages, if they are kept."""
         self.accounting: Accounting = Accounting(store, agent.config)
         self._given_up = GivenUpTurns(store, self.accounting)
         behind = Behind(agent, self.accounting, submitted)
@@ -219,4 +221,6 @@ class TurnWork:
 
         Where it would block for long, it yields a Pause if it ``pauses``.
         """
+        if turn.resumed and options is USUAL:
+            options = self.read_options(turn.staged)
         return self._performing.perform(turn, thread, options, pauses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -16,7 +16,7 @@ from ..errors import MiniAgentError, SessionBusy, SessionWaiting
 from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
-from ..models import OpenTurn, TurnResult
+from ..models import Message, OpenTurn, TurnResult
 from ..records.json import Json
 from ..runtime.pausing import Pause, at_once
 from ..store.keys import check_session_id
@@ -182,6 +182,13 @@ class AgentTurns:
         thread = self.kept.get(check_session_id(session_id))
         answer = self.parked.answer
         return (yield from answer(thread, turn_id, answers, user_id, options, pauses))
+
+    def read_options(self, read: Callable[[Sequence[Message]], TurnOptions]) -> None:
+        """Have turns that are gone on with done with the options that ``read`` finds in them.
+
+        For whoever keeps them with the messages: else such a turn has the usual ones.
+        """
+        self._work.read_options = read
 
     def answer_soon(
         self,

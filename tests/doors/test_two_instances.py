@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.doors.conftest import KEY, Serve
-from tests.support.waiting import LIMIT
+from tests.doors.test_openai_client import WEATHER
+from tests.support.waiting import LIMIT, until
 
 pytest.importorskip("flask")
 openai = pytest.importorskip("openai")
@@ -53,3 +54,18 @@ def test_ten_streams_end_whole_on_the_other_instance_when_one_is_killed(serve: S
         assert "".join(deltas) == SLOW, "and nothing is lost"
         assert seen[-1].type == "response.completed"
         assert seen[-1].response.output_text == SLOW
+
+
+def test_a_turn_that_another_instance_finishes_has_its_functions_and_instructions(
+    serve: Serve,
+) -> None:
+    one, other = serve(2)
+    with openai.OpenAI(base_url=other.url, api_key=KEY) as client:
+        client.models.list()  # it is at work too
+        begun = client.with_options(base_url=one.url).responses.create(
+            model="slow", input="go", instructions="Paris", tools=[WEATHER], background=True
+        )
+        one.process.kill()
+        until(lambda: client.responses.retrieve(begun.id).status != "in_progress")
+        (call,) = client.responses.retrieve(begun.id).output
+        assert (call.name, call.arguments) == ("get_weather", '{"city":"Paris"}')

@@ -1,7 +1,7 @@
 """A program that serves the OpenAI door with models of this package: for clients of others.
 
 Its models: ``demo`` knows names and sums, and calls the first tool that a client declares, once for
-each message; ``slow`` says forty words in some two seconds.
+each message; ``slow`` says forty words in some two seconds, or calls such a tool after as long.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ class Slow:
     """A model that takes its time."""
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        if request.tools and request.messages[-1].role == "user":
+            time.sleep(2)
+            yield ToolCall("c1", request.tools[0].name, {"city": request.system})
+            yield Finish("tool_calls")
+            return
         for word in WORDS:
             time.sleep(0.05)
             yield TextDelta(word)

@@ -7,31 +7,26 @@ the process dies.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from attrs import evolve, frozen
 
-from ...agent import Instructions, TurnOptions
-from ...errors import InvalidInput, SessionExists, SessionNotFound, SessionWaiting
-from ...models import Message, ToolContext, ToolResult, WaitingCall
+from ...errors import SessionExists, SessionNotFound, SessionWaiting
+from ...models import Message, ToolResult, WaitingCall
 from ...session import SessionManager
 from ...store.parking import Answer, Parked
-from ...tools import ToolRegistry
 from .branching import branch, is_newest
 from .checks import Json, refuse
 from .echo import ECHO
 from .faults import not_found
 from .given import split
 from .ids import ItemId, ResponseId, conversation_id
-from .requests import FunctionTool, Request
+from .options import options_of, turn_options
+from .requests import Request
 from .told import legs_of
 
 STATELESS_TTL = 600
 """Seconds for which a conversation is kept that the client does not want stored: it may repeat
 its request."""
-
-
-_NO_OPTIONS = dict.fromkeys(("instructions", "tools", "params", "output"))
 
 
 @frozen
@@ -46,7 +41,7 @@ class Creating:
 
         Raises RequestRefused, and what ``SessionManager.start`` and ``answer`` raise.
         """
-        options = self._options(request)
+        options = options_of(self.manager.agent, request.echo)
         if request.previous is not None:
             return self._behind(request.previous, request, name, options)
         if request.session_id is not None:
@@ -177,7 +172,7 @@ class Creating:
         leg = len(legs_of(parked.staged[1:]))
         echo = {**request.echo, "created_at": self.manager.store.clock.time()}
         agent = self.manager.agent
-        given = TurnOptions.given(agent.agent.tools, **{**_NO_OPTIONS, **options})
+        given = turn_options(agent, request.echo)
         agent.turns.answer_soon(
             session_id, turn_id, answers, self.user_id, given, note={ECHO: echo}
         )
@@ -190,29 +185,6 @@ class Creating:
         )
 
     # --- options ------------------------------------------------------------------------------
-
-    def _options(self, request: Request) -> Json:
-        options: Json = {"params": request.params or None, "output": request.form}
-        if request.instructions:
-            usual = self.manager.agent.config.system_prompt
-            options["instructions"] = _together(usual, request.instructions)
-        if request.has_no_tools:
-            options["tools"] = []
-        elif request.tools:
-            options["tools"] = self._tools(request.tools)
-        return options
-
-    def _tools(self, theirs: Sequence[FunctionTool]) -> ToolRegistry:
-        tools = self.manager.agent.agent.tools.copy()
-        for tool in theirs:
-            if tool.name in tools:
-                problem = f"The agent has a tool '{tool.name}' of its own: choose another name."
-                refuse(problem, f"{tool.param}.name", "invalid_value")
-            try:
-                tools.declare(tool.name, tool.description, tool.parameters)
-            except InvalidInput as exc:
-                refuse(f"{exc.problem}.", f"{tool.param}.parameters", "invalid_function_parameters")
-        return tools
 
     def _make(self, session_id: str, ttl: int | None) -> None:
         """Make a session for a response; a repetition finds it."""
@@ -242,19 +214,3 @@ def _results(steps: Sequence[Message]) -> dict[str, Answer]:
 
 def _no_previous(previous: ResponseId) -> Exception:
     return not_found("Previous response", previous, "previous_response_id")
-
-
-def _together(usual: Instructions, given: str) -> Instructions:
-    """Put a client's instructions behind those of the agent, which it cannot take away."""
-    if isinstance(usual, str):
-        return "\n\n".join(filter(None, [usual, given]))
-
-    def both(context: ToolContext) -> Any:
-        text = usual(context)
-        return f"{text}\n\n{given}" if isinstance(text, str) else _later(text, given)
-
-    return both
-
-
-async def _later(text: Any, given: str) -> str:
-    return f"{await text}\n\n{given}"

@@ -11,6 +11,8 @@ Json = dict[str, Any]
 
 ECHO = "openai"
 """In the metadata of a user's message: the parameters of the request that sent it."""
+SYSTEM = "system"
+"""In these: its system and developer messages, which are not told again."""
 
 _USUAL: Json = {
     "previous_response_id": None,

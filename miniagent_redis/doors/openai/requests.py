@@ -8,34 +8,23 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ...agent.answer_form import AnswerForm
 from .answer_schema import answer_form
 from .checks import (
     Json,
     flag_in,
     list_of,
     metadata_in,
-    number_in,
     object_of,
     refuse,
     text_in,
 )
-from .echo import KEPT
+from .echo import KEPT, SYSTEM
 from .given import Given, Resolve, chat_messages, input_items
 from .ids import RESPONSE, ResponseId, conversation_id, session_of
+from .options import params_of
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _NOT_HERE = ("prompt", "context_management", "moderation")
-
-
-@frozen
-class FunctionTool:
-    """A tool that the client runs; ``param`` is where it stands in the request."""
-
-    name: str
-    description: str
-    parameters: Json
-    param: str
 
 
 @frozen
@@ -45,14 +34,7 @@ class Request:
     model: str
     given: Given
     echo: Json = field(factory=dict)
-    """The parameters that the response tells again."""
-    instructions: str = ""
-    tools: tuple[FunctionTool, ...] = ()
-    has_no_tools: bool = False
-    """Whether no tool may be called, not even the agent's own."""
-    params: Json = field(factory=dict)
-    """For the model."""
-    form: AnswerForm | None = None
+    """The parameters that are kept: the response tells them, and the turn's options are in them."""
     stream: bool = False
     background: bool = False
     store: bool = True
@@ -76,19 +58,19 @@ def response_request(body: object, resolve: Resolve) -> Request:
         refuse("Background responses are stored: leave 'store' out.", "store")
     given = input_items(data.get("input"), resolve)
     form = object_of(object_of(data.get("text"), "text").get("format"), "text.format")
-    instructions = text_in(data, "instructions")
-    tools = _tools(data, is_flat=True)
+    answer_form(form, form, "text.format")
+    text_in(data, "instructions")
+    params_of(data)
     metadata_in(data)
     echo = {name: value for name, value in data.items() if name in KEPT and value is not None}
+    if tools := _tools(data, is_flat=True):
+        echo["tools"] = tools
+    if given.system:
+        echo[SYSTEM] = given.system
     return Request(
         model=model,
         given=given,
-        echo={**echo, **_tools_told(tools), **_filled(data), "conversation": _told(session_id)},
-        instructions="\n\n".join(filter(None, [instructions, *given.system])),
-        tools=tools,
-        has_no_tools=data.get("tool_choice") == "none",
-        params=_params(data, "max_output_tokens"),
-        form=answer_form(form, form, "text.format"),
+        echo={**echo, **_filled(data), "conversation": _told(session_id)},
         stream=flag_in(data, "stream", False),
         background=background,
         store=store,
@@ -109,17 +91,24 @@ def chat_request(body: object) -> Request:
     form = object_of(data.get("response_format"), "response_format")
     inner = object_of(form.get("json_schema"), "response_format.json_schema")
     options = object_of(data.get("stream_options"), "stream_options")
-    longest = "max_tokens" if data.get("max_completion_tokens") is None else "max_completion_tokens"
     metadata_in(data)
+    most = data.get("max_completion_tokens") or data.get("max_tokens")
+    echo: Json = {
+        "model": model,
+        SYSTEM: given.system,
+        "tools": _tools(data, is_flat=False),
+        "tool_choice": data.get("tool_choice"),
+        "text": {"format": {**inner, **form}},
+        "temperature": data.get("temperature"),
+        "top_p": data.get("top_p"),
+        "max_output_tokens": most,
+    }
+    answer_form(form, inner, "response_format")
+    params_of(echo)
     return Request(
         model=model,
         given=given,
-        echo={"model": model},
-        instructions="\n\n".join(given.system),
-        tools=_tools(data, is_flat=False),
-        has_no_tools=data.get("tool_choice") == "none",
-        params=_params(data, longest),
-        form=answer_form(form, inner, "response_format"),
+        echo={name: value for name, value in echo.items() if value},
         stream=flag_in(data, "stream", False),
         store=flag_in(data, "store", False),
         include_usage=options.get("include_usage") is True,
@@ -158,8 +147,9 @@ def _told(session_id: str | None) -> Json | None:
     return None if session_id is None else {"id": conversation_id(session_id)}
 
 
-def _tools(data: Json, *, is_flat: bool) -> tuple[FunctionTool, ...]:
-    found: list[FunctionTool] = []
+def _tools(data: Json, *, is_flat: bool) -> list[Json]:
+    """Return the functions of the client, as a response tells them."""
+    found: list[Json] = []
     for place, one in enumerate(list_of(data.get("tools"), "tools")):
         param = f"tools[{place}]"
         tool = object_of(one, param)
@@ -176,28 +166,17 @@ def _tools(data: Json, *, is_flat: bool) -> tuple[FunctionTool, ...]:
         name = text_in(function, "name", where, required=True)
         if not _TOOL_NAME.fullmatch(name):
             refuse(f"Invalid '{where}.name': '{name:.60}'.", f"{where}.name", "invalid_value")
-        if any(name == other.name for other in found):
+        if any(name == other["name"] for other in found):
             refuse(f"There are two functions '{name}'.", f"{where}.name", "invalid_value")
         schema = object_of(function.get("parameters"), f"{where}.parameters")
-        schema = {"type": "object", "properties": {}, **schema}
-        found.append(FunctionTool(name, text_in(function, "description", where), schema, where))
-    return tuple(found)
-
-
-def _tools_told(tools: tuple[FunctionTool, ...]) -> Json:
-    if not tools:
-        return {}
-    told = [
-        {
+        found.append({
             "type": "function",
-            "name": tool.name,
-            "description": tool.description or None,
-            "parameters": tool.parameters,
+            "name": name,
+            "description": text_in(function, "description", where) or None,
+            "parameters": {"type": "object", "properties": {}, **schema},
             "strict": False,
-        }
-        for tool in tools
-    ]
-    return {"tools": told}
+        })  # fmt: skip
+    return found
 
 
 def _filled(data: Json) -> Json:
@@ -211,17 +190,6 @@ def _filled(data: Json) -> Json:
         for name, always in usual.items()
         if data.get(name) is not None
     }
-
-
-def _params(data: Json, longest: str) -> Json:
-    found: Json = {}
-    if (temperature := number_in(data, "temperature", 0, 2)) is not None:
-        found["temperature"] = temperature
-    if (top_p := number_in(data, "top_p", 0, 1)) is not None and top_p != 1:
-        found["top_p"] = top_p
-    if (most := number_in(data, longest, 1, 10**9)) is not None:
-        found["max_tokens"] = int(most)
-    return found
 
 
 def parameter(value: object, lowest: int, highest: int, name: str, usual: Any) -> Any:
