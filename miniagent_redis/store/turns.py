@@ -16,7 +16,7 @@ from ..errors import (
     TurnUncertain,
 )
 from ..models import Message, OpenTurn, UsageTotals, Version, new_id
-from ..models.event import failure
+from ..models.event import failure, time_of
 from ..records.json import Json
 from ..records.mark import mark_of
 from ..runtime.checks import maybe_number, some_text, whole_number
@@ -243,8 +243,9 @@ class Turns:
         """Drop the turn with its steps; return whether it was still ours. The thread is untouched.
 
         ``error`` tells watchers why. ``spent`` is what the turn took, for ``usage()``: counted even
-        if others dropped the turn before. With it the answer is False only if another holder goes
-        on with the turn or has stored it, who counts its steps with his own.
+        if others dropped the turn before, but not by a session that was made anew since. With it
+        the answer is False only if another holder goes on with the turn or has stored it, who
+        counts its steps with his own.
         """
         dropped = self.drop_turn(turn, error, spent=spent)
         return bool(dropped.is_counted if packed(all_counts(spent)) else dropped.was_ours)
@@ -256,7 +257,14 @@ class Turns:
         counts = packed(all_counts(check_spent(spent)))
         try:
             dropped = abort_turn(
-                self._on(turn), turn_id=turn.turn_id, holder=turn.holder, why=why, counts=counts
+                self._on(turn),
+                turn_id=turn.turn_id,
+                holder=turn.holder,
+                why=why,
+                counts=counts,
+                epoch=turn.thread.epoch,
+                version=turn.thread.version,
+                began_ms=_began_ms(turn),
             )
         except SessionNotFound:
             return Dropped(0, bool(counts))
@@ -280,6 +288,10 @@ class Turns:
         return self._core.format.encode(
             data, self._core.where("event", check_turn(turn).session_id)
         )
+
+
+def _began_ms(turn: OpenTurn) -> int | None:
+    return round(time_of(turn.event_ids[0]) * 1000) if turn.event_ids else None
 
 
 def _text(messages: Sequence[Message]) -> str:

@@ -133,6 +133,22 @@ def test_a_turn_that_others_dropped_counts_once(lossy_store: Store, proxy: Proxy
     assert store.session_state("s").open_turn == before
 
 
+@pytest.mark.parametrize("later", [0, 5])
+@pytest.mark.parametrize("turns", [0, 3])
+def test_a_session_that_was_made_anew_counts_nothing_of_a_turn_before_it(
+    store: Store, clock: ManualClock, later: int, turns: int
+) -> None:
+    store.create_session("s")
+    turn = store.begin_turn("s", "x")
+    store.delete_session("s")
+    clock.advance(later)
+    store.create_session("s")
+    for number in range(turns if later else 0):
+        store.append_to_thread("s", [Message("user", str(number))])
+    assert store.abort_turn(turn, spent=FAILED)
+    assert store.usage(session_id="s") == UsageTotals()
+
+
 def test_a_turn_counts_once_though_another_begins_before_its_end_is_told(store: Store) -> None:
     store.create_session("s")
     turn = store.begin_turn("s", "x")

@@ -55,7 +55,7 @@ def stage(*messages: str) -> Call:
 
 
 def abort(why: str, counts: str) -> Call:
-    return "abort_turn", ["t", "h", why, counts]
+    return "abort_turn", ["t", "h", why, counts, 0, 0, 2**52]
 
 
 def _replay(store: Store, clock: ManualClock) -> Call:

@@ -251,9 +251,32 @@ def replay_turn(
     return Written(*found)
 
 
-def abort_turn(on: OnSession, *, turn_id: str, holder: str, why: bytes, counts: str) -> Dropped:
-    """Drop the open turn and what it staged; count what it took."""
-    return Dropped(*on("abort_turn", turn_id, holder, why, counts)[1:])
+def abort_turn(
+    on: OnSession,
+    *,
+    turn_id: str,
+    holder: str,
+    why: bytes,
+    counts: str,
+    epoch: int = 0,
+    version: int = 0,
+    began_ms: int | None = None,
+) -> Dropped:
+    """Drop the open turn and what it staged; count what it took, unless the session is new since.
+
+    ``epoch``, ``version`` and the time are those at which the turn began, for its counts.
+    """
+    found = on(
+        "abort_turn",
+        turn_id,
+        holder,
+        why,
+        counts,
+        epoch,
+        version,
+        "" if began_ms is None else began_ms,
+    )
+    return Dropped(*found[1:])
 
 
 def resolve_turn(on: OnSession, *, operation: str) -> tuple[str, int]:
