@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
@@ -84,7 +85,8 @@ class RunningTurns:
     @reset_after_fork
     def _start_anew(self) -> None:
         """Begin with none; a forked child leaves its parent's turns to the parent."""
-        self._turns: WeakRegistry[RunningTurn] = WeakRegistry()
+        # By session, and held weakly: one that nobody works on any more is none.
+        self._turns: dict[str, weakref.ref[RunningTurn]] = {}
         self._performances: WeakRegistry[_Performance] = WeakRegistry()
         self._lock = threading.RLock()  # over the turns
 
@@ -97,14 +99,15 @@ class RunningTurns:
         if pauses:
             running.thread_id = None
         with self._lock:
-            if (former := self.of(turn.session_id)) is not None:
-                self._turns.discard(former)
-            self._turns.add(running)
+            self._turns[turn.session_id] = weakref.ref(running)
         return running
 
     def end(self, running: RunningTurn) -> None:
-        """Take the turn out."""
-        self._turns.discard(running)
+        """Take the turn out, unless another one of its session has come."""
+        session_id = running.turn.session_id
+        with self._lock:
+            if self.of(session_id) in (running, None):
+                self._turns.pop(session_id, None)
 
     def note(self, performance: _Performance) -> None:
         """Keep an eye on what does the work of a turn, for ``end_suspended``."""
@@ -153,16 +156,20 @@ class RunningTurns:
         return since is not None and self._store.clock.monotonic() - since >= self._patience
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return len(self._alive())
+
+    def _alive(self) -> list[RunningTurn]:
+        found = (reference() for reference in list(self._turns.values()))
+        return [running for running in found if running is not None]
 
     def of(self, session_id: str) -> RunningTurn | None:
         """Return the session's turn, if one runs here."""
-        found = (running for running in self._turns if running.turn.session_id == session_id)
-        return next(found, None)
+        found = self._turns.get(session_id)
+        return None if found is None else found()
 
     def renew_leases(self) -> None:
         """Keep the turns that run here; one that is no longer ours is told to stop."""
-        turns = list(self._turns)
+        turns = self._alive()
         if turns and self._store.parts.core.connections.availability.is_down:
             # Now, and not when the calls that come after a slow failure may try again.
             self._store.health_check()
@@ -186,7 +193,7 @@ class RunningTurns:
     def wait_until_idle(self, timeout: float) -> bool:
         """Wait for turns of other threads; one of this thread cannot go on while we wait."""
         me, deadline = threading.get_ident(), time.monotonic() + timeout
-        while any(running.thread_id != me for running in self._turns):
+        while any(running.thread_id != me for running in self._alive()):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_LOOK_AGAIN)
