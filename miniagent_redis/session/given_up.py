@@ -79,18 +79,24 @@ class GivenUpTurns:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, turn_id: str) -> bool:
+        """Whether that turn waits to be dropped, or stored."""
+        return turn_id in self._waiting
+
     def drop(self, lost: GivenUp) -> Dropped:
         """Drop a turn, unless it turns out to be stored by its commit; count what it took, once.
 
         One that is ``kept`` is stored. If Redis is away either is done when it is back; then raises
-        StoreUnavailable or TurnUncertain.
+        StoreUnavailable or TurnUncertain. What is ``kept`` waits for others too that stand in its
+        way: SessionBusy, StoreMisconfigured.
         """
+        waits = (*AWAY, SessionBusy) if lost.kept else (StoreUnavailable, TurnUncertain)
         try:
             if lost.kept:
                 dropped = self._store_late(lost)
             else:
                 dropped = self._store.parts.turns.drop_turn(lost.turn, lost.error, spent=lost.spent)
-        except (*AWAY, SessionBusy):  # by another holder, who may come to nothing
+        except waits:
             if len(self._waiting) < (_MOST_KEPT if lost.kept else _MOST):
                 thread = evolve(lost.turn.thread, messages=(), indexes=(), unreadable=())
                 staged = lost.turn.staged if lost.kept else ()
@@ -134,11 +140,11 @@ class GivenUpTurns:
                     continue
                 try:
                     self.drop(lost)
-                except AWAY:
+                except (StoreUnavailable, TurnUncertain):
                     raise
-                except SessionBusy:
-                    continue
                 except MiniAgentError as exc:
+                    if lost.kept and isinstance(exc, (SessionBusy, StoreMisconfigured)):
+                        continue
                     what = "stored late" if lost.kept else "dropped"
                     log.warning("turn %s cannot be %s: %s", lost.turn.turn_id, what, exc)
                     self._waiting.pop(lost.turn.turn_id, None)
@@ -148,7 +154,7 @@ def tell_what_stands(error: BaseException, dropped: Dropped | None, *, is_kept: 
     """Let the hint of the error with which a turn ended say what has become of the turn."""
     if not isinstance(error, (TurnNotSaved, *AWAY)):
         return
-    if is_kept and dropped is None:
+    if is_kept:
         error.hint = f"the answer is in .text; once Redis is back {WILL_BE_STORED}"
         return
     if isinstance(error, StoreMisconfigured):

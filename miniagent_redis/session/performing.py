@@ -206,7 +206,7 @@ class Performing:
         except MiniAgentError as exc:
             what = "stored" if kept else "dropped"
             log.warning("turn %s could not be %s now, but will be: %s", turn.turn_id, what, exc)
-        tell_what_stands(error, dropped, is_kept=bool(kept))
+        tell_what_stands(error, dropped, is_kept=turn.turn_id in self._given_up and bool(kept))
         if dropped is not None and dropped.stored and answered is not None:
             return lost, dropped.stored
         turn.tell_stored(turn_failed(error))

@@ -131,23 +131,29 @@ class StoredTurn(TurnContext):
         self._late = *self._late, messages
         self._shown.clear()
         may_wait, availability = not open_calls(messages), self._connections.availability
+        ids: Sequence[str] = ()
         if not may_wait or not availability.is_down:
             try:
-                self._stage_late()
+                ids = self._stage_late()
             except AWAY as exc:
                 if not may_wait:
                     raise
                 log.warning("steps of turn %s are carried along: %s", self.turn_id, exc)
         self._telling.forget()
-        return () if self._late else self._new_ids()[-len(messages) :]
+        return ids
 
-    def _stage_late(self) -> None:
-        """Stage what is not, each as it was tried before: what the server has of it is found."""
+    def _stage_late(self) -> Sequence[str]:
+        """Stage what is not, each as it was tried before: what the server has of it is found.
+
+        Returns the ids of the events that tell of the last ones.
+        """
         while self._late:
+            self._new_ids()  # of those before, of which nobody here is told any more
             staged = {message.id for message in self.open.staged}
             if messages := [each for each in self._late[0] if each.id not in staged]:
                 self.running.turn = self._store.stage_step(self.open, messages)
             self._late = self._late[1:]
+        return self._new_ids()
 
     def commit(self, outcome: TurnOutcome, spent: UsageTotals) -> int:
         """Store the turn and return the session's version, as ``commit_turn`` does."""
