@@ -48,7 +48,7 @@ class Bank:
         self.asked: list[list[str]] = []
         self._away = away
         tools = ToolRegistry()
-        tools.tool(self.pay, idempotent=False)
+        tools.add(self.pay, idempotent=False)
         settings: dict[str, Any] = {"spool_dir": str(spool)} if spool else {}
         self.agent = SessionAgent(
             AgentConfig(model=self, on_busy="wait"),
