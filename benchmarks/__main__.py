@@ -15,6 +15,7 @@ from . import (
     startup,
     streaming,
     threads,
+    topologies,
     turns,
     upkeep,
     wire,
@@ -43,8 +44,13 @@ def main() -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", action="store_true", help="see that it works; no good numbers")
     kind.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
+    parser.add_argument(
+        "--topologies", action="store_true", help="the table of docs/topologies.md instead"
+    )
     arguments = parser.parse_args()
     with open_bench(arguments.quick) as bench:
+        if arguments.topologies:
+            return print(topologies.table(bench))
         rows: list[Row] = []
         for name, measure in _PARTS:
             print(f"{name} ...", file=sys.stderr)
