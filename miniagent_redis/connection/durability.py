@@ -14,7 +14,7 @@ from ..config.durability import DURABILITIES, Durability
 from ..config.redis import RedisConfig
 from ..errors import StoreMisconfigured
 from .availability import Availability
-from .kept import CONFIG, INFO, Kept, look
+from .kept import CONFIG, INFO, Kept, Told, look
 from .link import Link
 from .master import ROLE, is_master
 from .topology import Command, Node
@@ -76,7 +76,8 @@ class Demand:
             availability.found(next(filter(None, wrong), None))
         if self._demanded == "replicated":
             return "replicated"
-        return min((kept.durability for kept in told), key=("unknown", *DURABILITIES).index)
+        found: list[Told] = [kept.durability for kept in told]
+        return min(found, key=lambda name: ("unknown", *DURABILITIES).index(name))
 
     def _misgiving(self, kept: Kept) -> StoreMisconfigured | None:
         """Return what is wrong with a server for sessions, with its cure; None if nothing is known.

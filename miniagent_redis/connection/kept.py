@@ -48,7 +48,7 @@ class Kept:
         """Read what INFO and CONFIG say; {} and None if they do not."""
         said = {ours: str(info[its]) for its, ours in _AS_CONFIG_HAS_IT.items() if its in info}
         if "aof_enabled" in info:
-            said["appendonly"] = "yes" if int(info["aof_enabled"]) else "no"
+            said["appendonly"] = "yes" if str(info["aof_enabled"]) == "1" else "no"
         return cls({**said, **(config or {})})
 
     @property
@@ -84,7 +84,7 @@ class Kept:
         policy, limit = self.settings.get("maxmemory-policy"), self.settings.get("maxmemory")
         if policy == "noeviction":
             return False
-        return None if policy is None or limit is None else int(limit) > 0
+        return None if policy is None or limit is None else limit != "0"
 
     @property
     def keeps_nothing(self) -> bool | None:
@@ -151,8 +151,10 @@ def _lines(reply: Any) -> dict[str, str]:
 
 
 def _pairs(reply: Any) -> dict[str, str]:
-    """Return what CONFIG GET says, in either protocol."""
-    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    """Return what CONFIG GET says, in either protocol; nothing of what a proxy may say instead."""
+    if not isinstance(reply, (dict, list)):
+        return {}
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=False)
     return {_text(name): _text(value) for name, value in pairs}
 
 

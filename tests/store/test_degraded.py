@@ -17,6 +17,7 @@ from miniagent_redis import (
     StoreMisconfigured,
     StreamCallback,
 )
+from miniagent_redis.connection.kept import CONFIG, INFO, look
 from miniagent_redis.doctor import diagnose
 from tests.support.cluster import ClusterServers
 from tests.support.servers import NOTHING_KEPT, RedisServer
@@ -138,6 +139,18 @@ def test_in_memory_and_where_no_more_is_demanded_that_nothing_is_kept_is_no_news
         with RedisSessionManager(config) as store:
             assert (store.health().state, store.health().durability) == ("healthy", "memory")
     assert log.messages == []
+
+
+def test_an_answer_of_a_proxy_that_is_none_tells_nothing() -> None:
+    asked: list[object] = []
+
+    def ask(command: object) -> object:
+        asked.append(command)
+        return b"OK"
+
+    kept = look(ask, (CONFIG, INFO), lambda kept: kept.is_settled, set())
+    assert asked == [CONFIG, INFO]
+    assert (kept.durability, kept.worries, dict(kept.settings)) == ("unknown", [], {})
 
 
 def test_strict_refuses_it_at_connect_with_the_cure(

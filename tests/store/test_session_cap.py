@@ -178,8 +178,8 @@ def test_what_a_minute_may_have_costs_a_round_trip_only_where_it_is_set(redis_ur
     for most in (None, 5):
         config = RedisConfig(url=redis_url, max_new_sessions_per_minute=most)
         with RedisSessionManager(config) as store:
-            for number in range(2):
-                with watched(store.client) as sent:
-                    store.create_session(f"s{number}{most}", user_id="ada")
+            store.create_session(f"warm{most}", user_id="ada")
+            with watched(store.client) as sent:
+                store.create_session(f"s{most}", user_id="ada")
             counts.append(len(sent))
     assert counts[1] == counts[0] + 1
