@@ -17,10 +17,11 @@ At = str | int
 
 @frozen
 class Place:
-    """A position of a thread, as of an epoch."""
+    """A position of a thread that has so many messages, as of an epoch."""
 
     epoch: int
     position: int
+    count: int
 
 
 class Places:
@@ -46,7 +47,7 @@ class Places:
         else:
             found, position = self._search(session_id, _id(at), user_id, before)
         self.check(session_id, found, position)
-        return Place(found.epoch, position)
+        return Place(found.epoch, position, found.count)
 
     def _search(
         self, session_id: str, some_id: str, user_id: str | None, before: bool

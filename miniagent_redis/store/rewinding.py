@@ -5,7 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from hashlib import sha256
 
-from ..errors import InvalidInput, MiniAgentError, SessionBusy, SessionNotFound, SessionWaiting
+from ..errors import (
+    MiniAgentError,
+    SessionBusy,
+    SessionWaiting,
+    StoreUnavailable,
+    TurnUncertain,
+)
 from ..models import new_id as random_id
 from .branches import Branch, Branches
 from .core import StoreCore
@@ -72,9 +78,7 @@ class Rewinding:
             for _ in range(_TRIES):
                 self._must_be_idle(session_id, user_id)
                 place = self._branches.places.find(session_id, to, user_id, before=before)
-                state = self._sessions.session_state(session_id, user_id=user_id)
-                is_end = (state.epoch, state.message_count) == (place.epoch, place.position)
-                if branch is None and is_end:
+                if branch is None and place.position == place.count:
                     return None
                 earlier = branch.operation if branch else ""
                 branch = self._branches.keep_all(session_id, target, user_id, earlier)
@@ -83,8 +87,9 @@ class Rewinding:
                     self._index.mark(session_id, done)
                     return target
             raise SessionBusy(session_id, 0.0)
-        except (SessionNotFound, SessionBusy, SessionWaiting, InvalidInput):
-            if branch is not None:  # it is not needed
+        except MiniAgentError as exc:
+            is_known = not isinstance(exc, (TurnUncertain, StoreUnavailable))
+            if branch is not None and is_known:  # nothing was removed
                 with suppress(MiniAgentError):
                     self._sessions.delete_session(target)
             raise
@@ -99,8 +104,7 @@ class Rewinding:
 
     def _is_done(self, session_id: str, operation: str, user_id: str | None) -> bool:
         """Whether an earlier call has removed what is kept as that branch."""
-        nothing = Place(-1, 0)
-        done = self._cut(session_id, user_id, operation, nothing, None)
+        done = self._cut(session_id, user_id, operation, Place(-1, 0, 0), None)
         return isinstance(done, Cleared)
 
     def _cut(
@@ -112,8 +116,9 @@ class Rewinding:
         branch: Branch | None,
     ) -> Cleared | Changed | Running:
         told = {"kept": place.position, "branch": branch and branch.session_id}
-        is_same = branch is not None and branch.epoch == place.epoch
-        known = (branch.epoch, branch.version) if branch is not None and is_same else (None, None)
+        known: tuple[int | None, int | None] = None, None  # then only a repetition is answered
+        if branch is not None and branch.epoch == place.epoch:
+            known = branch.epoch, branch.version
         return truncate_thread(
             self._core.on(session_id, user_id, operation=operation),
             operation=f"={operation}",
