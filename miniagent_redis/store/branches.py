@@ -159,7 +159,7 @@ class Branches:
     def _fork(self, session_id: str, wanted: _Wanted, operation: str) -> Branch | None:
         """Make the branch; None if others changed too much meanwhile."""
         target, user_id = wanted.target, wanted.user_id
-        self._titles.flush()  # the branch is called as the session is about to be
+        self._titles.write()  # the branch is called as the session is about to be
         document, values = self._sessions.read(session_id, user_id)
         epoch = int(values[EPOCH] or 0)
         if wanted.at is None:

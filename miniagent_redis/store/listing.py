@@ -57,13 +57,20 @@ class Listing:
             indexes = [self._core.keys.sessions(shard) for shard in range(SHARDS)]
         else:
             indexes = [self._core.keys.user_sessions(user_id)]
+        self.write()
+        return self.page(indexes, limit, cursor, partial(self._alive, owner=owner))
+
+    def write(self) -> None:
+        """Write what is noted, so that it is found; not where Redis takes no writes.
+
+        Raises StoreUnavailable.
+        """
         try:
             self._index.write()
             self._titles.write()
         except StoreUnavailable:
             if not self._core.connections.availability.refuses_writes:
                 raise
-        return self.page(indexes, limit, cursor, partial(self._alive, owner=owner))
 
     def page(
         self,

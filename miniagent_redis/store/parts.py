@@ -95,7 +95,7 @@ class Parts:
         self.rewinding: Rewinding = Rewinding(
             core, self.sessions, self.index, self.branches, self.open_turns
         )
-        self.search: Search = Search(core, self.index, self.listing, records)
+        self.search: Search = Search(core, self.listing, records)
         self.parking: Parking = Parking(core, self.index, self.listing, self.recovery, records)
         self.expiry: Expiry = Expiry(core, self.index, records)
         self.events: Events = Events(core)

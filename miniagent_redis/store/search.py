@@ -14,7 +14,6 @@ from ..runtime.checks import whole_number
 from ..runtime.words import Words
 from .core import StoreCore, log
 from .cursors import Entry, Position, after, cursor_of, position_of, read_cursor
-from .index import Index
 from .keys import check_session_id, check_user_id
 from .listing import Listing
 from .message_records import MessageRecords
@@ -69,11 +68,8 @@ class _Budget:
 class Search:
     """Finds messages. Writes nothing."""
 
-    def __init__(
-        self, core: StoreCore, index: Index, listing: Listing, records: MessageRecords
-    ) -> None:
+    def __init__(self, core: StoreCore, listing: Listing, records: MessageRecords) -> None:
         self._core = core
-        self._index = index
         self._listing = listing
         self._records = records
 
@@ -99,7 +95,7 @@ class Search:
         if whole_number(limit, "limit", 1) > 1000:
             raise InvalidInput(f"limit must be from 1 to 1000, not {limit!r}")
         at = read_cursor(cursor, _Place.of) or _Place()
-        self._index.flush()
+        self._listing.write()
         page: Page[dict[str, Any]] = Page()
         budget = _Budget(MOST_BYTES, MOST_SESSIONS)
         for place, found in self._messages(user_id, user, at, budget):
