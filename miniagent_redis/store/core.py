@@ -42,8 +42,8 @@ _READING = frozenset((
     "TYPE", "ZRANGE", "ZSCAN", "ZSCORE",
 ))  # fmt: skip
 _TOLD_TO_STAND = frozenset(("delete_session", "forget_session", "move_session",
-                            "resolve_turn", "touch_session"))  # fmt: skip
-"""Scripts on which others rely as on a write that can be asked for by its id."""
+                            "resolve_turn", "set_title", "touch_session"))  # fmt: skip
+"""Scripts whose answer others rely on, as on that of a write that can be asked for by its id."""
 FORGOTTEN = "so much was done on the session meanwhile that the server has forgotten whether it was"
 LET_GO = "if it was stored, it is among the messages that were let go of to make room"
 MADE_ANEW = "perhaps the session was ended and made anew meanwhile, and that one was left alone"

@@ -258,6 +258,25 @@ def test_what_a_replica_does_not_confirm_is_not_durable_until_it_does(
         assert len(store.load_thread("s").messages) == 2
 
 
+def test_nothing_is_removed_before_its_branch_is_on_every_replica(followed: Followed) -> None:
+    with followed.store(commit_timeout=0.5) as store:
+        store.create_session("s", user_id="ada")
+        store.append_to_thread("s", [Message("user", "one"), Message("user", "two")])
+        with followed.frozen(0):
+            for action in (
+                lambda: store.fork_session("s"),
+                lambda: store.rewind("s", 1, new_id="b"),
+                lambda: store.set_title("s", "x"),
+            ):
+                with pytest.raises(NotDurable):
+                    action()
+            assert len(store.load_thread("s").messages) == 2
+        followed.catch_up()
+        assert store.rewind("s", 1, new_id="b") == "b"
+        for replica in followed.replicas:
+            assert replica.client().exists("session:{b}")
+
+
 def test_a_commit_waits_for_a_replica_that_is_late(followed: Followed) -> None:
     with followed.store(commit_timeout=30.0) as store, ExitStack() as stack:
         store.create_session("s")

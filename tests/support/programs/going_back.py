@@ -15,24 +15,24 @@ from tests.support.programs.talking import say
 url, session_id, name, seed = sys.argv[1:]
 dice = random.Random(seed)
 
-with RedisSessionManager(RedisConfig(url=url)) as store:
-    say(ready=True)
-    for number in count():
-        text = f"{name}-{number}"
-        try:
-            if dice.random() < 0.3:
-                length = store.load_tail(session_id, 1).count
-                kept = store.rewind(session_id, dice.randrange(length + 1))
-                say(went_back=kept)
-            elif dice.random() < 0.5:
-                store.append_to_thread(session_id, Message("user", text))
-                say(stored=text)
-            else:
-                turn = store.begin_turn(session_id, text, busy_timeout=1)
-                if turn.resumed:  # of one that was killed
-                    store.abort_turn(turn)
-                    continue
-                store.commit_turn(turn, [Message("assistant", f"re {text}")])
-                say(stored=text)
-        except MiniAgentError as exc:  # busy, or nobody knows
-            say(error=type(exc).__name__)
+store = RedisSessionManager(RedisConfig(url=url))  # connects by itself, as replies get lost
+say(ready=True)
+for number in count():
+    text = f"{name}-{number}"
+    try:
+        if dice.random() < 0.3:
+            length = store.load_tail(session_id, 1).count
+            kept = store.rewind(session_id, dice.randrange(length + 1))
+            say(went_back=kept)
+        elif dice.random() < 0.5:
+            store.append_to_thread(session_id, Message("user", text))
+            say(stored=text)
+        else:
+            turn = store.begin_turn(session_id, text, busy_timeout=1)
+            if turn.resumed:  # of one that was killed
+                store.abort_turn(turn)
+                continue
+            store.commit_turn(turn, [Message("assistant", f"re {text}")])
+            say(stored=text)
+    except MiniAgentError as exc:  # busy, or nobody knows
+        say(error=type(exc).__name__)
