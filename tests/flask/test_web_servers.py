@@ -68,6 +68,14 @@ def test_turns_survive_what_happens_to_their_readers(
             take(events, 3)
         until(lambda: texts(manager, session_id)[-1] == ALL)
 
+        # One goes away while nothing happens: a ping finds out, and its thread is free again.
+        silent = begun(one)
+        with one.stream("POST", f"/sessions/{silent}/stream", "say 2 60") as events:
+            take(events, 1)
+        until(lambda: one.get("/process")["streams"] == 0)
+        assert manager.store.session_state(silent).open_turn is not None
+        assert manager.cancel(silent)
+
         # A stream is cut, and gone on with at another worker.
         with one.stream("POST", f"/sessions/{session_id}/stream", "say 20 0.05") as events:
             seen = take(events, 4)

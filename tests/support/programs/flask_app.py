@@ -39,8 +39,9 @@ app = make_app(
 
 @app.get("/process")
 def process() -> ResponseReturnValue:
-    """Tell which process this is, and whether its agent is open, without opening it."""
-    return jsonify(pid=os.getpid(), is_open=agents.opening.is_open)
+    """Tell whether this process has its agent open, without opening it, and how many read here."""
+    opening = agents.opening
+    return jsonify(pid=os.getpid(), is_open=opening.is_open, streams=len(opening.streams))
 
 
 if os.environ.get("OPEN_AT_ONCE"):  # as a program may that is forked afterwards
