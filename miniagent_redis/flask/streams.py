@@ -38,9 +38,7 @@ class OpenStreams:
     def _start_anew(self) -> None:
         self._lock = threading.RLock()
         self._streams: WeakRegistry[Stream] = WeakRegistry()
-
-        self._gates = [threading.RLock() for _ in range(_READERS)]
-        self._gate = itertools.cycle(self._gates)
+        self._gates = itertools.cycle([threading.RLock() for _ in range(_READERS)])
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -51,7 +49,7 @@ class OpenStreams:
         One event wakes all who wait for it: without this each of them would take a connection, and
         leave none for the requests of others.
         """
-        return next(self._gate)
+        return next(self._gates)
 
     def take(self, stream: Stream, limit: int) -> None:
         """Have it among them until it is closed, or dropped. Raises TooManyStreams."""

@@ -89,8 +89,10 @@ def test_turns_survive_what_happens_to_their_readers(
         # The server is told to end in the middle of an answer: its turn is stored all the same.
         # Flask's reloader kills its server a quarter of a second after Ctrl-C: the other one
         # finishes that.
+        unread = begun(one)
         with one.stream("POST", f"/sessions/{session_id}/stream", "say 20 0.05") as events:
             seen = take(events, 2)
+            one.post(f"/sessions/{unread}/turns", "say 20 0.1")
             one.tell_to_end()
             seen += rest_of(events)
         one.process.wait(LIMIT)
@@ -99,6 +101,7 @@ def test_turns_survive_what_happens_to_their_readers(
             with other.stream("GET", f"/sessions/{session_id}/events", **last) as events:
                 seen += list(events)
         assert text_of(seen) == ALL
+        until(lambda: texts(manager, unread) == ["say 20 0.1", ALL])
         assert texts(manager, session_id)[1::2] == ["w0 w1 w2 ", ALL, ALL, ALL]
 
 
