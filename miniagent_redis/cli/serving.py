@@ -22,8 +22,8 @@ from .opening import tools_at
 from .serve import is_loopback
 from .terminal import open_terminal
 
-THREADS = 64
-"""Each open stream has one while it lasts."""
+SPARE_THREADS = 16
+"""For what is no stream: each open stream has a thread while it lasts."""
 _IDLE = 60  # seconds after which a connection is closed on which nothing comes or goes
 
 
@@ -55,8 +55,9 @@ def serve_models(
         with app.app_context():
             for agent in agents:
                 keep_options(agent.opening.agent())
+            most_streams = agents[0].settings.web.max_streams
         logging.getLogger("waitress").setLevel(logging.ERROR)
-        server: Any = _listening(app, host, port)
+        server: Any = _listening(app, host, port, most_streams + SPARE_THREADS)
         terminal.note(
             f"http://{_shown(server.effective_host)}:{server.effective_port}/v1 serves "
             f"{', '.join(models)} to OpenAI's clients, "
@@ -88,10 +89,10 @@ def _agents(
     return agents
 
 
-def _listening(app: Flask, host: str, port: int) -> Any:
+def _listening(app: Flask, host: str, port: int, threads: int) -> Any:
     try:
         return waitress.create_server(
-            app, host=host, port=port, threads=THREADS, channel_timeout=_IDLE, ident=None
+            app, host=host, port=port, threads=threads, channel_timeout=_IDLE, ident=None
         )
     except OSError as exc:
         problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}"

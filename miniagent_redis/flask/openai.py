@@ -28,6 +28,7 @@ from ..session import SessionManager
 from .extension import MiniAgent
 from .openai_chat import add_chat
 from .openai_conversations import add_conversations
+from .openai_requests import Streaming
 from .openai_responses import add_responses
 from .origins import refuse_foreign
 
@@ -125,6 +126,10 @@ class Door:
         """Return the user's responses."""
         return StoredResponses(self.manager(), self.user_id())
 
+    def streaming(self) -> Streaming:
+        """Return a stream to be told. Raises TooManyStreams."""
+        return Streaming(self._any.opening.streams, self._any.settings.web.max_streams)
+
     def conversations(self) -> Conversations:
         """Return the user's conversations."""
         return Conversations(self.manager(), self.user_id())
@@ -137,6 +142,11 @@ def _add_models(blueprint: Blueprint, door: Door) -> None:
     @blueprint.get("/models")
     def models() -> dict[str, Any]:
         return {"object": "list", "data": [told(name) for name in door.models()]}
+
+    @blueprint.route("/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    def nothing(rest: str) -> dict[str, Any]:
+        problem = f"Unknown request URL: {request.method} {request.path:.200}."
+        raise RequestRefused(problem, status=404, code="unknown_url")
 
     @blueprint.get("/models/<path:name>")
     def model(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ..doors.openai.chat import chunks, completion
 from ..doors.openai.given import Given
 from ..doors.openai.ids import session_of
 from ..doors.openai.requests import Request, chat_request
-from .openai_requests import Doorkeeper, Json, body, repeats, stream, unnamed
+from .openai_requests import Doorkeeper, Json, body, repeats, unnamed
 from .openai_responses import at_its_end, left_behind
 
 SESSION = "X-Session-Id"
@@ -23,17 +23,18 @@ def add_chat(blueprint: Blueprint, door: Doorkeeper) -> None:
     def complete() -> Response | Json:
         asked = chat_request(body())
         creating, stored = door.creating(asked.model), door.stored()
+        streaming = door.streaming() if asked.stream else None
         name = repeats().name(creating.manager.store, door.user_id())
         if session_id := session_of(request.headers.get(SESSION)):
             creating.manager.create_or_resume_session(door.user_id(), session_id)
             asked = evolve(asked, session_id=session_id, given=_newest(asked), store=True)
         response = creating.create(asked, name)
 
-        if asked.stream:
+        if streaming is not None:
             told = stored.follow(response)
             told = told if asked.store else left_behind(told, creating, response)
             made = chunks(response, told, include_usage=asked.include_usage)
-            return stream(made, unnamed, b"data: [DONE]\n\n")
+            return streaming.of(made, unnamed, b"data: [DONE]\n\n")
         answer = completion(response, at_its_end(stored, response))
         if not asked.store:
             creating.leave(response)

@@ -17,6 +17,7 @@ from ..doors.openai.repeats import Repeats
 from ..doors.openai.stored import StoredResponses
 from ..error_base import MiniAgentError
 from ..session import SessionManager
+from .streams import OpenStreams
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 Json = dict[str, Any]
@@ -33,6 +34,7 @@ class Doorkeeper(Protocol):
     def creating(self, model: str) -> Creating: ...
     def stored(self) -> StoredResponses: ...
     def conversations(self) -> Conversations: ...
+    def streaming(self) -> Streaming: ...
 
 
 def body() -> Any:
@@ -57,14 +59,34 @@ def flag(name: str) -> bool:
     return request.args.get(name, "").lower() in ("true", "1")
 
 
-def stream(
-    events: Iterable[Json | None], frame: Callable[[Json], bytes], end: bytes = b""
-) -> Response:
-    """Return a stream of events; who leaves it stops nothing."""
-    told = iter(events)
-    first = next(told, None)  # what fails now still has a status of its own
-    frames = _frames(first, told, frame, end)
-    return Response(frames, mimetype="text/event-stream", headers=_HEADERS)
+class Streaming:
+    """A stream that a client reads, counted from before its turn begins; who leaves stops nothing.
+
+    Raises TooManyStreams.
+    """
+
+    def __init__(self, streams: OpenStreams, limit: int) -> None:
+        self._streams = streams
+        self._frames: Generator[bytes, None, None] | None = None
+        streams.take(self, limit)
+
+    def of(
+        self, events: Iterable[Json | None], frame: Callable[[Json], bytes], end: bytes = b""
+    ) -> Response:
+        """Return the response that tells these events."""
+        told = iter(events)
+        first = next(told, None)  # what fails now still has a status of its own
+        self._frames = _frames(first, told, frame, end)
+        return Response(self, mimetype="text/event-stream", headers=_HEADERS)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._frames or ())
+
+    def close(self) -> None:
+        """Stop looking. Twice is fine."""
+        self._streams.leave(self)
+        if self._frames is not None:
+            self._frames.close()
 
 
 def _frames(

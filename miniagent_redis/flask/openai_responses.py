@@ -14,7 +14,7 @@ from ..doors.openai.faults import RequestRefused, not_found
 from ..doors.openai.ids import ResponseId
 from ..doors.openai.requests import parameter, response_request
 from ..doors.openai.stored import StoredResponses
-from .openai_requests import Doorkeeper, Json, body, flag, named, repeats, stream
+from .openai_requests import Doorkeeper, Json, body, flag, named, repeats
 
 _MOST_NUMBER = 2**53
 _CANCELLING = 5.0
@@ -29,10 +29,12 @@ def add_responses(blueprint: Blueprint, door: Doorkeeper) -> None:
         conversations = door.conversations()
         asked = response_request(body(), conversations.item)
         creating, stored = door.creating(asked.model), door.stored()
+        streaming = door.streaming() if asked.stream else None
         response = creating.create(asked, repeats().name(creating.manager.store, door.user_id()))
-        if asked.stream:
+        if streaming is not None:
             told = stored.follow(response)
-            return stream(told if asked.store else left_behind(told, creating, response), named)
+            told = told if asked.store else left_behind(told, creating, response)
+            return streaming.of(told, named)
         if asked.background:
             return stored.retrieve(response)
         made = at_its_end(stored, response)
@@ -57,8 +59,9 @@ def add_responses(blueprint: Blueprint, door: Doorkeeper) -> None:
         after = parameter(
             request.args.get("starting_after"), -1, _MOST_NUMBER, "starting_after", None
         )
+        streaming = door.streaming()
         stored.retrieve(response)
-        return stream(stored.follow(response, after), named)
+        return streaming.of(stored.follow(response, after), named)
 
     @blueprint.delete("/responses/<response_id>")
     def delete_response(response_id: str) -> Json:

@@ -37,7 +37,7 @@ class OpenStreams:
     @reset_after_fork
     def _start_anew(self) -> None:
         self._lock = threading.RLock()
-        self._streams: WeakRegistry[Stream] = WeakRegistry()
+        self._streams: WeakRegistry[object] = WeakRegistry()
         self._gates = itertools.cycle([threading.RLock() for _ in range(_READERS)])
 
     def __len__(self) -> int:
@@ -51,14 +51,14 @@ class OpenStreams:
         """
         return next(self._gates)
 
-    def take(self, stream: Stream, limit: int) -> None:
+    def take(self, stream: object, limit: int) -> None:
         """Have it among them until it is closed, or dropped. Raises TooManyStreams."""
         with self._lock:
             if len(self._streams) >= limit:
                 raise TooManyStreams(limit, _RETRY_AFTER)
             self._streams.add(stream)
 
-    def leave(self, stream: Stream) -> None:
+    def leave(self, stream: object) -> None:
         """Have it among them no more."""
         self._streams.discard(stream)
 
