@@ -47,7 +47,7 @@ PUBLIC = {
     "miniagent_redis.crypto": {"EncryptedFormat", "EncryptionKeyMissing", "KeyRing"},
     "miniagent_redis.acl": {"acl_rule"},
     "miniagent_redis.flask": {
-        *("BoundManager", "MiniAgent", "agents_of", "current_agents"),
+        *("BoundManager", "MiniAgent", "agents_of", "current_agents", "openai_blueprint"),
         *("ForeignOrigin", "MessageTooLarge", "NotLoggedIn", "TooManyStreams"),
         *("NotSetUp", "TurnNotFound"),
         *("Problem", "problem_of", "response_to"),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import click
 
-from .options import debug_option, redis_config, url_option, user_option
+from .options import debug_option, is_loopback, redis_config, url_option, user_option
 
 
 def _keys(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
@@ -86,13 +84,3 @@ def serve(
         host, port, models=models, tools=tools, system=system, keys=keys, user=user,
         config=redis_config(url),
     )  # fmt: skip
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach what listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -15,11 +15,10 @@ from ..agent import AgentConfig
 from ..config.redis import RedisConfig
 from ..doors.openai.options import keep_options
 from ..errors import InvalidInput
-from ..flask import MiniAgent
-from ..flask.openai import openai_blueprint
+from ..flask import MiniAgent, openai_blueprint
 from ..llm import resolve_model
 from .opening import tools_at
-from .serve import is_loopback
+from .options import is_loopback
 from .terminal import open_terminal
 
 SPARE_THREADS = 16

@@ -12,6 +12,7 @@ from ..doors.refusals import (
 from .answers import response_to
 from .bound import BoundManager
 from .extension import MiniAgent, agents_of, current_agents
+from .openai import openai_blueprint
 
 __all__ = [
     "BoundManager",
@@ -25,6 +26,7 @@ __all__ = [
     "TurnNotFound",
     "agents_of",
     "current_agents",
+    "openai_blueprint",
     "problem_of",
     "response_to",
 ]

@@ -15,8 +15,7 @@ from tests.support.waiting import LIMIT, until
 pytest.importorskip("flask")
 from flask import Flask
 
-from miniagent_redis.flask import MiniAgent
-from miniagent_redis.flask.openai import openai_blueprint
+from miniagent_redis.flask import MiniAgent, openai_blueprint
 
 
 class Door:

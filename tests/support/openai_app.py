@@ -14,8 +14,7 @@ from typing import Any
 from flask import Flask
 
 from miniagent_redis import AgentConfig, RedisConfig
-from miniagent_redis.flask import MiniAgent
-from miniagent_redis.flask.openai import openai_blueprint
+from miniagent_redis.flask import MiniAgent, openai_blueprint
 from miniagent_redis.llm import DemoModel
 from miniagent_redis.llm.base import Finish, ModelEvent, ModelRequest, TextDelta
 from miniagent_redis.llm.sample import sample
@@ -83,7 +82,7 @@ if __name__ == "__main__":
     from waitress import create_server
 
     served: Any = create_server(
-        make_app(sys.argv[1], lease_ttl=2), host="127.0.0.1", port=int(sys.argv[2]), threads=32
+        make_app(sys.argv[1], lease_ttl=2), host="127.0.0.1", port=int(sys.argv[2]), threads=80
     )
     print(served.effective_port, flush=True)
     served.run()
