@@ -27,12 +27,20 @@ CONTRACT = ERRORS | {
     *("Event", "EventType", "StreamCallback"),
 }
 MODELS = {
-    *("Model", "ModelRequest", "OutputSpec", "ToolSpec", "resolve_model", "ENTRY_POINTS"),
+    *("Model", "ModelRequest", "OutputSpec", "ReasoningDelta", "ToolSpec", "resolve_model"),
+    "ENTRY_POINTS",
     *("ModelEvent", "Block", "Finish", "TextDelta", "ToolCall", "UnreadCall", "Usage"),
     *("Answer", "Reply", "ask", "fold"),
     *("DemoModel", "FunctionModel", "ModelFunction", "ScriptedModel"),
     *("AsyncModel", "AsyncModelFunction"),
-    *("CountTokens", "estimate_input", "estimate_tokens", "instruction_tokens", "message_tokens"),
+    *(
+        "ContentPart",
+        "CountTokens",
+        "estimate_input",
+        "estimate_tokens",
+        "instruction_tokens",
+        "message_tokens",
+    ),
     "words",
 }
 PUBLIC = {

@@ -9,13 +9,24 @@ from typing import Any, cast
 from attrs import astuple, evolve, frozen
 
 from ..errors import ModelError
-from ..llm import Answer, DemoModel, Model, ModelRequest, Reply, TextDelta, ToolSpec, resolve_model
+from ..llm import (
+    Answer,
+    DemoModel,
+    Model,
+    ModelRequest,
+    ReasoningDelta,
+    Reply,
+    TextDelta,
+    ToolSpec,
+    resolve_model,
+)
 from ..llm.sources import source_of
 from ..models import Event, Message, ToolResult, WaitingCall
 from ..models.event import (
     cache_hit,
     cache_miss,
     numbered,
+    reasoning_delta,
     text_delta,
     tool_call,
     turn_step,
@@ -220,14 +231,16 @@ class Agent:
                     turn.check()
                     if isinstance(piece, TextDelta) and piece.text and request.output is None:
                         yield turn.tell(text_delta(piece.text))
+                    elif isinstance(piece, ReasoningDelta) and piece.text:
+                        yield turn.tell(reasoning_delta(piece.text))
                     if turn.is_cancelled:
-                        return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None
+                        return answer.so_far("cancelled"), None
             return found.keep(answer.reply()), None
         except TurnCancelled:
-            return Reply(answer.text, usage=answer.usage, interrupted="cancelled"), None
+            return answer.so_far("cancelled"), None
         except ModelError as exc:
-            if answer.text.strip():
-                return Reply(answer.text, usage=answer.usage, interrupted=why(exc)), exc
+            if (reply := answer.so_far(why(exc))).says_something:
+                return reply, exc
             exc.tokens = astuple(answer.usage)
             raise
         finally:

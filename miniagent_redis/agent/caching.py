@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from inspect import ismethod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from attrs import asdict, define, evolve, frozen
 
@@ -33,7 +33,7 @@ Check = Callable[[], None]
 
 
 def _says_something(reply: Reply) -> bool:
-    return bool(reply.text.strip() or reply.tool_calls)
+    return reply.says_something
 
 
 class Lookup(Protocol):
@@ -133,7 +133,7 @@ class TurnCache:
         lookup = self.lookups(key, timeout=None, check=check)
         try:
             lookup.begin()
-            if lookup.is_hit and isinstance(lookup.value, str):
+            if lookup.is_hit and _is_content(lookup.value):
                 saved = round(lookup.saved_seconds, 3)
                 return ToolResult(
                     call.id, call.name, lookup.value, cached=True, saved_seconds=saved
@@ -211,6 +211,13 @@ def cache_name(model: AnyModel) -> str:
         f"model_cache_ttl needs to know the model from others, and {model!r:.100} does not say",
         hint="give it an attribute `name`, or configure it by name",
     )
+
+
+def _is_content(value: object) -> TypeGuard[str | list[dict[str, Any]]]:
+    """Whether this can be what a tool gave; somebody may have put anything there."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(part, dict) for part in value)
+    return isinstance(value, str)
 
 
 def _kept_reply(lookup: Lookup) -> Reply | None:

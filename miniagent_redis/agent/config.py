@@ -164,6 +164,11 @@ class AgentConfig:
         default=60.0, converter=seconds_or_none, validator=_some_time, metadata=_OPTIONAL
     )
     """How long the model may keep silent; the model's own client watches over it."""
+    first_timeout: float | None = field(
+        default=None, converter=seconds_or_none, validator=_some_time, metadata=_OPTIONAL
+    )
+    """How long it may take to begin, if that is another time: to reason, or to read a long thread.
+    None: ``model_timeout``."""
     tool_timeout: float | None = field(
         default=60.0, converter=seconds_or_none, validator=_some_time, metadata=_OPTIONAL
     )

@@ -121,6 +121,7 @@ class TurnLoop:
                 system=str(self.config.system_prompt) or None,
                 params=self.config.params if self.params is None else self.params,
                 timeout=self.config.model_timeout,
+                first_timeout=self.config.first_timeout,
                 session_id=self.turn.session_id,
                 user_id=self.turn.user_id,
             )
@@ -244,13 +245,14 @@ class TurnLoop:
             metadata["finish_reason"] = reply.finish_reason
             if reply.finish_detail:
                 metadata["finish_detail"] = reply.finish_detail
-        elif not reply.text and not reply.tool_calls and not reply.interrupted:
+        elif not (reply.text or reply.tool_calls or reply.parts or reply.interrupted):
             metadata["finish_reason"] = "stop"  # that it says nothing is meant so
         if reply.blocks:
             metadata["blocks"] = [asdict(block) for block in reply.blocks]
+        said = [{"type": "text", "text": reply.text}] if reply.text else []
         return Message(
             "assistant",
-            reply.text,
+            [*said, *reply.parts] if reply.parts else reply.text,
             tool_calls=reply.tool_calls,
             turn_id=self.turn.turn_id,
             created_at=self.turn.clock.time(),

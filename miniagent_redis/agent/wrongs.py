@@ -101,7 +101,7 @@ def check_reply(reply: Reply, steps: Sequence[Message]) -> None:
 
     To say nothing is an answer once a tool has been run: some models do when all is said.
     """
-    if not reply.tool_calls and not reply.text.strip():
+    if not reply.says_something:
         is_done = reply.finish_reason in ORDINARY and any(
             step.role == "tool" and not step.metadata.get("not_run") for step in steps
         )

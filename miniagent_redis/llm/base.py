@@ -1,8 +1,8 @@
 """What a model is: one method that streams events, and the data that goes in and comes out.
 
-A model answers by a stream of TextDelta, ToolCall (or UnreadCall), Block and Usage events in any
-order and number, and then one Finish, which is mandatory and last: without it nobody could tell an
-answer from the beginning of one.
+A model answers by a stream of TextDelta, ReasoningDelta, ContentPart, ToolCall (or UnreadCall),
+Block and Usage events in any order and number, and then one Finish, which is mandatory and last:
+without it nobody could tell an answer from the beginning of one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class ModelRequest:
 
     ``messages`` are a valid conversation, oldest first: each tool call is followed by its result.
     ``params`` holds ``temperature`` and ``max_tokens`` where they were set. ``timeout`` is in
-    seconds, for each wait on the network. ``session_id`` and ``user_id`` say on whose behalf.
+    seconds, for each wait on the network; ``first_timeout``, if it is set, for those before the
+    first of the answer. ``session_id`` and ``user_id`` say on whose behalf.
     ``output`` is the form that the answer must have, once the model calls no more tools; unless the
     model says that it ``takes_output``, ``system`` tells it too.
     """
@@ -51,6 +52,12 @@ class ModelRequest:
     session_id: str | None = None
     user_id: str | None = None
     output: OutputSpec | None = None
+    first_timeout: float | None = None
+
+    @property
+    def longest_wait(self) -> float | None:
+        """How long the first of the answer may take, in seconds."""
+        return self.timeout if self.first_timeout is None else self.first_timeout
 
 
 @frozen
@@ -58,6 +65,23 @@ class TextDelta:
     """The next piece of the answer's text."""
 
     text: str
+
+
+@frozen
+class ReasoningDelta:
+    """The next piece of what the model deliberates before it answers, or of a summary of that.
+
+    It is shown, and is no part of the answer. What the vendor wants back of it is in a Block.
+    """
+
+    text: str
+
+
+@frozen
+class ContentPart:
+    """A part of the answer that is no text, such as a picture: as in ``Message.content``."""
+
+    part: dict[str, Any]
 
 
 @frozen
@@ -99,7 +123,9 @@ class Finish:
     detail: str = ""
 
 
-ModelEvent = TextDelta | ToolCall | UnreadCall | Block | Usage | Finish
+ModelEvent = (
+    TextDelta | ReasoningDelta | ContentPart | ToolCall | UnreadCall | Block | Usage | Finish
+)
 
 
 class Model(Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
+from typing import Any
 
 from attrs import evolve, field, frozen
 
@@ -14,7 +15,17 @@ from ..errors import IncompleteResponse, ModelError
 from ..models import ToolCall, Usage, new_id
 from ..runtime.pausing import Pause, at_once
 from .awaited import AsyncFunctionModel, AwaitedModel
-from .base import Block, Finish, Model, ModelEvent, ModelRequest, TextDelta, UnreadCall
+from .base import (
+    Block,
+    ContentPart,
+    Finish,
+    Model,
+    ModelEvent,
+    ModelRequest,
+    ReasoningDelta,
+    TextDelta,
+    UnreadCall,
+)
 from .calls import read_call
 from .function import FunctionModel
 from .sources import ModelFailed, ModelSource, Source
@@ -43,6 +54,13 @@ class Reply:
     saved_tokens: int = 0
     unread: tuple[UnreadCall, ...] = ()
     finish_detail: str = ""
+    parts: tuple[dict[str, Any], ...] = ()
+    """What of the answer is no text, such as pictures."""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is an answer, or a call."""
+        return bool(self.text.strip() or self.tool_calls or self.parts)
 
 
 _NOTHING = Usage()
@@ -57,6 +75,7 @@ class Folding:
         self._calls: dict[str, ToolCall] = {}
         self._unread: list[UnreadCall] = []
         self._blocks: list[Block] = []
+        self._parts: list[dict[str, Any]] = []
         self._finish: Finish | None = None
 
     @property
@@ -74,6 +93,10 @@ class Folding:
         match event:
             case TextDelta():
                 self._text.append(event.text)
+            case ReasoningDelta():
+                pass  # for those who watch
+            case ContentPart():
+                self._parts.append(event.part)
             case ToolCall() | UnreadCall():
                 # Some servers give no ids, or the same to all calls.
                 if not event.id or event.id in self._calls:
@@ -94,9 +117,15 @@ class Folding:
             case _:
                 raise ModelError(
                     f"the model sent {event!r:.100}, which is no event",
-                    hint="a model yields TextDelta, ToolCall, Block and Usage, then Finish",
+                    hint="a model yields TextDelta, ReasoningDelta, ContentPart, ToolCall, Block "
+                    "and Usage, then Finish",
                 )
         return event
+
+    def so_far(self, interrupted: str) -> Reply:
+        """Return what can be kept of an answer that does not go on."""
+        parts = tuple(self._parts)
+        return Reply(self.text, usage=self.usage, interrupted=interrupted, parts=parts)
 
     def reply(self) -> Reply:
         """Return what the events add up to. Raises IncompleteResponse if Finish is not there."""
@@ -116,6 +145,7 @@ class Folding:
             blocks,
             unread=tuple(self._unread),
             finish_detail=self._finish.detail,
+            parts=tuple(self._parts),
         )
 
 

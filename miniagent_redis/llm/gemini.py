@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import takewhile
 from typing import Any, ClassVar
 
 from ..models import Message, ToolCall, Usage, new_id
-from .base import Finish, ModelEvent, ModelRequest, TextDelta
+from .base import ContentPart, Finish, ModelEvent, ModelRequest, ReasoningDelta, TextDelta
 from .output import told_in_words
 from .providers.base import ProviderModel
 from .providers.blocks import Layout, Piece, pieces
-from .providers.leaving import heed_leaving
-from .providers.parts import Media, content_parts, content_text
+from .providers.checked import parameters
+from .providers.parts import Media, content_parts, content_text, result_text, shown_parts
 from .providers.reasons import finish_of
 from .providers.sending import ANY_ID, START, encodable, has_acted, sendable
 
@@ -27,7 +28,7 @@ _FOREIGN = b"skip_thought_signature_validator"
 _WITHOUT_SIGNATURES = re.compile("(models/)?gemini-[12]")
 _TAKEN = re.compile(r"image/(png|jpeg|webp|heic|heif)|(audio|video|text)/.+|application/pdf")
 # The SDK does not repeat by itself unless told to. Not after 429: it would not wait long enough.
-_RETRIES = {"attempts": 3, "http_status_codes": [408, 500, 502, 503, 504]}
+_RETRIES = {"attempts": 3, "http_status_codes": [408, 500, 503]}
 _SERVER_TIMEOUT = "600"  # seconds for the whole answer; the SDK would send our limit for a silence
 
 
@@ -41,7 +42,9 @@ class GeminiModel(ProviderModel):
 
     def _connect(self, sdk: Any, key: str | None) -> Any:
         http: dict[str, Any] = {"retry_options": _RETRIES}
-        http["client_args"] = {"event_hooks": {"request": [heed_leaving]}}
+        if self._max_retries is not None:
+            http["retry_options"] = {"attempts": 1 + self._max_retries}
+        http["client_args"] = {"event_hooks": self._hooks()}
         if self._base_url:
             address = re.fullmatch(r"(.*?)(?:/(v\d\w*))?/?", self._base_url)
             assert address is not None
@@ -57,8 +60,8 @@ class GeminiModel(ProviderModel):
             form["response_json_schema"] = request.output.schema
         system, contents = gemini_contents(request, self.model)
         http: dict[str, Any] = {"headers": {"X-Server-Timeout": _SERVER_TIMEOUT}}
-        if request.timeout:
-            http["timeout"] = max(1, round(request.timeout * 1000))
+        if request.longest_wait:
+            http["timeout"] = max(1, round(request.longest_wait * 1000))
         config: dict[str, Any] = {
             "http_options": http,
             "automatic_function_calling": {"disable": True},
@@ -76,10 +79,11 @@ class GeminiModel(ProviderModel):
                 for tool in request.tools
             ]
             config["tools"] = [{"function_declarations": declarations}]
+        options = parameters(self.options, config.get("tools") or [])
         names = {"max_tokens": "max_output_tokens"}
         config |= {names.get(name, name): value for name, value in request.params.items()}
         try:
-            checked = self._import().types.GenerateContentConfig(**encodable(config | self.options))
+            checked = self._import().types.GenerateContentConfig(**encodable(config | options))
         except ValueError as exc:  # of pydantic, for an option that there is not
             raise TypeError(str(exc)) from None
         if not checked.tools:  # without any, no word of them is taken
@@ -114,9 +118,21 @@ def gemini_contents(request: ModelRequest, model: str) -> tuple[str, list[dict[s
             contents.append({"role": role, "parts": []})
         is_foreign = number > asked and not _WITHOUT_SIGNATURES.match(model)
         contents[-1]["parts"] += _parts(message, given, needs_signature=is_foreign)
+        if message.role == "tool" and _is_last_result(messages, number):
+            contents[-1]["parts"] += map(_part, _shown(messages[: number + 1]))
     if contents and contents[0]["role"] == "model":
         contents.insert(0, {"role": "user", "parts": [{"text": START}]})
     return "\n\n".join(system), contents
+
+
+def _is_last_result(messages: Sequence[Message], number: int) -> bool:
+    return all(message.role != "tool" for message in messages[number + 1 : number + 2])
+
+
+def _shown(messages: Sequence[Message]) -> list[Media]:
+    """Return what is no text in the results that these messages end with: it comes behind them."""
+    results = takewhile(lambda message: message.role == "tool", reversed(messages))
+    return shown_parts(list(results)[::-1])
 
 
 def _parts(
@@ -126,7 +142,7 @@ def _parts(
         return [_part(part) for part in content_parts(message.content)]
     if message.role == "tool":
         kind = "error" if message.metadata.get("is_error") else "output"
-        response = {"name": message.name, "response": {kind: content_text(message.content)}}
+        response = {"name": message.name, "response": {kind: result_text(message)}}
         if message.tool_call_id in given:
             response["id"] = message.tool_call_id
         return [{"function_response": response}]
@@ -154,11 +170,13 @@ def _restored(piece: Piece) -> dict[str, Any]:
         part["function_call"] = {"name": piece.call.name, "args": piece.call.arguments}
         if piece.extra.get("has_id"):
             part["function_call"]["id"] = piece.call.id
+    elif piece.media is not None:
+        part = _part(piece.media)
     elif piece.own is None:
         part["text"] = piece.text
     if signature := piece.extra.get(_SIGNATURE) or part.get(_SIGNATURE):
         part[_SIGNATURE] = base64.urlsafe_b64decode(signature)
-    if blob := part.get("inline_data"):
+    if piece.own is not None and (blob := part.get("inline_data")):
         part["inline_data"] = blob | {"data": base64.urlsafe_b64decode(blob["data"])}
     return part
 
@@ -212,8 +230,18 @@ def _read(part: Any, layout: Layout) -> Iterator[ModelEvent]:
             layout.text(part.text, **extra)
         if part.text:
             yield TextDelta(part.text)
+    elif (blob := part.inline_data) is not None and not part.thought and _is_image(blob):
+        layout.part(**extra)
+        data = base64.b64encode(blob.data).decode()
+        yield ContentPart({"type": "image", "mime_type": blob.mime_type, "data": data})
     else:
         layout.own(part.model_dump(mode="json", exclude_none=True))
+        if part.thought and part.text:
+            yield ReasoningDelta(part.text)
+
+
+def _is_image(blob: Any) -> bool:
+    return bool(blob.data) and str(blob.mime_type).startswith("image/")
 
 
 def _sum(counts: dict[str, Any], *names: str) -> int:

@@ -1,267 +1,218 @@
-"""Models of OpenAI, and of every server that speaks its chat completions: `openai:MODEL[@URL]`.
+"""Models of OpenAI, and of every server that speaks like it: `openai:MODEL[@URL]`.
 
-Where it is told to go elsewhere than to OpenAI, by the name or by OPENAI_BASE_URL, the key is what
-that server is given; without one it gets none.
+There are two APIs for the same models, chat completions and responses: which one is asked, and how,
+is decided here. Where it is told to go elsewhere than to OpenAI, by the name or by OPENAI_BASE_URL,
+the key is what that server is given; without one it gets none.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Generator, Mapping
+from typing import Any, ClassVar, Literal
 
-from attrs import define, field
-
-from ..models import Message, Usage, new_id
-from .base import Block, Finish, ModelEvent, ModelRequest, TextDelta
-from .calls import read_call
-from .output import is_strict, told_in_words, vendors_name
+from ..errors import InvalidInput
+from .base import ModelEvent, ModelRequest
+from .output import told_in_words
 from .providers.base import ProviderModel
-from .providers.blocks import own_blocks
-from .providers.faults import only_short_waits
-from .providers.leaving import heed_leaving
-from .providers.parts import WEB_IMAGES, Media, content_parts, content_text
-from .providers.reasons import finish_of
-from .providers.sending import ANY_ID, encodable, has_acted, sendable
+from .providers.chat_replies import chat_events
+from .providers.chat_requests import chat_messages, chat_tools, json_schema
+from .providers.checked import parameters
+from .providers.hosts import azure_address, host_of, is_azure, is_openai
+from .providers.reconsidered import Way, reconsidered
+from .providers.responses_replies import responses_events
+from .providers.responses_requests import (
+    REASONING,
+    from_chat,
+    responses_input,
+    responses_tools,
+    text_form,
+)
+from .providers.sending import encodable, has_acted
+from .providers.sse import EventStream
+from .providers.think_tags import ThinkTags
 
 __all__ = ["OpenAIModel"]
 
-_HOST = "api.openai.com"
-_ID = re.compile(r"[\x21-\x7e]{1,40}")
-_AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
-# What compatible servers add to a reply, and want back; OpenAI itself adds nothing.
-_REASONING_TEXT = ("reasoning_content", "reasoning")
-_REASONING_LIST = "reasoning_details"
+Api = Literal["chat", "responses"]
+
+_AZURE_KEY = "AZURE_OPENAI_API_KEY"
+# Models that chat completions do not have, and those whose tools they refuse beside reasoning.
+_ONLY_RESPONSES = re.compile(r"(.*-)?(pro|codex.*|deep-research|computer-use.*)(-\d.*)?$")
+_REASONS_WITH_TOOLS = re.compile(r"gpt-(5\.[4-9]|5\.\d\d|[6-9]|\d\d)")
+_NO_REASONING = re.compile(r"gpt-[34]|chatgpt-4")
+_OPTIONS_OF_RESPONSES = frozenset({
+    *("reasoning", "include", "text", "truncation", "max_output_tokens", "max_tool_calls"),
+    *("conversation", "previous_response_id", "background", "prompt", "instructions"),
+})  # fmt: skip
+_OPTIONS_OF_CHAT = frozenset({
+    *("stop", "seed", "n", "logit_bias", "logprobs", "presence_penalty", "frequency_penalty"),
+    *("modalities", "audio", "prediction", "web_search_options"),
+})  # fmt: skip
+_TRIES = 5
 
 
 class OpenAIModel(ProviderModel):
-    """A model by its chat completions; ``options`` are those of ``chat.completions.create``."""
+    """A model of OpenAI's, Azure's or whoever speaks like them.
+
+    ``api`` is ``"chat"`` (completions) or ``"responses"``; by default what the model, its options
+    and what the server says call for. ``options`` are those of ``create`` there; ``stream=False``
+    has answers come in one piece. ``api_version`` is for Azure's dated versions. ``think_tags`` is
+    whether ``<think>…</think>`` at the start of an answer is taken for reasoning; never OpenAI's.
+    """
 
     takes_output = True
     provider = "openai"
     sdk = "openai"
     key_variables: ClassVar[tuple[str, ...]] = ("OPENAI_API_KEY",)
+    secret_variables: ClassVar[tuple[str, ...]] = (_AZURE_KEY,)
     address_variable = "OPENAI_BASE_URL"
 
+    def __init__(
+        self,
+        model: str,
+        *,
+        api: Api | None = None,
+        api_version: str | None = None,
+        think_tags: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        if api not in (None, "chat", "responses"):
+            raise InvalidInput(f'api must be "chat" or "responses", not {api!r:.100}')
+        self._api = api
+        self._api_version = api_version
+        self._think_tags = think_tags
+        self._way = Way()  # learned, and the same for all threads
+
+    @property
+    def _kind(self) -> str:
+        return f"{self.provider}-{self._api}" if self._api else self.provider
+
+    def _key(self) -> str | None:
+        if is_azure(host_of(self._address())) and not self._api_key:
+            return (os.environ.get(_AZURE_KEY) or "").strip() or super()._key()
+        return super()._key()
+
+    def _address(self) -> str | None:
+        return self._base_url or os.environ.get(self.address_variable) or None
+
     def _connect(self, sdk: Any, key: str | None) -> Any:
-        hooks = {"request": [heed_leaving], "response": [only_short_waits]}
-        http = sdk.DefaultHttpxClient(event_hooks=hooks)
-        return sdk.OpenAI(api_key=key, base_url=self._base_url, http_client=http)
+        given: dict[str, Any] = {"http_client": sdk.DefaultHttpxClient(event_hooks=self._hooks())}
+        if self._max_retries is not None:
+            given["max_retries"] = self._max_retries
+        address = self._address()
+        if address is None or not is_azure(host_of(address)):
+            return sdk.OpenAI(api_key=key, base_url=self._base_url, **given)
+        url, version = azure_address(address, self._api_version)
+        if version is None:
+            return sdk.OpenAI(api_key=key, base_url=url, **given)
+        by_token = {"azure_ad_token_provider": self._fresh_key, "api_key": None}
+        keys = by_token if callable(self._api_key) else {"api_key": key}
+        return sdk.AzureOpenAI(base_url=url, api_version=version, **keys, **given)
 
     def _answer(self, client: Any, request: ModelRequest) -> Generator[ModelEvent]:
         host = str(client.base_url.host)
-        is_openai = host == _HOST or host.endswith("." + _HOST)
-        provider = self.provider if is_openai else f"{self.provider}@{host}"
-        params: dict[str, Any] = {"stream_options": {"include_usage": True}}
-        params |= {"timeout": request.timeout, **request.params}
-        if is_openai and "max_tokens" in params:  # its newer models refuse the old name
+        provider = self.provider if is_openai(host) else f"{self.provider}@{host}"
+        for _ in range(_TRIES):
+            way = self._way
+            by_responses = self._asks_responses(request, way, host)
+            begun = False
+            try:
+                ask = self._by_responses if by_responses else self._by_chat
+                for event in ask(client, request, provider, way):
+                    begun = True
+                    yield event
+                return
+            except Exception as exc:
+                is_forced = self._api is not None
+                other = reconsidered(way, exc, asked_responses=by_responses, is_forced=is_forced)
+                if begun or other == way:
+                    raise
+                self._way = other
+
+    def _asks_responses(self, request: ModelRequest, way: Way, host: str) -> bool:
+        if self._api is not None or way.responses is not None:
+            return way.responses is True if self._api is None else self._api == "responses"
+        options = self.options.keys() | request.params.keys()
+        own = self.options.get("tools") or ()
+        if options & _OPTIONS_OF_RESPONSES or any(map(_is_hosted, own)):
+            return True
+        if not is_openai(host) or options & _OPTIONS_OF_CHAT:
+            return False
+        if _ONLY_RESPONSES.fullmatch(self.model):
+            return True
+        effort = {**self.options, **request.params}.get("reasoning_effort")
+        reasons = _REASONS_WITH_TOOLS.match(self.model) and effort != "none"
+        return bool(reasons and (request.tools or own))
+
+    def _by_chat(
+        self, client: Any, request: ModelRequest, provider: str, way: Way
+    ) -> Generator[ModelEvent]:
+        host = str(client.base_url.host)
+        is_theirs = is_openai(host) or is_azure(host)
+        params: dict[str, Any] = {"stream_options": {"include_usage": True}, "stream": True}
+        params |= {"timeout": request.longest_wait, **request.params}
+        if is_theirs and "max_tokens" in params:  # its newer models refuse the old name
             params["max_completion_tokens"] = params.pop("max_tokens")
-        if request.tools:
-            params["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": tool.name,
-                        "description": tool.description,
-                        "parameters": tool.parameters,
-                    },
-                }
-                for tool in request.tools
-            ]
-        form = _response_format(request)
-        if form is None or not is_openai or "response_format" in self.options:
+        form = json_schema(request)
+        if form is None or not is_theirs or "response_format" in self.options:
             request = told_in_words(request)  # also to servers that may not know what they are sent
         if form is not None:
-            params["response_format"] = form
-        messages = chat_messages(request, provider)
-        params |= {**self.options, "model": self.model, "messages": messages, "stream": True}
-        if not params.get("tools"):  # without any, no word of them is taken
-            params.pop("tool_choice", None)
-            params.pop("parallel_tool_calls", None)
-        elif _is_forced(params.get("tool_choice")) and has_acted(request.messages):
-            del params["tool_choice"]
-        with client.chat.completions.create(**encodable(params)) as chunks:
-            yield from _events(chunks, provider)
+            params["response_format"] = {"type": "json_schema", "json_schema": form}
+        messages = chat_messages(request, provider, is_strict_id=is_theirs)
+        tools = chat_tools(request)
+        params |= {**parameters(self.options, tools), "model": self.model, "messages": messages}
+        params = _with_choice(way.params(params), request)
+        create = client.chat.completions.with_streaming_response.create
+        with create(**encodable(params)) as response:
+            tags = ThinkTags() if self._think_tags and not is_theirs else None
+            yield from chat_events(EventStream(response), provider, tags)
+
+    def _by_responses(
+        self, client: Any, request: ModelRequest, provider: str, way: Way
+    ) -> Generator[ModelEvent]:
+        options = from_chat(self.options)
+        params: dict[str, Any] = {"store": False, "stream": not way.no_stream}
+        params |= {"timeout": request.longest_wait, **from_chat(request.params)}
+        if not (way.no_encrypted or _NO_REASONING.match(self.model)):
+            options["include"] = list({REASONING: 0, **dict.fromkeys(options.get("include") or ())})
+        text = options.get("text") or {}
+        form = text_form(request)
+        if form is None or "format" in text:
+            request = told_in_words(request)
+        else:
+            options["text"] = {**text, "format": form}
+        if request.system:
+            params["instructions"] = request.system
+        items = responses_input(request, provider, self.model)
+        tools = responses_tools(request)
+        params |= {**parameters(options, tools), "model": self.model, "input": items}
+        create = client.responses.with_streaming_response.create
+        with create(**encodable(_with_choice(params, request))) as response:
+            yield from responses_events(EventStream(response), provider, self.model)
+
+
+def _is_hosted(tool: Any) -> bool:
+    """Whether the tool is the vendor's own, such as ``{"type": "web_search"}``."""
+    return isinstance(tool, Mapping) and tool.get("type") not in ("function", "custom")
+
+
+def _with_choice(params: dict[str, Any], request: ModelRequest) -> dict[str, Any]:
+    """Return the parameters with a choice of tools only where there are some to choose from."""
+    if not params.get("tools"):  # without any, no word of them is taken
+        params.pop("tool_choice", None)
+        params.pop("parallel_tool_calls", None)
+    elif _is_forced(params.get("tool_choice")) and has_acted(request.messages):
+        del params["tool_choice"]
+    return params
 
 
 def _is_forced(choice: object) -> bool:
     """Whether the model has to call a tool: ``required``, a tool by name, or some of them."""
     if isinstance(choice, Mapping):
-        allowed = choice.get("allowed_tools")
-        return not isinstance(allowed, Mapping) or allowed.get("mode") == "required"
+        allowed = choice.get("allowed_tools", choice)
+        is_some = choice.get("type") == "allowed_tools"
+        return not is_some or (isinstance(allowed, Mapping) and allowed.get("mode") == "required")
     return choice not in (None, "auto", "none")
-
-
-def _response_format(request: ModelRequest) -> dict[str, Any] | None:
-    """Return the form of the answer as the API takes it: that of objects only."""
-    output = request.output
-    if output is None or output.schema.get("type") != "object":
-        return None
-    form: dict[str, Any] = {"name": vendors_name(output.name), "schema": output.schema}
-    if is_strict(output.schema):
-        form["strict"] = True
-    return {"type": "json_schema", "json_schema": form}
-
-
-def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
-    """Return the conversation as OpenAI's messages."""
-    system = [{"role": "system", "content": request.system}] if request.system else []
-    messages = sendable(request.messages, provider, _ID if provider == "openai" else ANY_ID)
-    return system + [_message(message, provider) for message in messages]
-
-
-def _message(message: Message, provider: str) -> dict[str, Any]:
-    match message.role:
-        case "tool":
-            return {
-                "role": "tool",
-                "tool_call_id": message.tool_call_id,
-                "content": content_text(message.content),
-            }
-        case "assistant":
-            return _reply(message, provider)
-        case "system":
-            return {"role": "system", "content": content_text(message.content)}
-    parts = content_parts(message.content)
-    if isinstance(message.content, str) or not any(isinstance(part, Media) for part in parts):
-        return {"role": "user", "content": content_text(message.content)}
-    return {"role": "user", "content": [_part(part, provider) for part in parts]}
-
-
-def _part(part: str | Media, provider: str) -> dict[str, Any]:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    if part.kind == "image" and (part.mime_type in WEB_IMAGES or provider != "openai"):
-        return {"type": "image_url", "image_url": {"url": part.data_url}}
-    if part.kind == "audio" and part.data and part.mime_type in _AUDIO:
-        audio = {"data": part.data, "format": _AUDIO[part.mime_type]}
-        return {"type": "input_audio", "input_audio": audio}
-    if part.kind == "file" and part.data:
-        file = {"filename": part.name or "file", "file_data": part.data_url}
-        return {"type": "file", "file": file}
-    return {"type": "text", "text": part.left_out()}
-
-
-def _reply(message: Message, provider: str) -> dict[str, Any]:
-    out: dict[str, Any] = {"role": "assistant", "content": content_text(message.content) or None}
-    added: dict[str, Any] = {}
-    for data in own_blocks(message, provider):
-        added |= data.get("calls", {})
-        out |= data.get("message", {})
-    if message.tool_calls:
-        out["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {
-                    "name": call.name,
-                    "arguments": json.dumps(call.arguments, ensure_ascii=False),
-                },
-                **added.get(call.id, {}),
-            }
-            for call in message.tool_calls
-        ]
-    return out
-
-
-@define
-class _Call:
-    index: int | None
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-    added: dict[str, Any] = field(factory=dict)
-
-
-def _events(chunks: Iterable[Any], provider: str) -> Iterator[ModelEvent]:
-    calls: list[_Call] = []
-    own: dict[str, Any] = {}
-    usage: Any = None
-    finish: str | None = None
-    for chunk in chunks:
-        text = ""
-        usage = getattr(chunk, "usage", None) or usage
-        for choice in (chunk.choices or ())[:1]:
-            finish = choice.finish_reason or finish
-            delta = choice.delta
-            if delta is None:
-                continue
-            text = delta.content or getattr(delta, "refusal", None) or ""
-            for piece in delta.tool_calls or ():
-                _add_call(calls, piece)
-            _add_reasoning(own, delta.model_extra or {})
-        yield TextDelta(text)
-    for call in calls:
-        call.id = call.id or new_id()
-        yield read_call(call.id, call.name, call.arguments)
-    added = {call.id: call.added for call in calls if call.added}
-    if own or added:
-        yield Block(provider, {"message": own, "calls": added})
-    if usage is not None:
-        yield _usage(usage)
-    if finish is not None:
-        end = finish_of(finish)
-        yield Finish("tool_calls") if calls and end.reason == "stop" else end
-
-
-def _usage(counted: Any) -> Usage:
-    asked = getattr(counted, "prompt_tokens_details", None)
-    answered = getattr(counted, "completion_tokens_details", None)
-    return Usage(
-        counted.prompt_tokens or 0,
-        counted.completion_tokens or 0,
-        cached_tokens=getattr(asked, "cached_tokens", None) or 0,
-        cache_write_tokens=getattr(asked, "cache_write_tokens", None) or 0,
-        reasoning_tokens=getattr(answered, "reasoning_tokens", None) or 0,
-    )
-
-
-def _add_call(calls: list[_Call], piece: Any) -> None:
-    begun = [call for call in calls if call.index == piece.index is not None]
-    call = begun[-1] if begun else None
-    if call is None or _is_another(call, piece):
-        call = _Call(piece.index)
-        calls.append(call)
-    call.id = call.id or piece.id or ""
-    call.added |= {key: value for key, value in (piece.model_extra or {}).items() if value}
-    if piece.function is not None:
-        call.name = call.name or piece.function.name or ""
-        given: Any = piece.function.arguments  # an object, from some servers
-        call.arguments += given if isinstance(given, str) else json.dumps(given) if given else ""
-
-
-def _is_another(call: _Call, piece: Any) -> bool:
-    """Whether a call begins with this piece, though its index is that of ``call``.
-
-    Google's server and others say 0 of each call, with ids or without, and send each call whole.
-    """
-    if piece.function is None or not piece.function.name:
-        return False
-    if call.id or piece.id:
-        return bool(piece.id) and piece.id != call.id
-    return bool(call.arguments)
-
-
-def _add_reasoning(own: dict[str, Any], extra: dict[str, Any]) -> None:
-    for key in _REASONING_TEXT:
-        if isinstance(text := extra.get(key), str) and text:
-            own[key] = own.get(key, "") + text
-    for detail in extra.get(_REASONING_LIST) or ():
-        _add_detail(own.setdefault(_REASONING_LIST, []), detail)
-
-
-def _add_detail(details: list[dict[str, Any]], new: dict[str, Any]) -> None:
-    """Add a piece to the last of the details, if it goes on with it: same type and index."""
-    last = details[-1] if details else {}
-    place = ("type", "index")
-    if new.get("index") is None or [last.get(key) for key in place] != [
-        new.get(key) for key in place
-    ]:
-        details.append(dict(new))
-        return
-    for key, value in new.items():
-        if key in ("text", "summary", "data") and isinstance(value, str):
-            last[key] = (last.get(key) or "") + value
-        elif value is not None:
-            last[key] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isasyncgenfunction, iscoroutinefunction
-from typing import cast
+from typing import Literal, cast
 
 from ..errors import InvalidInput, MiniAgentError, ModelError
 from .awaited import AsyncFunctionModel, AsyncModel, AsyncModelFunction, AwaitedModel, is_async
@@ -23,6 +23,15 @@ def _openai(rest: str) -> Model:  # these are imported by who uses them
     return OpenAIModel.named(rest)
 
 
+def _openai_by(api: Api) -> Callable[[str], Model]:
+    def make(rest: str) -> Model:
+        from .openai import OpenAIModel
+
+        return OpenAIModel.named(rest, api=api)
+
+    return make
+
+
 def _anthropic(rest: str) -> Model:
     from .anthropic import AnthropicModel
 
@@ -38,6 +47,8 @@ def _gemini(rest: str) -> Model:
 _OWN: dict[str, Callable[[str], Model]] = {
     "demo": lambda rest: DemoModel(),
     "openai": _openai,
+    "openai-chat": _openai_by("chat"),
+    "openai-responses": _openai_by("responses"),
     "anthropic": _anthropic,
     "gemini": _gemini,
 }
@@ -49,17 +60,18 @@ _BY_START = {
 """Who offers the models whose names begin so."""
 
 
+Api = Literal["chat", "responses"]
 AnyModel = str | Model | AsyncModel | ModelFunction | AsyncModelFunction
 
 
 def resolve_model(model: AnyModel) -> Model:
     """Return the model that is meant.
 
-    A name is ``demo``, ``openai:MODEL``, ``anthropic:MODEL`` or ``gemini:MODEL``, each of these
-    with or without ``@BASE_URL``; or that of an entry point in the group
-    ``miniagent_redis.models``, alone or followed by a colon and what its function is called with
-    (else an empty text). An async model comes back as an AwaitedModel. Raises InvalidInput for a
-    name that nobody knows, ModelError if the model cannot be set up.
+    A name is ``demo``, ``openai:MODEL`` (``openai-chat:`` or ``openai-responses:`` by that API),
+    ``anthropic:MODEL`` or ``gemini:MODEL``, each of these with or without ``@BASE_URL``; or that of
+    an entry point in the group ``miniagent_redis.models``, alone or followed by a colon and what
+    its function is called with (else an empty text). An async model comes back as an AwaitedModel.
+    Raises InvalidInput for a name that nobody knows, ModelError if the model cannot be set up.
     """
     if isinstance(model, str):
         return _by_name(model)

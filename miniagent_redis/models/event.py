@@ -6,7 +6,7 @@ happens or read from Redis elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from enum import StrEnum
 from typing import Any
@@ -32,6 +32,9 @@ class EventType(StrEnum):
     ``resumed``: whether an abandoned turn goes on."""
     TEXT_DELTA = "text_delta"
     """``text``: the next piece of the answer."""
+    REASONING_DELTA = "reasoning_delta"
+    """``text``: the next piece of what the model deliberates first, where it shows that. Kept for
+    watchers like the pieces of the answer, and not with the message."""
     TOOL_CALL = "tool_call"
     """``id``, ``name``, ``arguments``."""
     TOOL_RESULT = "tool_result"
@@ -85,7 +88,7 @@ class Event:
 
     @property
     def text(self) -> str:
-        """The ``text`` of a TEXT_DELTA or AGENT_RESPONSE, else an empty string."""
+        """The ``text`` of a TEXT_DELTA, REASONING_DELTA or AGENT_RESPONSE, else an empty string."""
         return str(self.data.get("text", ""))
 
 
@@ -112,6 +115,18 @@ def turn_started(message: Message, version: int, *, resumed: bool) -> Told:
 def text_delta(text: str) -> Told:
     """Tell that the model said some more."""
     return EventType.TEXT_DELTA, {"text": text}
+
+
+def reasoning_delta(text: str) -> Told:
+    """Tell that the model deliberated some more."""
+    return EventType.REASONING_DELTA, {"text": text}
+
+
+def delta(record: Mapping[str, Any]) -> Told:
+    """Tell of a piece by what is stored of it."""
+    if "reasoning" in record:
+        return reasoning_delta(str(record["reasoning"]))
+    return text_delta(str(record.get("text", "")))
 
 
 def tool_call(call: ToolCall) -> Told:

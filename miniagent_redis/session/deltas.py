@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from itertools import groupby
+from operator import itemgetter
 
 from ..errors import MiniAgentError, SessionNotFound, StoreUnavailable, TurnSuperseded
 from ..store.manager import RedisSessionManager
@@ -24,12 +26,12 @@ class Telling:
         self._store = store
         self._running = running
         self._interval = interval
-        self._pieces: list[str] = []
+        self._pieces: list[tuple[bool, str]] = []  # whether it is reasoning, and the text
         self._sent = store.clock.monotonic()
 
-    def hear(self, text: str) -> None:
+    def hear(self, text: str, *, reasoning: bool = False) -> None:
         """Take the next piece; send what there is, if it is time. Raises as ``finish``."""
-        self._pieces.append(text)
+        self._pieces.append((reasoning, text))
         if self._interval is None:
             return
         now = self._store.clock.monotonic()
@@ -42,12 +44,15 @@ class Telling:
 
         While Redis is away it is kept, to go with the next piece.
         """
-        text = "".join(self._pieces)
-        if not text:
-            return
         turn = self._running.turn
         try:
-            self._running.turn = self._store.tell_text(turn, text)
+            while self._pieces:
+                reasoning = self._pieces[0][0]
+                same = next(list(group) for _, group in groupby(self._pieces, itemgetter(0)))
+                if text := "".join(text for _, text in same):
+                    told = self._store.tell_text(self._running.turn, text, reasoning=reasoning)
+                    self._running.turn = told
+                del self._pieces[: len(same)]
         except (TurnSuperseded, SessionNotFound):
             raise
         except MiniAgentError as exc:  # the answer matters, and it is not lost by this

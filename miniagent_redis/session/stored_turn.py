@@ -253,8 +253,10 @@ class StoredTurn(TurnContext):
         return self._accounting.reserved(request, self.turn_id, used)
 
     def hear(self, event: Event) -> None:
-        """Tell callbacks of it, and watchers of text."""
+        """Tell callbacks of it, and watchers of text and reasoning."""
         self._callbacks.emit(event)
         if event.type is EventType.TEXT_DELTA:
             self._shown.append(event.text)
             self._telling.hear(event.text)
+        elif event.type is EventType.REASONING_DELTA:
+            self._telling.hear(event.text, reasoning=True)

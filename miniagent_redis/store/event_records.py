@@ -11,10 +11,10 @@ from ..models import Event, EventType, Message
 from ..models.event import (
     Told,
     agent_response,
+    delta,
     history_cleared,
     message_added,
     numbered,
-    text_delta,
     time_of,
     turn_failed,
     turn_started,
@@ -91,7 +91,7 @@ class EventRecords:
             return turn_step(self._message(session_id, raw))
         match EventType.TURN_STARTED if stored.kind == _RESUMED else EventType(stored.kind):
             case EventType.TEXT_DELTA:
-                return [text_delta(str(self._plain(session_id, raw).get("text", "")))]
+                return [delta(self._plain(session_id, raw))]
             case EventType.TURN_STARTED:
                 resumed = stored.kind == _RESUMED
                 return [turn_started(self._message(session_id, raw), version, resumed=resumed)]

@@ -264,6 +264,7 @@ def _the_call(parked: Parked, call_id: str) -> WaitingCall | None:
 def _result(call: WaitingCall, answer: object, note: Json | None) -> Message | None:
     """Return the tool message that an answer stands for; None if it lets the call be run."""
     is_error = False
+    text: str | list[dict[str, Any]]
     match answer:
         case Approve():
             if call.waits_for == "approval":

@@ -93,20 +93,22 @@ class Turns:
         """
         return self.stage_step(turn, [], after=0)
 
-    def tell_text(self, turn: OpenTurn, text: str) -> OpenTurn:
+    def tell_text(self, turn: OpenTurn, text: str, *, reasoning: bool = False) -> OpenTurn:
         """Tell watchers the next piece of the turn's answer, which is stored only by its commit.
 
-        Returns the turn, whose ``cancelled`` may have changed. Told once, also if a reply is lost.
+        Or of the ``reasoning`` before it, which is not stored at all. Returns the turn, whose
+        ``cancelled`` may have changed. Told once, also if a reply is lost.
         Raises TurnSuperseded, TurnUncertain or StoreUnavailable.
         """
         text = some_text(text, "text")
+        what = "reasoning" if reasoning else "text"
         pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)] or [text]
         told = tell_text(
             self._on(turn),
             turn_id=turn.turn_id,
             holder=turn.holder,
             operation=new_id(),
-            texts=[self._event_record(turn, {"text": piece}) for piece in pieces],
+            texts=[self._event_record(turn, {what: piece}) for piece in pieces],
         )
         if isinstance(told, Superseded):
             raise TurnSuperseded(turn.session_id, turn.turn_id)

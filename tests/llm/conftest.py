@@ -25,12 +25,17 @@ def _is_installed(package: str) -> bool:
 _SDKS = ("openai", "anthropic", "google-genai", "llmock")
 _NEEDS = {
     "test_llm_library.py": ("llm",),
+    "test_compatible_servers.py": _SDKS,
     "test_kinds_of_errors.py": _SDKS,
     "test_llmock.py": _SDKS,
     "test_provider_clients.py": _SDKS,
     "test_provider_faults.py": _SDKS,
     "test_provider_output.py": _SDKS,
     "test_provider_streams.py": _SDKS,
+    "test_provider_pictures.py": _SDKS,
+    "test_provider_requests_once.py": _SDKS,
+    "test_reasoning_shown.py": _SDKS,
+    "test_responses_api.py": _SDKS,
     "test_silent_providers.py": _SDKS,
     "test_tool_choice.py": _SDKS,
     "test_vendors_example.py": _SDKS,

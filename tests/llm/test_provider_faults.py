@@ -164,13 +164,10 @@ def anthropic_call(block: dict[str, Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("provider", "events"),
     [
-        ("openai", [openai_chunk({"content": [{"type": "text", "text": "Hi"}]}, "stop")]),
-        ("openai", [call_piece("{}", index=0, id=5), openai_chunk({}, "stop")]),
         ("openai", [openai_chunk({}), {"choices": 5}]),
         ("openai", ["{oops"]),
         ("openai", ["null"]),
         ("openai", [openai_chunk({"tool_calls": [5]})]),
-        ("openai", [openai_chunk({}, "stop", usage={"prompt_tokens": "many"})]),
         ("anthropic", anthropic_reply(anthropic_block(0, {}))),
         ("anthropic", anthropic_call({"id": "a"})),
         ("anthropic", anthropic_call({"id": "a", "name": None})),

@@ -65,10 +65,12 @@ def test_a_name_without_a_model_is_refused(name: str) -> None:
     [
         ("api.openai.com", "max_completion_tokens"),
         ("eu.api.openai.com", "max_completion_tokens"),
+        ("res.openai.azure.com", "max_completion_tokens"),
+        ("res.services.ai.azure.com", "max_completion_tokens"),
         ("localhost", "max_tokens"),
     ],
 )
-def test_openai_itself_is_told_the_limit_by_its_newer_name(
+def test_openai_and_azure_are_told_the_limit_by_its_newer_name(
     host: str, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = MagicMock()
@@ -76,7 +78,7 @@ def test_openai_itself_is_told_the_limit_by_its_newer_name(
     monkeypatch.setattr(OpenAIModel, "_client", lambda model: client)
     with pytest.raises(ModelError, match="sent no answer"):
         list(OpenAIModel("m").stream(ModelRequest((), params={"max_tokens": 50})))
-    sent = client.chat.completions.create.call_args.kwargs
+    sent = client.chat.completions.with_streaming_response.create.call_args.kwargs
     assert {name for name in sent if name.startswith("max_")} == {limit}
     assert sent[limit] == 50
 

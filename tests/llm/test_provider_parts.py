@@ -107,12 +107,13 @@ def test_a_part_that_a_vendor_would_refuse_does_not_end_the_session_with_it(
     assert found == takers
 
 
-def test_what_only_shows_an_image_is_told_as_such_in_a_reply() -> None:
+def test_a_picture_in_a_reply_goes_back_where_it_can_and_is_told_as_such_elsewhere() -> None:
     reply = Message("assistant", [{"type": "image", "mime_type": "image/png", "data": PIXEL}])
     note = "[image (image/png) left out: it cannot be sent to this model]"
     assert openai(Message("user", "Draw"), reply)[1]["content"] == note
     assert anthropic(Message("user", "Draw"), reply)[1][1]["content"] == [text(note)]
-    assert gemini(Message("user", "Draw"), reply)[1][1]["parts"] == [{"text": note}]
+    picture = {"data": base64.b64decode(PIXEL), "mime_type": "image/png"}
+    assert gemini(Message("user", "Draw"), reply)[1][1]["parts"] == [{"inline_data": picture}]
 
 
 def test_data_that_is_no_base64_is_told_before_anything_is_sent() -> None:

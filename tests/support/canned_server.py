@@ -12,8 +12,9 @@ from typing import Any
 class CannedServer:
     """Answers requests with ``replies``, one after another: a status and the events of each.
 
-    Bytes among the events are sent as they are. If it ``is_endless``, the last event comes again
-    and again, until the client has left.
+    Bytes among the events are sent as they are; their content type is ``kind``. If it
+    ``is_endless``, the last event comes again and again, until the client has left. One that
+    ``is_silent`` after its events stays so until then.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,10 @@ class CannedServer:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.is_endless = False
+        self.is_silent = False
+        self.breaks_off = 0  # so many requests are heard, and not answered
+        self.kind = "text/event-stream"
+        self.paths: list[str] = []
         self.was_asked = threading.Event()
         self.was_left = threading.Event()
         canned = self
@@ -46,11 +51,16 @@ class CannedServer:
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers["content-length"]))
         self.bodies.append(json.loads(body))
+        self.paths.append(request.path)
         self.headers.append({key.lower(): value for key, value in request.headers.items()})
+        if self.breaks_off:
+            self.breaks_off -= 1
+            request.connection.close()
+            return
         status, events = self.replies.pop(0)
         self.was_asked.set()
         request.send_response(status)
-        kind = "text/event-stream" if status == 200 else "application/json"
+        kind = self.kind if status == 200 else "application/json"
         request.send_header("content-type", kind)
         request.end_headers()
         if status != 200:
@@ -61,6 +71,9 @@ class CannedServer:
                 for event in events:
                     request.wfile.write(encode(event))
                     request.wfile.flush()
+                if self.is_silent:
+                    self.was_left.wait(20)
+                    return
                 if not self.is_endless or self.was_left.wait(0.02):
                     return
                 events = events[-1:]

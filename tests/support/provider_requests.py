@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from miniagent_redis.llm import ModelRequest
-from miniagent_redis.llm.anthropic import anthropic_messages
 from miniagent_redis.llm.gemini import gemini_contents
-from miniagent_redis.llm.openai import chat_messages
+from miniagent_redis.llm.providers.anthropic_requests import anthropic_messages
+from miniagent_redis.llm.providers.chat_requests import chat_messages
 from miniagent_redis.models import Message
 
 

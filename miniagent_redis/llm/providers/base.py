@@ -1,6 +1,6 @@
 """What the models of all providers share: one client each, its key, and what its errors mean.
 
-The SDKs are imported when a model is first asked, and repeat failed requests by themselves.
+The SDKs are imported when a model is first asked. Failed requests are repeated by them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import os
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from hashlib import sha256
 from importlib import import_module
@@ -18,20 +19,20 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import finalize
 
-from attrs import astuple
-
 from ...errors import (
     IncompleteResponse,
     InvalidInput,
     MiniAgentError,
     ModelError,
-    ModelErrorKind,
 )
-from ...models import ToolCall, Usage
 from ...runtime.forking import reset_after_fork
 from ...runtime.installing import pip_install
-from ..base import Block, Finish, ModelEvent, ModelRequest, TextDelta, UnreadCall
-from .faults import code_of, kind_of, retry_after, said_by, status_of, told_status
+from ..base import ModelEvent, ModelRequest, TextDelta
+from .checked import check_event, check_key, says_something
+from .faults import code_of, only_short_waits, retry_after, said_by, told_status
+from .leaving import heed_leaving
+from .meaning import meaning_of
+from .under_way import KEY, SentAlready, begin, limit_silence, note_answer, put_key, send_once
 
 NO_KEY = "none"  # what a server of one's own is given for a key
 _LONGEST_CAUSE = 500  # characters
@@ -42,9 +43,12 @@ _parents: list[Any] = []  # clients of the parent process: closing one here coul
 class ProviderModel(ABC):
     """A model of one provider. Safe in threads; a forked child connects anew.
 
-    ``api_key`` is by default what the SDK finds in the environment, ``base_url`` the provider's
-    own address. ``options`` go into each request as they are. Raises InvalidInput for a name
-    without a model, ModelError if the SDK is not installed.
+    ``api_key`` is by default what the SDK finds in the environment; a function is asked for it
+    before each request. ``base_url`` is the provider's own address by default. A request that
+    failed is sent again twice where that is certain to cost nothing; with ``max_retries`` so often,
+    and whatever became of it. ``options`` go into each request as they are, ``tools`` among them
+    beside the agent's. Raises InvalidInput for a name without a model or a key of another type,
+    ModelError if the SDK is not installed.
     """
 
     provider: ClassVar[str]
@@ -57,16 +61,27 @@ class ProviderModel(ABC):
     """What leads the SDK elsewhere than to the provider, where no key may be needed."""
 
     def __init__(
-        self, model: str, *, base_url: str | None = None, api_key: str | None = None, **options: Any
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        max_retries: int | None = None,
+        **options: Any,
     ) -> None:
         if not model:
             raise InvalidInput(
                 f"the name {self.provider!r} lacks a model", hint=f'use "{self.provider}:MODEL"'
             )
+        check_key(api_key)
+        if max_retries is not None and (type(max_retries) is not int or max_retries < 0):
+            raise InvalidInput(f"max_retries must be a whole number, not {max_retries!r:.100}")
         self.model = model
         self.options = options
         self._base_url = base_url
         self._api_key = api_key
+        self._max_retries = max_retries
+        self._fresh_keys: deque[str] = deque(maxlen=8)  # the last ones, to be in no message
         if not _is_installed(self.sdk):
             raise self._not_installed()
         self._sdk_client: Any = None
@@ -82,17 +97,21 @@ class ProviderModel(ABC):
         self._sdk_client = self._closing = None
 
     @classmethod
-    def named(cls, rest: str) -> ProviderModel:
+    def named(cls, rest: str, **options: Any) -> ProviderModel:
         """Return the model of a name ``MODEL`` or ``MODEL@BASE_URL``."""
         model, *url = re.split("@(?=https?://)", rest, maxsplit=1)
-        return cls(model, base_url=url[0] if url else None)
+        return cls(model, base_url=url[0] if url else None, **options)
 
     @property
     def name(self) -> str:
         """What tells the model from others, without secrets."""
         place = f"@{_without_password(self._base_url)}" if self._base_url else ""
         options = f" {sha256(repr(self.options).encode()).hexdigest()[:8]}" if self.options else ""
-        return f"{self.provider}:{self.model}{place}{options}"
+        return f"{self._kind}:{self.model}{place}{options}"
+
+    @property
+    def _kind(self) -> str:
+        return self.provider
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -100,16 +119,22 @@ class ProviderModel(ABC):
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         heard: list[str] = []
         try:
+            begin(self._fresh_key() if callable(self._api_key) else None)
             with closing(self._answer(self._client(), request)) as events:
                 for event in events:
-                    _check(event)
+                    check_event(event)
                     heard.append(event.text if isinstance(event, TextDelta) else "")
+                    if request.first_timeout is not None and says_something(event):
+                        limit_silence(request.timeout)
                     yield event
             if heard:
                 return
             error = ModelError(f"{self.name} sent no answer", hint="check the address")
         except MiniAgentError:
             raise
+        except SentAlready as exc:
+            lost = exc.failure or ConnectionError("no answer came")
+            error = self._explain(lost, request, heard, "not sent again, as it may be paid for")
         except Exception as exc:
             error = self._explain(exc, request, heard)
         raise error  # not from the SDK's, which holds the request with its key
@@ -128,7 +153,7 @@ class ProviderModel(ABC):
     def _client(self) -> Any:
         with self._lock:
             if self._sdk_client is None:
-                key = self._key()
+                key = KEY if callable(self._api_key) else self._key()
                 if key is None and (self._base_url or os.environ.get(self.address_variable)):
                     key = NO_KEY
                 if key is None and any(os.environ.get(name) for name in self.key_variables):
@@ -155,8 +180,35 @@ class ProviderModel(ABC):
             raise self._not_installed(str(exc)) from exc
 
     def _key(self) -> str | None:
-        keys = (self._api_key, *(os.environ.get(name) for name in self.key_variables))
+        given = self._api_key if isinstance(self._api_key, str) else None
+        keys = (given, *(os.environ.get(name) for name in self.key_variables))
         return next((key.strip() for key in keys if key and key.strip()), None)
+
+    def _fresh_key(self) -> str:
+        """Ask the function for the key; raises ModelError if it gives none."""
+        assert callable(self._api_key)
+        try:
+            key = self._api_key()
+            cause = f"it gave {type(key).__name__}"
+        except Exception as exc:
+            key, cause = "", f"it raised {type(exc).__name__}: {exc}"
+        if not isinstance(key, str) or not key.strip():
+            problem = f"the function that gives the key for {self.name} gave none"
+            error = ModelError(problem, cause=cause)
+            error.kind = "auth"
+            raise error
+        if key.strip() not in self._fresh_keys:
+            self._fresh_keys.append(key.strip())
+        return key.strip()
+
+    def _hooks(self) -> dict[str, list[Callable[[Any], None]]]:
+        """Return the hooks for the SDK's HTTP client."""
+        requests: list[Callable[[Any], None]] = [heed_leaving, put_key]
+        responses: list[Callable[[Any], None]] = [only_short_waits]
+        if self._max_retries is None:
+            requests.append(send_once)
+            responses.append(note_answer)
+        return {"request": requests, "response": responses}
 
     def _not_installed(self, cause: str = "") -> ModelError:
         return ModelError(
@@ -174,9 +226,14 @@ class ProviderModel(ABC):
         error.kind = "auth"
         return error
 
-    def _explain(self, exc: Exception, request: ModelRequest, heard: list[str]) -> ModelError:
-        kind, problem, hint = self._meaning(exc, request, is_answering=bool(heard))
+    def _explain(
+        self, exc: Exception, request: ModelRequest, heard: list[str], note: str = ""
+    ) -> ModelError:
+        kind, problem, hint = meaning_of(
+            exc, self.name, self.key_variables, request, is_answering=bool(heard)
+        )
         cause = self._without_secrets(said_by(exc))[:_LONGEST_CAUSE]
+        cause = "; ".join(filter(None, (cause, note)))
         error: ModelError
         if text := "".join(heard):
             problem, cause = f"the answer of {self.name} broke off", f"{problem}: {cause}"
@@ -188,71 +245,14 @@ class ProviderModel(ABC):
         error.retry_after = retry_after(exc)
         return error
 
-    def _meaning(
-        self, exc: Exception, request: ModelRequest, *, is_answering: bool
-    ) -> tuple[ModelErrorKind, str, str]:
-        """Return its kind, the problem, and what to do about it."""
-        again = "send the message again"
-        if isinstance(exc, TypeError) and not is_answering:
-            problem = f"{self.name} cannot be asked like this"
-            return "bad_request", problem, "check the options of the model"
-        kind = kind_of(exc)
-        match kind:
-            case "timeout" if status_of(exc) is None:
-                waited = f" within {request.timeout:g} s" if request.timeout else ""
-                return (
-                    kind,
-                    f"{self.name} did not answer{waited}",
-                    "raise AgentConfig.model_timeout",
-                )
-            case "connection":
-                problem = f"the connection to {self.name} failed"
-                return kind, problem, "check the network and the address"
-            case "auth":
-                key = " or ".join(self.key_variables)
-                hint = f"check {key}, and what the key may do"
-                return kind, f"{self.name} refused the key", hint
-            case "quota":
-                return kind, f"what {self.name} may be asked is used up", "check plan and billing"
-            case "not_found":
-                hint = "check the name of the model and the address"
-                return kind, f"{self.name} was not found", hint
-            case "rate_limit":
-                wait = retry_after(exc)
-                when = "later" if wait is None else f"in {wait:g} s"
-                problem = f"{self.name} takes no more requests for now"
-                return kind, problem, f"{again} {when}"
-            case "context_length":
-                problem = f"the conversation is too long for {self.name}"
-                return kind, problem, "set AgentConfig.max_context_tokens"
-            case "content_filter":
-                return kind, f"{self.name} refused what was said", "say it in other words"
-            case "bad_request":
-                hint = "if the conversation is too long, set AgentConfig.max_context_tokens"
-                return kind, f"{self.name} refused the request", hint
-            case "bad_reply":
-                return kind, f"{self.name} sent what cannot be read", again
-        return kind, f"{self.name} failed", again
-
     def _without_secrets(self, text: str) -> str:
         variables = (*self.key_variables, *self.secret_variables)
-        keys = (self._api_key, *(os.environ.get(name) for name in variables))
+        given = () if callable(self._api_key) else (self._api_key,)
+        keys = (*given, *self._fresh_keys, *(os.environ.get(name) for name in variables))
         secrets = [key.strip() for key in keys if key and len(key.strip()) >= _SHORTEST_KEY]
         for secret in (*secrets, urlsplit(self._base_url or "").password):
             text = text.replace(secret, "***") if secret else text
         return text
-
-
-def _check(event: ModelEvent) -> None:
-    """Raise ValueError for what no vendor sends, since the SDKs do not look at it."""
-    match event:
-        case TextDelta(str()) | ToolCall(str(), str(), dict()) | UnreadCall(str(), str()):
-            return
-        case Block() | Finish(str()):
-            return
-        case Usage() if all(isinstance(count, int) for count in astuple(event)):
-            return
-    raise ValueError(f"a strange {type(event).__name__}: {event!r:.100}")
 
 
 def _is_installed(module: str) -> bool:

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from ...models import Message, ToolCall
 from ..base import Block
-from .parts import content_text
+from .parts import Media, content_parts
 
 
 def own_blocks(message: Message, provider: str) -> Iterator[dict[str, Any]]:
@@ -25,11 +25,12 @@ def own_blocks(message: Message, provider: str) -> Iterator[dict[str, Any]]:
 
 @frozen
 class Piece:
-    """One piece of a reply: text, a call, or something that is the provider's own."""
+    """One piece of a reply: text, a call, a picture, or something that is the provider's own."""
 
     text: str = ""
     call: ToolCall | None = None
     own: dict[str, Any] | None = None
+    media: Media | None = None
     extra: dict[str, Any] = field(factory=dict)
     """What the provider had added to a text or call."""
 
@@ -52,6 +53,9 @@ class Layout:
     def call(self, call_id: str, **extra: Any) -> None:
         self._add({"call": call_id, **extra}, bool(extra))
 
+    def part(self, **extra: Any) -> None:
+        self._add({"part": True, **extra}, True)
+
     def own(self, data: dict[str, Any]) -> None:
         self._add({"own": data}, True)
 
@@ -71,14 +75,18 @@ def pieces(message: Message, provider: str) -> Iterator[Piece]:
     Of a reply by another provider, that is the text and then the calls. Calls that are not in the
     message any more are passed over.
     """
-    content = message.content
-    text = content if isinstance(content, str) else content_text(content)
+    content, text = message.content, message.text
+    parts = [] if isinstance(content, str) else content_parts(content)
+    media = [part for part in parts if isinstance(part, Media)]
     calls = {call.id: call for call in message.tool_calls}
     for data in own_blocks(message, provider):
         for entry in data.get("order", ()):
-            extra = {key: entry[key] for key in entry.keys() - {"text", "call", "own"}}
+            extra = {key: entry[key] for key in entry.keys() - {"text", "call", "own", "part"}}
             if "own" in entry:
                 yield Piece(own=entry["own"])
+            elif "part" in entry:
+                if media:
+                    yield Piece(media=media.pop(0), extra=extra)
             elif "text" in entry:
                 yield Piece(text[: entry["text"]], extra=extra)
                 text = text[entry["text"] :]
@@ -86,5 +94,7 @@ def pieces(message: Message, provider: str) -> Iterator[Piece]:
                 yield Piece(call=call, extra=extra)
     if text:
         yield Piece(text)
+    for part in media:
+        yield Piece(media=part)
     for call in calls.values():
         yield Piece(call=call)

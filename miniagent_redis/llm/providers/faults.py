@@ -36,6 +36,11 @@ _WORDS: tuple[tuple[ModelErrorKind, str], ...] = (
         r"context (length|window|size)|maximum context|(prompt|input) is too long"
         r"|too many (input )?tokens|token count .*exceeds|reduce the length",
     ),
+    (
+        "not_found",
+        r"unexpected endpoint|unknown (endpoint|url|path|model)|no such model"
+        r"|(model|endpoint|path|url|page)\b.{0,80}\b(not found|does not exist)",
+    ),
     ("quota", r"credit balance|insufficient (credits|balance|funds)|quota.{0,40}billing"),
     ("auth", r"api.?key.{0,20}(not valid|invalid|expired)|(invalid|incorrect) api.?key"),
     ("content_filter", r"content.?(filter|management policy|policy)|safety system"),
@@ -58,16 +63,20 @@ def kind_of(exc: Exception) -> ModelErrorKind:
     names = {each.__name__ for each in type(exc).__mro__}
     if names & {"APITimeoutError", "TimeoutException"}:
         return "timeout"
-    if names & {"APIConnectionError", "TransportError"}:
+    if names & {"APIConnectionError", "TransportError", "NetworkError", "ProtocolError"}:
+        return "connection"
+    if isinstance(exc, ConnectionError):
         return "connection"
     status = status_of(exc)
-    if status is None:
+    if status is None and not getattr(exc, "is_whole", False):
         return "bad_reply"
     if status == 429 and "PerDay" in str(getattr(exc, "details", "")):
         return "quota"  # so Google says for which time it is used up
     kind: ModelErrorKind | None = _BY_CODE.get(code_of(exc).lower())
-    if kind is None and 400 <= status < 500 and status != 429:
+    if kind is None and (status is None or 400 <= status < 500) and status != 429:
         kind = _told_in_words(said_by(exc))
+    if status is None:
+        return kind or "bad_request"
     other: ModelErrorKind = "bad_request" if status < 500 else "overloaded"
     return kind or _STATUS.get(status, other)
 
@@ -91,7 +100,9 @@ def status_of(exc: Exception) -> int | None:
     """Return the HTTP status that the error tells; 500 for one that came within the stream."""
     if (told := told_status(exc)) is not None:
         return told
-    return 500 if type(exc).__name__ in ("APIError", "APIStatusError") else None
+    names = ("APIError", "APIStatusError", "ToldError")
+    is_told = type(exc).__name__ in names and not getattr(exc, "is_whole", False)
+    return 500 if is_told else None
 
 
 def code_of(exc: Exception) -> str:
@@ -105,13 +116,24 @@ def code_of(exc: Exception) -> str:
 
 def said_by(exc: Exception) -> str:
     """Return the vendor's own words."""
-    body = getattr(exc, "body", None)
-    error = body.get("error", body) if isinstance(body, Mapping) else None
-    message = error.get("message") if isinstance(error, Mapping) else None
-    said = " ".join(str(message or getattr(exc, "message", None) or exc).split())
+    message = _said_in(getattr(exc, "body", None)) or getattr(exc, "message", None) or exc
+    said = " ".join(str(message).split())
     said = said or type(exc).__name__
     status = status_of(exc)
     return said if status is None else f"{status}: {said}"
+
+
+def _said_in(body: Any) -> str:
+    """Return the text in a body that tells of an error: each server has its own place for it."""
+    if isinstance(body, str):
+        return body
+    if isinstance(body, Mapping):
+        for key in ("error", "message", "detail", "msg"):
+            if said := _said_in(body.get(key)):
+                return said
+    if isinstance(body, list):  # FastAPI's, of what does not fit
+        return "; ".join(filter(None, map(_said_in, body)))
+    return ""
 
 
 def retry_after(exc: Exception) -> float | None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from ...runtime.aside import Left, cut_when_left, is_left
+from .under_way import heed, heed_silence
 
 _CONNECTED = ("connect_tcp.complete", "start_tls.complete")
 _OVER = "response_closed.started"  # others may use the connection from here on
@@ -31,12 +32,14 @@ def heed_leaving(request: Any) -> None:
 
 
 def _heed(event: str, about: Mapping[str, Any]) -> None:
+    heed(event, about)
     if event.endswith(_OVER):
         cut_when_left(None)
     elif event.endswith(_CONNECTED):
         stream = about["return_value"]
         found = stream.get_extra_info("socket")
         if isinstance(found, socket.socket):
+            heed_silence(stream)
             stream.write = partial(_write, stream.write, partial(_shut_down, found))
 
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 import base64
 import mimetypes
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
 
 from ...errors import InvalidInput
+from ...models import Message
 
 WEB_IMAGES = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 _DATA_URL = re.compile(r"data:([^;,]*)[^,]*;base64,(.*)", re.DOTALL)
@@ -48,6 +50,11 @@ class Media:
                 f"the data of a part of type {self.kind!r} is not base64", cause=str(exc)
             ) from exc
 
+    def as_part(self) -> dict[str, Any]:
+        """Return it as it stands in a message's content."""
+        part = {"type": self.kind, "mime_type": self.mime_type, "data": self.data, "url": self.url}
+        return {key: value for key, value in part.items() if value}
+
     def left_out(self) -> str:
         """Say to a model that the part is not here, because it could not be sent to it."""
         name = f" {self.name}" if self.name else ""
@@ -62,10 +69,42 @@ def content_parts(content: str | list[dict[str, Any]]) -> list[str | Media]:
     return [part for part in parts if not isinstance(part, str) or part.strip()]
 
 
+def shown_parts(messages: Sequence[Message]) -> list[Media]:
+    """Return what is no text in the results of tools, where these can only be text."""
+    contents = (message.content for message in messages if not isinstance(message.content, str))
+    return [part for each in contents for part in content_parts(each) if isinstance(part, Media)]
+
+
+def result_text(message: Message) -> str:
+    """Return a tool's result as text; what is none is shown behind it."""
+    if isinstance(message.content, str):
+        return message.content if message.content.strip() else ""
+    parts = content_parts(message.content)
+    return "\n".join(f"[{part.kind}: below]" if isinstance(part, Media) else part for part in parts)
+
+
 def content_text(content: str | list[dict[str, Any]]) -> str:
     """Return the content as text, with notes for what is none."""
     parts = content_parts(content)
     return "\n".join(part.left_out() if isinstance(part, Media) else part for part in parts)
+
+
+def media_part(part: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a picture in an answer as a part of content, None for what is none.
+
+    It may be in any vendor's form of it, or in ours.
+    """
+    kind = part.get("type")
+    url = part.get("image_url") or part.get("url") or ""
+    source = part.get("source")
+    if isinstance(url, dict):
+        url = url.get("url") or ""
+    if kind not in ("image", "image_url", "input_image", "output_image"):
+        return None
+    data = part.get("data") or (source.get("data") if isinstance(source, dict) else "") or ""
+    told = part.get("mime_type") or (source.get("media_type") if isinstance(source, dict) else "")
+    read = _part({"type": "image", "mime_type": told, "data": data, "url": url})
+    return read.as_part() if isinstance(read, Media) else None
 
 
 def _part(part: dict[str, Any]) -> str | Media:

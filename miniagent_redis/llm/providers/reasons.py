@@ -5,9 +5,15 @@ from __future__ import annotations
 from ..base import Finish
 
 _MEANINGS = {
-    "stop": ("stop", "end_turn", "stop_sequence", "eos"),
-    "tool_calls": ("tool_calls", "tool_use", "function_call"),
-    "length": ("length", "max_tokens", "model_context_window_exceeded"),
+    "stop": (
+        "stop", "end_turn", "stop_sequence", "eos", "eos_token", "end", "complete", "completed",
+        "done", "finished",
+    ),
+    "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call"),
+    "length": (
+        "length", "max_tokens", "max_output_tokens", "max_length", "model_length",
+        "model_context_window_exceeded",
+    ),
     "content_filter": (
         "content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content",
         "spii", "model_armor", "jailbreak", "image_safety", "image_prohibited_content",

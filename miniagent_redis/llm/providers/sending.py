@@ -20,6 +20,7 @@ from .parts import content_parts
 EMPTY = "(empty message)"
 START = "(start of the conversation)"
 ANY_ID = re.compile(".+", re.DOTALL)  # some servers hide in theirs what they want back
+SHORT_ID = re.compile(r"[\x21-\x7e]{1,40}")  # of OpenAI
 _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 
