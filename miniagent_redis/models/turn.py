@@ -24,7 +24,7 @@ class ToolResult:
 
     call_id: str
     name: str
-    content: str
+    content: str | list[dict[str, Any]]
     is_error: bool = False
     cached: bool | None = None
     saved_seconds: float = 0.0

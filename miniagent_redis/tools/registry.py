@@ -16,6 +16,7 @@ from ..runtime.durations import Duration
 from ..runtime.staying_loops import staying_loops
 from .schema.docstrings import read_docstring
 from .schema.given import read_schema
+from .schema.names import check_names
 from .schema.shapes import Json
 from .schema.signature import read_signature
 from .tool import Approval, Tool, cache_ttl_of, check_approve, check_name, timeout_of
@@ -124,8 +125,9 @@ class ToolRegistry:
         ``Approve()``), maybe days later and on another instance: until then the turn is parked, and
         after that no call is run twice. A function in its place tells for which arguments that is
         so: it is given them by name if it takes all of them so, else as one dict. Raises
-        InvalidInput for a name that is taken or that models do not accept, for parameters that have
-        no type or one that a model cannot send, and for a ``cache_ttl`` on what is not idempotent.
+        InvalidInput for a name that is taken, for one that models do not accept (of the tool, of a
+        parameter, of a field of its class), for parameters that have no type or one that a model
+        cannot send, and for a ``cache_ttl`` on what is not idempotent.
         """
         if not callable(function):
             raise InvalidInput(f"{function!r:.100} is no function, so it cannot be a tool")
@@ -146,6 +148,7 @@ class ToolRegistry:
             if parameters is None
             else read_schema(parameters, function, name)
         )
+        check_names(signature.schema, name)
         if shared and signature.contexts:
             raise InvalidInput(
                 f"tool {name!r} takes a ToolContext, so its results cannot be shared",
