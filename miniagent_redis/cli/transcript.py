@@ -21,11 +21,15 @@ _READERS = 8
 
 
 def tool_line(
-    name: str, arguments: Mapping[str, Any], content: str, *, is_error: bool = False
+    name: str,
+    arguments: Mapping[str, Any],
+    content: str | list[dict[str, Any]],
+    *,
+    is_error: bool = False,
 ) -> str:
     """Return ``· calculator(expression="2+2") → 4``, shortened."""
     given = ", ".join(f"{key}={_value(value)}" for key, value in arguments.items())
-    outcome = one_line(content, _LONGEST_RESULT) or "(nothing)"
+    outcome = one_line(content_text(content), _LONGEST_RESULT) or "(nothing)"
     mark = "failed: " if is_error else ""
     return f"· {one_line(name, _LONGEST_ARGUMENT)}({given}) → {mark}{outcome}"
 

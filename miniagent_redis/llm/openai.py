@@ -59,7 +59,8 @@ class OpenAIModel(ProviderModel):
     ``api`` is ``"chat"`` (completions) or ``"responses"``; by default what the model, its options
     and what the server says call for. ``options`` are those of ``create`` there; ``stream=False``
     has answers come in one piece. ``api_version`` is for Azure's dated versions. ``think_tags`` is
-    whether ``<think>…</think>`` at the start of an answer is taken for reasoning; never OpenAI's.
+    whether ``<think>…</think>`` at the start of an answer is reasoning; ``"open"`` if only
+    ``</think>`` comes, as the server's template has the rest. Not of OpenAI's own.
     """
 
     takes_output = True
@@ -75,7 +76,7 @@ class OpenAIModel(ProviderModel):
         *,
         api: Api | None = None,
         api_version: str | None = None,
-        think_tags: bool = True,
+        think_tags: bool | Literal["open"] = True,
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
@@ -167,7 +168,9 @@ class OpenAIModel(ProviderModel):
         params = _with_choice(way.params(params), request)
         create = client.chat.completions.with_streaming_response.create
         with create(**encodable(params)) as response:
-            tags = ThinkTags() if self._think_tags and not is_theirs else None
+            tags = None
+            if self._think_tags and not is_theirs:
+                tags = ThinkTags(is_open=self._think_tags == "open")
             yield from chat_events(EventStream(response), provider, tags)
 
     def _by_responses(

@@ -242,3 +242,10 @@ def test_an_answer_in_one_piece_is_taken_too(canned: CannedServer) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 1}
     reply = answer(canned, json.dumps({"choices": [choice], "usage": usage}).encode())
     assert (reply.text, reply.usage) == ("Hello", Usage(3, 1))
+
+
+@pytest.mark.parametrize("text", ["Hm.</think>\n\nHello!", "Hello!"])
+def test_the_opening_tag_may_be_in_the_servers_template(text: str, canned: CannedServer) -> None:
+    chunks = [openai_chunk({"content": letter}) for letter in text]
+    reply = answer(canned, *chunks, openai_chunk({}, "stop"), think_tags="open")
+    assert reply.text == "Hello!", "also if the model did not deliberate"

@@ -38,7 +38,7 @@ _WORDS: tuple[tuple[ModelErrorKind, str], ...] = (
     ),
     (
         "not_found",
-        r"unexpected endpoint|unknown (endpoint|url|path|model)|no such model"
+        r"unexpected endpoint|^it sent a page|unknown (endpoint|url|path|model)|no such model"
         r"|(model|endpoint|path|url|page)\b.{0,80}\b(not found|does not exist)",
     ),
     ("quota", r"credit balance|insufficient (credits|balance|funds)|quota.{0,40}billing"),

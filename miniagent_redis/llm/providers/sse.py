@@ -54,7 +54,8 @@ class EventStream:
             if b"data:" not in body:
                 text = " ".join(body.decode("utf-8", "replace").split())
                 if text:
-                    raise ToldError(text[:_LONGEST], is_whole=True) from None
+                    told = f"it sent a page: {text[:_LONGEST]}"
+                    raise ToldError(told, is_whole=True) from None
                 return
             yield from self._events([body])  # a stream after all
             return

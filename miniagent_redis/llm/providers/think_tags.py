@@ -19,9 +19,10 @@ _PAIRS = {f"<{word}>": f"</{word}>" for word in ("think", "thinking", "thought",
 class ThinkTags:
     """Tells answer and deliberation apart, while they come in pieces of any length."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_open: bool = False) -> None:
+        """``is_open``: the opening tag is in the server's template, and no part of the answer."""
         self._held = ""
-        self._end = ""  # of the deliberation that has begun
+        self._end = "</think>" if is_open else ""  # of the deliberation that has begun
         self._thoughts: list[str] = []
         self._is_text = False  # from here on all is the answer
         self._is_behind = False  # what comes is right behind the end
