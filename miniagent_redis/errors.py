@@ -109,7 +109,10 @@ class SessionTooLarge(MiniAgentError):
     def __init__(self, session_id: str, size: int, limit: int) -> None:
         problem = f"session {session_id!r} would grow to {size:,} bytes: {limit:,} is the limit"
         cause = "max_session_size bounds the stored thread; nothing was written"
-        hint = "clear_history(), start anew, or change RedisConfig.max_session_size or .on_full"
+        hint = (
+            "clear_history(), start anew, change RedisConfig.max_session_size or .on_full, or give "
+            "pictures and files by their url"
+        )
         super().__init__(problem, cause=cause, hint=hint)
         self.session_id = session_id
         self.size = size

@@ -180,10 +180,11 @@ class RedisConfig:
     )  # fmt: skip
     """Whatever its use; None for no such end."""
     max_session_size: int = _setting(
-        1024 * 1024, "MINIAGENT_MAX_SESSION_SIZE", "largest stored thread",
+        16 * 1024 * 1024, "MINIAGENT_MAX_SESSION_SIZE", "largest stored thread",
         validator=checked(whole_number, 1),
     )  # fmt: skip
-    """In bytes; a write that would exceed it is SessionTooLarge, or see ``on_full``."""
+    """In bytes; a write that would exceed it is SessionTooLarge, or see ``on_full``. A photo from a
+    telephone is 1 to 5 MB, and a third more as it is stored."""
     on_full: Literal["refuse", "trim"] = _setting(
         "refuse", "MINIAGENT_ON_FULL", "what a full session does: `refuse` or `trim`",
         validator=one_of("refuse", "trim"),

@@ -145,6 +145,7 @@ def test_any_bytes_can_be_piped_in(home: Home, manager: SessionManager) -> None:
 
 
 def test_a_message_that_is_too_large_is_told_and_the_chat_goes_on(home: Home) -> None:
+    home.environment["MINIAGENT_MAX_SESSION_SIZE"] = "1000000"
     done = home.run("chat", typed="hi\n" + "x" * 5_000_000 + "\nWhat did I just say?\n", code=1)
     assert done.stdout.splitlines()[1] == "You said: “hi”"
     assert "would grow to 5,0" in done.stderr

@@ -20,7 +20,7 @@ from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.fault_report import FaultRun
 
 Store = RedisSessionManager
-LIMIT = RedisConfig().max_session_size
+LIMIT = 1 << 20
 MOST = 2 * LIMIT + 256 * 1024
 LARGE = "x" * 900_000
 HALF = LARGE[: len(LARGE) // 2]
@@ -105,7 +105,7 @@ def test_a_session_whose_large_turns_fail_stays_below_twice_its_size(
 ) -> None:
     turns = faults.times(60, 1000)
     largest = 0
-    with Store(RedisConfig(url=redis_url)) as store:
+    with Store(RedisConfig(url=redis_url, max_session_size=LIMIT)) as store:
         store.create_session("s")
         kinds = KINDS[:1] if what == "one kind" else KINDS
         if what == "behind a full thread":
@@ -125,7 +125,9 @@ def test_an_agent_whose_model_is_down_fills_nothing(faults: FaultRun, redis_url:
         raise RuntimeError("the model is down")
 
     turns, largest = faults.times(20, 300), 0
-    with SessionAgent(AgentConfig(model=model), redis_config=RedisConfig(url=redis_url)) as agent:
+    with SessionAgent(
+        AgentConfig(model=model), redis_config=RedisConfig(url=redis_url, max_session_size=LIMIT)
+    ) as agent:
         manager = SessionManager(agent)
         manager.create_or_resume_session("ada", "s")
         for _ in range(turns):

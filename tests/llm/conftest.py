@@ -25,6 +25,7 @@ def _is_installed(package: str) -> bool:
 _SDKS = ("openai", "anthropic", "google-genai", "llmock")
 _NEEDS = {
     "test_llm_library.py": ("llm",),
+    "test_azure.py": _SDKS,
     "test_compatible_servers.py": _SDKS,
     "test_kinds_of_errors.py": _SDKS,
     "test_llmock.py": _SDKS,
