@@ -38,6 +38,7 @@ ROWS = (
     ("models",),
     ("runtime",),
     ("errors",),
+    ("agent_errors",),
     ("error_base",),
 )
 LONGEST = {".py": 300, ".lua": 70}  # lines

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from .. import errors
-from ..error_base import MiniAgentError
+from ..errors import MiniAgentError
 from ..models import WaitingCall
 from . import refusals
 

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..doors.problems import MEDIA_TYPE, Problem, problem_of
-from ..error_base import MiniAgentError
+from ..errors import MiniAgentError
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from ..error_base import MiniAgentError
+from ..errors import MiniAgentError
 from ..session import SessionAgent
 from .answers import tell_operators
 

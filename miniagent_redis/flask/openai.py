@@ -22,8 +22,7 @@ from ..doors.openai.creating import Creating
 from ..doors.openai.faults import RequestRefused, body_of, fault_of
 from ..doors.openai.options import keep_options
 from ..doors.openai.stored import StoredResponses
-from ..error_base import MiniAgentError
-from ..errors import InvalidInput
+from ..errors import InvalidInput, MiniAgentError
 from ..session import SessionManager
 from .extension import MiniAgent
 from .openai_chat import add_chat

@@ -15,7 +15,7 @@ from ..doors.openai.creating import Creating
 from ..doors.openai.faults import fault_of
 from ..doors.openai.repeats import Repeats
 from ..doors.openai.stored import StoredResponses
-from ..error_base import MiniAgentError
+from ..errors import MiniAgentError
 from ..session import SessionManager
 from .streams import OpenStreams
 

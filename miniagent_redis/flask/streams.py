@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..doors.refusals import TooManyStreams
 from ..doors.sse import BEGIN, ENDS, PING, frame
-from ..error_base import MiniAgentError
+from ..errors import MiniAgentError
 from ..models import Event
 from ..runtime.clock import Clock
 from ..runtime.forking import reset_after_fork
