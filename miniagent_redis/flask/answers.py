@@ -44,7 +44,8 @@ def tell_operators(error: BaseException) -> None:
     """Log an error with its cause and hint, which are not for those who sent the request."""
     problem = problem_of(error)
     # 422 is mostly the app's own mistake, and its author has to see what is wrong.
-    level = logging.WARNING if problem.status >= 500 or problem.status == 422 else logging.INFO
+    # The others name sessions, whose ids are not for logs that everybody reads.
+    level = logging.WARNING if problem.status >= 500 or problem.status == 422 else logging.DEBUG
     unknown = problem.status == 500
     log.log(
         logging.ERROR if unknown else level,

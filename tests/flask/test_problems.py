@@ -103,7 +103,7 @@ def app() -> Flask:
 def test_a_program_gets_a_problem_and_the_log_gets_the_hint(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "miniagent_redis")
+    caplog.set_level(logging.DEBUG, "miniagent_redis")
     answer = app.test_client().get("/busy")
     assert answer.status_code == 409
     assert answer.mimetype == "application/problem+json"
