@@ -62,8 +62,12 @@ class Typed:
     statuses: set[str]
 
 
+HEAD = ["now", "GRACE_MS", "user"]
+"""What scripts on a session begin with, where a function has to give it itself."""
+
+
 def runs_in(function: ast.FunctionDef) -> Iterator[tuple[str, list[ast.expr]]]:
-    """Yield name and arguments of each ``on("name", …)``, ``core.run`` and ``core.read_each``."""
+    """Yield name and arguments of each ``on("name", …)``, and of those methods of the core."""
     for node in ast.walk(function):
         called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
         if isinstance(node, ast.Call) and called in ("on", "core.run", "core.read_each"):
@@ -153,7 +157,8 @@ def test_it_is_given_what_its_header_names_in_that_order(name: str) -> None:
     told = told_arguments(header(name))
     if told[:1] == ["nonce"]:  # which the runner adds; a session's operation says what it adds
         told = told[1:]
-    assert typed.arguments == told
+    given = typed.arguments
+    assert (given[len(HEAD) :] if given[: len(HEAD)] == HEAD else given) == told
 
 
 @each_operation

@@ -1,8 +1,8 @@
 #!lua
 -- include: _open _checked _session _sound _ops _doubt
 -- Take note of a branch of the session, before it is made, and strike out some that are over.
--- ARGV  5 branch: its session id, percent-encoded, or ''  6 most branches and
---       7 most bytes that are kept: the oldest go  8… branches to strike out
+-- ARGV  5 branch: its session id, percent-encoded, or ''  6 most branches that are kept and
+--       7 most_bytes: the oldest go  8… gone: branches to strike out
 -- Returns  nonce 'ok'  |  those of _open, _session, _sound and _doubt
 local doubtful = doubt(0) -- twice does no harm, but to another session
 if doubtful then

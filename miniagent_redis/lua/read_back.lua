@@ -2,7 +2,7 @@
 -- include: _open _checked _session _sound _head
 -- Read the thread backward from a position, up to so many records and bytes: for searches.
 -- ARGV  5 epoch known, or ''; if it is another one by now, or none, from the end on
---       6 end, or '' for the end of the thread  7 most messages  8 most bytes, but for the first one
+--       6 end, or '' for the end of the thread  7 most messages  8 most_bytes, but for the first one
 -- Returns  nonce 'ok' epoch start messages, position of the thread's first record
 --          nonce 'miscounted' count length  |  those of _open, _session and _sound
 local length = redis.call('LLEN', KEYS[2])

@@ -3,7 +3,7 @@
 -- Replace a session's document by the same with another title. That is no use of the session, and
 -- no version of its own: who reads the data and writes it back by its version is not disturbed.
 -- ARGV  5 operation: no other has it  6 document  7 created_at of the session that is meant
---       8 version and  9 operation that gave the title, as they were when the document was read
+--       8 version and  9 titled, the operation that gave the title, as when the document was read
 --       10 channel for the note, or '' for none  11 note
 -- Returns  nonce 'ok', now or by an earlier try  |  nonce 'changed', look again
 --          those of _open, _session and _sound

@@ -97,8 +97,14 @@ def update_session(
 
     Changed if its title was given by another operation than ``titled`` by now.
     """
-    wanted = "" if expected is None else expected
-    status, *found = on("update_session", operation, document, created_at, wanted, titled)
+    status, *found = on(
+        "update_session",
+        operation,
+        document,
+        created_at,
+        "" if expected is None else expected,
+        titled,
+    )
     match status:
         case "changed":
             return OtherVersion(*found)

@@ -91,9 +91,17 @@ def read_back(
     the user's, or damaged.
     """
     several = [core.keys.of_session(session_id) for session_id in session_ids]
-    head = (core.script_now(), GRACE_MS, user)
-    where = (_or_none(epoch), _or_none(end), most, most_bytes)
-    replies = core.read_each("read_back", several, *head, *where)
+    replies = core.read_each(
+        "read_back",
+        several,
+        core.script_now(),
+        GRACE_MS,
+        user,
+        _or_none(epoch),
+        _or_none(end),
+        most,
+        most_bytes,
+    )
     return [Back(*found) if status == "ok" else None for status, *found in replies]
 
 
