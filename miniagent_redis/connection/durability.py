@@ -95,7 +95,7 @@ class Demand:
         return StoreMisconfigured(
             f"Redis at {self._config.address} may lose sessions that are alive",
             cause="; ".join(worry.text for worry in worries),
-            hint=f"set {settings} where it is started; `miniagent-redis doctor` has the lines",
+            hint=f"set {settings} where it is started",
         )
 
     def _is_kept(self, link: Link) -> None:

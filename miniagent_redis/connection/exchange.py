@@ -59,7 +59,10 @@ def connected(connect: Callable[[], T], faults: Faults) -> T:
     try:
         return connect()
     except (*LOST, MiniAgentError) as exc:
-        raise faults.before_sending(exc) from exc
+        error = faults.before_sending(exc)
+        if error is exc:
+            raise  # it is no cause of itself
+        raise error from exc
 
 
 def _ask(

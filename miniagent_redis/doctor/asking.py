@@ -40,6 +40,11 @@ def is_answered(store: RedisSessionManager, error: MiniAgentError) -> bool:
     """Whether the server is still there after a fault, so that other checks can be made."""
     if refusal_behind(error) is not None or not isinstance(error, StoreUnavailable):
         return True
+    return answers_ping(store)
+
+
+def answers_ping(store: RedisSessionManager) -> bool:
+    """Whether the server answers, though it may do less than is demanded of it."""
     try:
         with asking(store) as client:
             client.ping()

@@ -12,12 +12,12 @@ from attrs import frozen
 
 from ..connection.refusals import refusal_behind
 from ..embedded.attach import default_dir
-from ..errors import MiniAgentError, StoreUnavailable
+from ..errors import MiniAgentError, StoreMisconfigured, StoreUnavailable
 from ..maintenance.spool import Spool
 from ..store.manager import RedisSessionManager
 from . import certificates, cluster, data, sentinels, server
 from .answers import ABOUT, about, clock, protocol, reachable, round_trip
-from .asking import asking, is_answered, is_cluster
+from .asking import answers_ping, asking, is_answered, is_cluster
 from .check import Check, not_checked
 from .fsck import Finding, Tell
 from .fsck import check as fsck
@@ -77,7 +77,8 @@ def examine(
         except MiniAgentError as exc:
             first, *others = step.names
             if first == "reachable":
-                lost = refusal_behind(exc) is None
+                does_less = isinstance(exc, StoreMisconfigured) and answers_ping(store)
+                lost = refusal_behind(exc) is None and not does_less
                 yield failed(store, first, exc)
             elif lost := isinstance(exc, StoreUnavailable) and not is_answered(store, exc):
                 yield failed(store, first, exc)

@@ -235,6 +235,19 @@ def test_the_doctor_says_it_with_the_same_words(
             assert words in store.health().error
 
 
+def test_the_doctor_examines_a_server_that_does_less_than_is_demanded(
+    evicting: RedisServer,
+) -> None:
+    for config in (
+        RedisConfig(url=evicting.url, strict=True),
+        RedisConfig(url=evicting.url, durability="always"),
+    ):
+        checks = {check.name: check for check in diagnose(RedisSessionManager(config))}
+        assert checks["reachable"].verdict == "fail"
+        assert (checks["eviction"].verdict, checks["eviction"].detail) == ("fail", EVICTS)
+        assert "CONFIG SET maxmemory-policy noeviction" in checks["eviction"].fix
+
+
 def test_in_a_cluster_each_master_is_asked(cluster: ClusterServers, cluster_url: str) -> None:
     odd = cluster.masters[1].client
     with RedisSessionManager(RedisConfig(url=cluster_url)) as store:
