@@ -52,8 +52,7 @@ def serve_models(
         app.before_request(_refuse_other_names)
     try:
         with app.app_context():
-            for agent in agents:
-                keep_options(agent.opening.agent())
+            keep_options({one.settings.agent.name: one.agent for one in agents})
             most_streams = agents[0].settings.web.max_streams
         logging.getLogger("waitress").setLevel(logging.ERROR)
         server: Any = _listening(app, host, port, most_streams + SPARE_THREADS)

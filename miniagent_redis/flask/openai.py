@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
@@ -69,7 +69,7 @@ class Door:
 
     agents: tuple[MiniAgent, ...]
     named: dict[str, MiniAgent]
-    keys: dict[str, str]
+    keys: dict[str, str] = field(repr=False)
     max_body: int
 
     def check(self) -> None:
@@ -78,8 +78,9 @@ class Door:
         self.user_id()
         if not self.keys and request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_foreign(self._any.settings.web.trusted_origins)
-        for agent in self.models().values():
-            keep_options(agent.opening.agent())  # it finishes turns of instances that died
+        keep_options(
+            {name: agent.opening.agent() for name, agent in self.models().items()}
+        )  # it finishes turns of instances that died
 
     def user_id(self) -> str:
         """Return whose request it is. Raises NotLoggedIn, or RequestRefused for a wrong key."""

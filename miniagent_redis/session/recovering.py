@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
@@ -40,6 +41,8 @@ class Recovering:
         self._kept = kept
         self._submitted = submitted
         self.context: Context = copy_context()
+        self.pass_on: Callable[[str], bool] = lambda session_id: False
+        """Has another agent finish the turn, whose it is, and returns True; else False."""
 
     def run(self) -> None:
         """Look once, and let the pool do what there is."""
@@ -51,6 +54,8 @@ class Recovering:
     def _finish(self, session_id: str) -> TurnResult | None:
         thread = self._kept.get(session_id)
         try:
+            if self.pass_on(session_id):
+                return None
             return at_once(self._work.resume(thread, None, pauses=False, waits=False))
         except (SessionBusy, TurnSuperseded):
             log.info("others go on with the turn of session %r", session_id)

@@ -56,14 +56,20 @@ def test_ten_streams_end_whole_on_the_other_instance_when_one_is_killed(serve: S
         assert seen[-1].response.output_text == SLOW
 
 
-def test_a_turn_that_another_instance_finishes_has_its_functions_and_instructions(
+def test_a_turn_that_another_instance_finishes_has_its_model_functions_and_instructions(
     serve: Serve,
 ) -> None:
     one, other = serve(2)
     with openai.OpenAI(base_url=other.url, api_key=KEY) as client:
         client.models.list()  # it is at work too
+        conversation = client.conversations.create().id  # of the model demo, if of any
         begun = client.with_options(base_url=one.url).responses.create(
-            model="slow", input="go", instructions="Paris", tools=[WEATHER], background=True
+            model="slow",
+            input="go",
+            instructions="Paris",
+            tools=[WEATHER],
+            background=True,
+            conversation=conversation,
         )
         one.process.kill()
         until(lambda: client.responses.retrieve(begun.id).status != "in_progress")

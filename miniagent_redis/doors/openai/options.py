@@ -6,7 +6,7 @@ instructions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,14 @@ from .checks import Json, number_in, refuse
 from .echo import ECHO, SYSTEM
 
 
-def keep_options(agent: SessionAgent) -> None:
-    """Have turns that the agent goes on with done with the options of their requests."""
-    agent.turns.read_options(partial(_kept, agent))
+def keep_options(agents: Mapping[str, SessionAgent]) -> None:
+    """Have turns that are gone on with done with the model and the options of their requests.
+
+    ``agents`` are all models, by name: a session is of one agent, but any may answer in it.
+    """
+    for agent in agents.values():
+        agent.turns.read_options(partial(_kept, agent))
+        agent.turns.recovering.pass_on = partial(_pass_on, agents, agent)
 
 
 def options_of(agent: SessionAgent, echo: Json) -> Json:
@@ -59,6 +64,16 @@ def params_of(data: Json) -> Json | None:
     if (most := number_in(data, "max_output_tokens", 1, 10**9)) is not None:
         found["max_tokens"] = int(most)
     return found or None
+
+
+def _pass_on(agents: Mapping[str, SessionAgent], agent: SessionAgent, session_id: str) -> bool:
+    """Have the agent finish a turn whose model it is; return whether that is another one."""
+    staged = agent.store.parts.open_turns.look(session_id).staged
+    model = staged[0].metadata.get(ECHO, {}).get("model") if staged else None
+    other = agents.get(str(model), agent)
+    if other is not agent:
+        other.resume_turn(session_id)
+    return other is not agent
 
 
 def _kept(agent: SessionAgent, staged: Sequence[Message]) -> TurnOptions:
