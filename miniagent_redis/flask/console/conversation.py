@@ -1,0 +1,148 @@
+"""A history as people read it: turns, steps with time and tokens, calls with their results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from ...models import Usage, WaitingCall
+from .words import seconds_of, text_of
+
+
+@define
+class Call:
+    """A call of a tool, and what came of it, if anything has."""
+
+    id: str
+    name: str
+    arguments: str
+    result: str | None = None
+    is_error: bool = False
+    is_cached: bool = False
+    seconds: float | None = None
+    waits_for: str = ""
+
+
+@define
+class Step:
+    """Something that was said: by whom, when, after how long, for how many tokens."""
+
+    role: str
+    text: str
+    at: str
+    seconds: float | None = None
+    usage: Usage = field(factory=Usage)
+    reasoning: str = ""
+    note: str = ""
+    is_cached: bool = False
+    calls: list[Call] = field(factory=list)
+
+
+@define
+class Turn:
+    """The steps that belong together. ``is_open``: it is being worked on, or waits."""
+
+    turn_id: str | None
+    index: int
+    is_open: bool = False
+    steps: list[Step] = field(factory=list)
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all its steps."""
+        return sum((step.usage for step in self.steps), Usage())
+
+    @property
+    def seconds(self) -> float | None:
+        """From its first step to its last one; None for a single one."""
+        if len(self.steps) < 2:
+            return None
+        return seconds_of(self.steps[-1].at) - seconds_of(self.steps[0].at)
+
+
+def turns_of(
+    history: Sequence[Mapping[str, Any]], waiting: Sequence[WaitingCall] = ()
+) -> list[Turn]:
+    """Return what ``get_history`` gave as turns; ``waiting`` are calls that somebody must answer.
+
+    A call's results stand right behind it, so that an id that is used again confuses nothing.
+    """
+    turns: list[Turn] = []
+    before: float | None = None
+    for message in history:
+        turn_id, is_open = message.get("turn_id"), bool(message.get("pending"))
+        if not turns or turn_id is None or turns[-1].turn_id != turn_id:
+            turns.append(Turn(turn_id, message["index"], is_open))
+            before = None
+        steps = turns[-1].steps
+        at = seconds_of(message["created_at"])
+        took = None if before is None else max(at - before, 0.0)
+        before = at
+        if message["role"] == "tool" and steps and _add_result(steps[-1], message, took):
+            continue
+        steps.append(_step(message, took))
+    if turns and turns[-1].is_open and waiting:
+        _mark(turns[-1], waiting)
+    return turns
+
+
+def _step(message: Mapping[str, Any], took: float | None) -> Step:
+    metadata = message.get("metadata", {})
+    calls = [
+        Call(call["id"], call["name"], _pretty(call["arguments"]))
+        for call in message.get("tool_calls", ())
+    ]
+    return Step(
+        message["role"],
+        text_of(message["content"]),
+        message["created_at"],
+        took,
+        Usage.from_dict(metadata.get("usage") or {}),
+        _reasoning(metadata.get("blocks") or ()),
+        str(metadata.get("interrupted") or metadata.get("finish_reason") or ""),
+        bool(metadata.get("cached")),
+        calls,
+    )
+
+
+def _add_result(step: Step, message: Mapping[str, Any], took: float | None) -> bool:
+    """Put a result beside its call; return whether that is there."""
+    for call in step.calls:
+        if call.result is None and call.id == message.get("tool_call_id"):
+            metadata = message.get("metadata", {})
+            call.result = text_of(message["content"])
+            call.is_error = bool(metadata.get("is_error"))
+            call.is_cached = bool(metadata.get("cached"))
+            call.seconds = took
+            return True
+    return False
+
+
+def _mark(turn: Turn, waiting: Sequence[WaitingCall]) -> None:
+    kinds = {call.id: call.waits_for for call in waiting}
+    for step in turn.steps:
+        for call in step.calls:
+            if call.result is None:
+                call.waits_for = kinds.get(call.id, "")
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _reasoning(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Return what vendors let people see of a model's reasoning."""
+    found: list[str] = []
+    for block in blocks:
+        data = block.get("data") or {}
+        said = data.get("thinking") or data.get("summary") or (data.get("thought") and data["text"])
+        if isinstance(said, str):
+            found.append(said)
+        elif isinstance(said, list):
+            found += [
+                str(part["text"]) for part in said if isinstance(part, dict) if "text" in part
+            ]
+    return "\n\n".join(found)
