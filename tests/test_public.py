@@ -55,7 +55,8 @@ PUBLIC = {
     "miniagent_redis.crypto": {"EncryptedFormat", "EncryptionKeyMissing", "KeyRing"},
     "miniagent_redis.acl": {"acl_rule"},
     "miniagent_redis.flask": {
-        *("BoundManager", "MiniAgent", "agents_of", "current_agents", "openai_blueprint"),
+        *("BoundManager", "MiniAgent", "agents_of", "console_app", "current_agents"),
+        "openai_blueprint",
         *("ForeignOrigin", "MessageTooLarge", "NotLoggedIn", "TooManyStreams"),
         *("NotSetUp", "TurnNotFound"),
         *("Problem", "problem_of", "response_to"),

@@ -11,6 +11,7 @@ from ..doors.refusals import (
 )
 from .answers import response_to
 from .bound import BoundManager
+from .console.standalone import console_app
 from .extension import MiniAgent, agents_of, current_agents
 from .openai import openai_blueprint
 
@@ -25,6 +26,7 @@ __all__ = [
     "TooManyStreams",
     "TurnNotFound",
     "agents_of",
+    "console_app",
     "current_agents",
     "openai_blueprint",
     "problem_of",

@@ -26,6 +26,8 @@ from ..telemetry import Instrumentation
 from ..tools import ToolRegistry, Tools
 from .answers import answer_errors
 from .bound import BoundManager
+from .console.access import Access
+from .console.blueprint import console_blueprint
 from .health import health_routes
 from .opening import Opening
 from .origins import refuse_foreign
@@ -244,6 +246,17 @@ class MiniAgent:
         The one asks nobody; the other is 503 while Redis does not answer. They need no user.
         """
         return health_routes(f"{_NAME}_health_{self.prefix.lower()}".strip("_"), lambda: self.agent)
+
+    def console(
+        self, *, admin: Callable[[], bool] | None = None, read_only: bool = False
+    ) -> Blueprint:
+        """Return pages to register under a prefix such as ``/console``: to talk, look and end.
+
+        People see their own sessions, those of who the ``user_loader`` says. For whom ``admin``
+        returns True, in the request, all sessions are there, with what is stored of them, how
+        Redis is, and the doctor. ``read_only`` refuses all that changes anything.
+        """
+        return console_blueprint(Access(self, admin, is_read_only=read_only))
 
     # --- the end -------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from miniagent_redis.flask import agents_of
+from miniagent_redis.flask import MiniAgent, agents_of
+from tests.support.console_apps import app_of
 from tests.support.flask_apps import make_app
 
 OpenApp = Callable[..., Flask]
@@ -27,3 +28,21 @@ def open_app() -> Iterator[OpenApp]:
     for app in apps:
         with app.app_context():
             agents_of(app).close()
+
+
+OpenConsole = Callable[..., tuple[Flask, MiniAgent]]
+
+
+@pytest.fixture
+def open_console(redis_url: str) -> Iterator[OpenConsole]:
+    """Yield a function that makes an app with a console, on a real server."""
+    opened: list[tuple[Flask, MiniAgent]] = []
+
+    def open_it(make: OpenConsole = app_of, **more: Any) -> tuple[Flask, MiniAgent]:
+        opened.append(make(redis_url, **more))
+        return opened[-1]
+
+    yield open_it
+    for app, agents in opened:
+        with app.app_context():
+            agents.close()

@@ -1,0 +1,109 @@
+"""Looking: sessions, one of them step by step, turns that wait, totals, and what is stored."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from attrs import evolve
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from .access import Access
+from .charts import Bars, bars, columns
+from .raw import stored_keys
+from .rendering import Pages
+from .sessions import conversation, titled
+from .words import from_link
+
+_LISTED = 25  # sessions of a page
+_STEPS = 100  # messages of a page
+_DAYS = 30
+_RECENT = 200
+"""Sessions, the last used, whose users the charts know: nothing lists users."""
+_MOST_BARS = 10
+
+
+def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
+    """Add the pages that only read. Each shows what ``access.whose`` may see."""
+
+    @routes.get("/sessions")
+    def sessions() -> ResponseReturnValue:
+        user = from_link(request.args.get("user", ""))
+        whose = (user or None) if access.is_admin else access.user_id
+        page = access.all.list_sessions(whose, _LISTED, request.args.get("cursor") or None)
+        return pages.show(
+            "sessions",
+            listed=titled(access.all, page, whose),
+            cursor=page.cursor,
+            is_first="cursor" not in request.args,
+            user=user if access.is_admin else "",
+            own=access.user_id,
+        )
+
+    @routes.get("/session")
+    def session() -> ResponseReturnValue:
+        session_id, whose = from_link(request.args.get("id", "")), access.whose
+        before = request.args.get("before", type=int)
+        state = access.all.store.session_state(session_id, user_id=whose)
+        return pages.show(
+            "session",
+            state=state,
+            took=access.all.usage(session_id=session_id, user_id=whose),
+            found=conversation(access.all, session_id, whose, _STEPS, before),
+            before=before,
+            is_own=state.user_id == access.user_id,
+            data=json.dumps(state.data, ensure_ascii=False, indent=2) if state.data else "",
+        )
+
+    @routes.get("/session/export")
+    def export() -> ResponseReturnValue:
+        session_id = from_link(request.args.get("id", ""))
+        lines = access.all.store.export_thread(session_id, user_id=access.whose)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        answer = Response(text, mimetype="application/jsonl")
+        answer.headers["Content-Disposition"] = 'attachment; filename="session.jsonl"'
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @routes.get("/session/keys")
+    def keys() -> ResponseReturnValue:
+        access.must_be_admin()
+        session_id = from_link(request.args.get("id", ""))
+        core = access.all.store.parts.core
+        return pages.show("keys", session_id=session_id, keys=stored_keys(core, session_id))
+
+    @routes.get("/waiting")
+    def waiting() -> ResponseReturnValue:
+        page = access.all.list_waiting(access.whose, _LISTED, request.args.get("cursor") or None)
+        return pages.show("waiting", listed=page, cursor=page.cursor, pretty=_pretty)
+
+    @routes.get("/usage")
+    def usage() -> ResponseReturnValue:
+        whose = access.whose
+        total = access.all.usage() if whose is None else access.all.usage(user_id=whose)
+        recent = access.all.list_sessions(whose, _RECENT)
+        charts: list[Bars] = []
+        if whose is None:
+            charts.append(_of_days(access, datetime.now(UTC).date()))
+            users = dict.fromkeys(each["user_id"] for each in recent if each["user_id"])
+            found = [(user, access.all.usage(user_id=user)) for user in users]
+            charts.append(evolve(bars(found, _MOST_BARS), title="Tokens by user", links="user"))
+        else:
+            listed = titled(access.all, recent[:_LISTED], whose)
+            told = [(each["session_id"], each["took"]) for each in listed]
+            names = {each["session_id"]: each["title"] for each in listed}
+            chart = bars(told, _MOST_BARS, names)
+            charts.append(evolve(chart, title="Tokens by conversation", links="session"))
+        return pages.show("usage", total=total, charts=charts, recent=_RECENT)
+
+
+def _of_days(access: Access, today: date) -> Bars:
+    days = [today - timedelta(days=back) for back in reversed(range(_DAYS))]
+    found = [(day.isoformat(), access.all.usage(day=day)) for day in days]
+    return evolve(columns(found), title=f"Tokens by day, the last {_DAYS} days (UTC)")
+
+
+def _pretty(arguments: Any) -> str:
+    return json.dumps(arguments, ensure_ascii=False, indent=2)
