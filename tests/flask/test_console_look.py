@@ -1,0 +1,156 @@
+"""Looking with the console: sessions, steps, totals, keys, and how it all is."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from flask import Flask
+
+from miniagent_redis.flask import MiniAgent
+from tests.flask.conftest import OpenConsole
+from tests.support.console_apps import standalone
+from tests.support.pages import Visitor
+
+PAGES = ("/", "/sessions", "/waiting", "/usage", "/health")
+
+
+def talk(app: Flask, agents: MiniAgent, user: str, *messages: str) -> str:
+    """Have a user say something; return the session."""
+    with app.app_context():
+        own = agents.for_user(user)
+        session_id = own.create_or_resume_session()
+        for message in messages:
+            own.run(session_id, message)
+        return session_id
+
+
+def test_pages_that_have_nothing_to_show_say_what_to_do(open_console: OpenConsole) -> None:
+    app, _ = open_console(standalone)
+    ada = Visitor(app.test_client())
+    for path, words in zip(
+        PAGES[:-1],
+        ("Say something", "No sessions yet", "Nothing waits", "Nothing was used yet"),
+        strict=True,
+    ):
+        assert words in ada.open(path).text
+
+
+def test_sessions_are_listed_with_what_they_took(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    talk(app, agents, "ada", "My name is Ada.", "How is the weather?")
+    talk(app, agents, "bob", "I am Bob.")
+    root = Visitor(app.test_client())
+    page = root.open("/sessions")
+    assert list(page.links).index("I am Bob.") < list(page.links).index("My name is Ada.")
+    assert "3,702" in page.text  # three replies of 1,234 tokens
+    assert "$0.0038" in page.text
+    assert "59 min" in page.text
+    page = root.follow(page, "bob")
+    assert "I am Bob." in page.links
+    assert "My name is Ada." not in page.links
+
+
+def test_sessions_are_shown_page_by_page(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    for number in range(30):
+        talk(app, agents, "ada", f"number {number}")
+    ada = Visitor(app.test_client())
+    page = ada.open("/sessions?user=ada")
+    assert "number 29" in page.links
+    assert "number 4" not in page.links
+    page = ada.follow(page, "Older sessions")
+    assert "number 4" in page.links
+    assert "number 29" not in page.links
+    assert "number 29" in ada.follow(page, "Newest").links
+
+
+def test_a_session_is_shown_step_by_step(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    session_id = talk(app, agents, "bob", "How is the weather?", "I want a refund")
+    page = Visitor(app.test_client()).open(f"/session?id={session_id}")
+    assert session_id in page.text
+    assert "Let me look." in page.text
+    assert "Sunny in Paris." in page.text
+    assert "1,200 in, 34 out" in page.text
+    assert re.search(r"\+\d+(\.\d)? m?s", page.text)
+    assert "refund waits for your approval" in page.text
+    assert "Talk" in page.links  # that of the bar
+    assert f"/?id={session_id}#end" not in page.links.values()  # it is Bob's
+
+
+def test_who_runs_it_answers_for_others(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    session_id = talk(app, agents, "bob", "I want a refund")
+    root = Visitor(app.test_client())
+    page = root.open(f"/session?id={session_id}")
+    page = root.send(page.form("/answer"), "Approve")
+    assert root.address == f"/session?id={session_id}"
+    with app.app_context():
+        turn_id = agents.for_user("bob").get_history(session_id, pending=True)[0]["turn_id"]
+        for _ in agents.unbound.watch(session_id, timeout=10, turn_id=turn_id):
+            pass
+    assert "order 7 was paid back" in root.open(root.address).text
+
+
+def test_totals_are_drawn(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    talk(app, agents, "ada", "1", "2", "3")
+    talk(app, agents, "bob", "1")
+    page = Visitor(app.test_client()).open("/usage")
+    heights = [float(one["height"]) for one in page.all("rect") if one.get("class") == "in"][:30]
+    assert heights[:29] == [0.0] * 29
+    assert heights[29] > 100
+    widths = [float(one["width"]) for one in page.all("rect") if one.get("class") == "in"][30:]
+    assert widths[0] == pytest.approx(3 * widths[1], abs=0.1)
+    assert {"ada", "bob"} <= page.links.keys()
+    assert "4,800" in page.text
+
+
+def test_keys_are_shown_as_they_are_stored(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    session_id = talk(app, agents, "ada", "Look at me!")
+    root = Visitor(app.test_client())
+    page = root.follow(root.open(f"/session?id={session_id}"), "Keys")
+    for kind in ("session", "thread", "metadata", "ops", "events"):
+        assert f"{kind}:{{{session_id}}}" in page.text
+    with app.app_context():
+        stored = agents.store.client.lrange(f"thread:{{{session_id}}}", 0, -1)
+    assert all(record.decode() in page.text for record in stored)
+    assert "2 records" in page.text
+    assert "to live" in page.text
+
+
+def test_the_doctor_comes_when_called(open_console: OpenConsole) -> None:
+    app, _ = open_console(standalone)
+    root = Visitor(app.test_client())
+    page = root.open("/health")
+    assert "● healthy" in page.text
+    assert "The doctor" not in page.text
+    page = root.send(page.form("/health"), "Call the doctor")
+    assert "The doctor:" in page.text
+    assert "round trip" in page.text
+    assert "No sessions yet" in root.open("/sessions").text
+
+
+def test_a_session_is_exported(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    session_id = talk(app, agents, "ada", "Keep this.")
+    answer = app.test_client().get(f"/session/export?id={session_id}")
+    assert "attachment" in answer.headers["Content-Disposition"]
+    header, first, second = map(json.loads, answer.text.splitlines())
+    assert header["session_id"] == session_id
+    assert (first["content"], second["content"]) == ("Keep this.", "You said: Keep this.")
+
+
+def test_what_is_not_there_is_told_on_a_page(open_console: OpenConsole) -> None:
+    app, _ = open_console(standalone)
+    root = Visitor(app.test_client())
+    for path in ("/session?id=none", "/?id=none", "/confirm?what=end&id=none", "/confirm?what=x"):
+        root.open(path)
+        assert root.status == 404
+    root.open("/sessions?cursor=wrong")
+    assert root.status == 422
+    root.open("/session?id=~%25")
+    assert root.status == 422
