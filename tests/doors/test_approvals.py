@@ -1,4 +1,4 @@
-"""A tool of the agent that does harm: OpenAI's clients approve its calls as those of MCP servers."""
+"""A tool that does harm: OpenAI's clients approve its calls as those of MCP servers."""
 
 from __future__ import annotations
 

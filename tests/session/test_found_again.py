@@ -34,7 +34,7 @@ def kinds(events: list[Event]) -> list[EventType]:
 
 def test_a_started_turn_goes_on_without_anybody_who_waits(open_manager: Open) -> None:
     model = Slow()
-    manager, other = open_manager(model=model), open_manager(model=model)
+    manager, other = (open_manager(model=model, delta_interval=None) for _ in range(2))
     sid = manager.create_or_resume_session("ada")
     turn_id, cursor = manager.start(sid, "Hi")
     assert model.asked.wait(LIMIT)

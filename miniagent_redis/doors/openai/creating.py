@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
+from ...agent.view import is_summary
 from ...errors import SessionExists, SessionNotFound, SessionWaiting
 from ...models import Message, ToolResult, WaitingCall
 from ...session import SessionManager
 from ...store.parking import Answer, Parked
-from .branching import branch, is_newest
 from .checks import Json, refuse
 from .echo import ECHO
 from .faults import not_found
@@ -24,6 +24,7 @@ from .options import options_of, turn_options
 from .requests import Request
 from .told import legs_of
 
+_LOOKED_AT = 5  # messages at the end of a thread: summaries of it may follow what was said
 STATELESS_TTL = 600
 """Seconds for which a conversation is kept that the client does not want stored: it may repeat
 its request."""
@@ -59,7 +60,7 @@ class Creating:
         self, previous: ResponseId, request: Request, name: str, options: Json
     ) -> ResponseId:
         """Go on behind a response; if it is not the newest one, on a branch."""
-        session_id, store = previous.session_id, self.manager.store
+        session_id = previous.session_id
         try:
             state = self.manager.turn(session_id, previous.turn_id, self.user_id)
         except SessionNotFound:
@@ -70,15 +71,27 @@ class Creating:
         answered = [step for leg in legs_of(state.steps)[previous.leg + 1 :][:1] for step in leg]
         if answers and answers.keys() <= {step.tool_call_id for step in answered}:
             return previous.at(previous.leg + 1)  # a repetition
-        if state.state == "waiting" or is_newest(store, previous, self.user_id):
+        if state.state == "waiting" or self._is_newest(previous):
             return self._in(session_id, request, name, options)
         target = f"b{name}"
         for place in (session_id, target):
             if self._has(place, name):
                 return ResponseId(place, name)  # a repetition
-        self._make(target, None if request.store else STATELESS_TTL)
-        branch(store, previous, target, self.user_id)
+        ttl = None if request.store else STATELESS_TTL
+        self.manager.fork_session(
+            session_id, previous.turn_id, new_id=target, ttl=ttl, user_id=self.user_id
+        )
         return self._in(target, request, name, options)
+
+    def _is_newest(self, response: ResponseId) -> bool:
+        """Whether a response that is over is the last thing in its session, which is idle."""
+        store, session_id = self.manager.store, response.session_id
+        open_turn = store.parts.open_turns.look(session_id, None, self.user_id)
+        if open_turn.is_open:
+            return open_turn.turn_id == response.turn_id
+        tail = store.load_tail(session_id, _LOOKED_AT, user_id=self.user_id).messages
+        said = [message for message in tail if not is_summary(message)]
+        return bool(said) and said[-1].turn_id == response.turn_id
 
     def _has(self, session_id: str, turn_id: str) -> bool:
         try:
