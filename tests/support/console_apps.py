@@ -23,6 +23,8 @@ class Model:
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
+        self.answers: dict[str, str] = {}
+        """Better answers to some texts."""
 
     def stream(self, request: ModelRequest) -> Iterator[Any]:
         last = request.messages[-1]
@@ -40,7 +42,7 @@ class Model:
             self.go_on.wait(LIMIT)
             yield TextDelta("second half")
         else:
-            yield TextDelta(f"You said: {last.text}")
+            yield TextDelta(self.answers.get(last.text, f"You said: {last.text}"))
         yield Usage(input_tokens=1200, output_tokens=34)
         yield Finish()
 
@@ -80,7 +82,7 @@ def app_of(redis_url: str, model: Any = None, **console: Any) -> tuple[Flask, Mi
     return app, agents
 
 
-def standalone(redis_url: str, **more: Any) -> tuple[Flask, MiniAgent]:
+def standalone(redis_url: str, model: Any = None, **more: Any) -> tuple[Flask, MiniAgent]:
     """Return the console as an app of its own."""
-    agents = make_agents(redis_config=RedisConfig.from_env({"REDIS_URL": redis_url}))
+    agents = make_agents(model, redis_config=RedisConfig.from_env({"REDIS_URL": redis_url}))
     return console_app(agents, user="ada", **more), agents

@@ -93,7 +93,7 @@ def money(usd: float) -> str:
     """Return "$0.0042", "$12.30", or a dash for nothing."""
     if not usd:
         return "\u2013"
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
+    return f"${usd:,.2f}" if usd >= 0.1 else f"${usd:.4f}"
 
 
 def size(count: int) -> str:

@@ -36,8 +36,8 @@
   let soon = 0;
   let lastSent = "";
 
-  const isAtEnd = () => innerHeight + scrollY > document.documentElement.scrollHeight - 120;
-  const toEnd = () => scrollTo(0, document.documentElement.scrollHeight);
+  const isAtEnd = () => chat.getBoundingClientRect().bottom < innerHeight + 120;
+  const toEnd = () => scrollTo(0, scrollY + chat.getBoundingClientRect().bottom - innerHeight);
   const say = (text) => { if (status.textContent !== text) status.textContent = text; };
 
   function paint() {
@@ -186,5 +186,6 @@
   document.addEventListener("visibilitychange", look);
 
   follow();
-  if (location.hash === "#end") toEnd();
+  // Behind the browser's own jump, which puts the anchor at the top.
+  if (location.hash === "#end") addEventListener("load", () => requestAnimationFrame(toEnd));
 })();

@@ -1,0 +1,141 @@
+"""Talking in a browser: cut connections, reloads, two tabs, two people, no script, no mouse."""
+
+from __future__ import annotations
+
+from tests.browser.conftest import Browse
+from tests.support.console_apps import Model
+from tests.support.reading import Reader
+from tests.support.sites import Relay, Site
+from tests.support.waiting import until
+
+ENTER, TAB, SHIFT = "\ue007", "\ue004", "\ue008"
+HALF, WHOLE = "first half, ", "first half, second half"
+
+
+def test_an_answer_is_read_as_it_is_given(site: Site, model: Model, browse: Browse) -> None:
+    ada = Reader(browse(), site.url).open()
+    ada.say("Tell it slowly")
+    until(lambda: ada.live == HALF)
+    assert ada.has("#stop")
+    model.go_on.set()
+    ada.wait_for("The answer is complete.")
+    assert ada.text.count(WHOLE) == 1
+    assert not ada.has("#stop")
+    ada.say("How is the weather?")
+    ada.wait_for("You said: Sunny in Paris.")
+    assert "Sunny in Paris." in ada.find("details.call").text
+    assert ada.complaints == []
+
+
+def test_it_is_complete_once_behind_a_cut_on_another_instance_and_a_reload(
+    site: Site, model: Model, redis_url: str, browse: Browse
+) -> None:
+    with Site(redis_url, model) as second, Relay(site.port) as relay:
+        ada = Reader(browse(), relay.url).open()
+        ada.say("Tell it slowly")
+        until(lambda: ada.live == HALF)
+        relay.port = second.port
+        relay.cut()
+        ada.wait_for("The connection is lost.")
+        until(lambda: "The connection is lost." not in ada.text)
+        assert ada.live == HALF
+        ada.driver.refresh()
+        until(lambda: ada.live == HALF)
+        model.go_on.set()
+        ada.wait_for("The answer is complete.")
+        assert ada.text.count(WHOLE) == 1
+        ada.driver.refresh()
+        assert ada.text.count(WHOLE) == 1
+
+
+def test_an_approval_from_a_second_browser(site: Site, browse: Browse) -> None:
+    first, second = (Reader(browse(), site.url) for _ in "12")
+    first.open().say("I want a refund")
+    first.wait_for("refund waits for your approval")
+    second.open("/waiting")
+    second.find(".verdict button.main").click()
+    second.wait_for("Nothing waits")
+    first.wait_for("You said: order 7 was paid back")
+    assert not first.has(".verdict")
+
+
+def test_two_tabs_show_the_same(site: Site, browse: Browse) -> None:
+    driver = browse()
+    first = Reader(driver, site.url).open()
+    first.say("one")
+    first.wait_for("You said: one")
+    here, where = driver.current_window_handle, driver.current_url
+    driver.switch_to.new_window("tab")
+    other = Reader(driver, site.url).open(where)
+    other.say("two")
+    other.wait_for("You said: two")
+    driver.switch_to.window(here)
+    first.wait_for("You said: two")
+    first.find("#message").send_keys("not lost")
+    driver.switch_to.window(driver.window_handles[1])
+    other.say("three")
+    other.wait_for("You said: three")
+    driver.switch_to.window(here)
+    first.wait_for("You said: three")
+    assert first.find("#message").get_attribute("value") == "not lost"
+
+
+def test_stopping_keeps_what_there_is(site: Site, browse: Browse) -> None:
+    ada = Reader(browse(), site.url).open()
+    ada.say("Tell it slowly")
+    until(lambda: ada.live == HALF)
+    ada.find("#stop button").click()
+    ada.wait_for("Ended early: cancelled")
+    assert HALF.strip() in ada.text
+
+
+def test_a_message_that_fails_is_not_lost(site: Site, browse: Browse) -> None:
+    ada = Reader(browse(), site.url).open()
+    ada.say("break, please")
+    ada.wait_for("The model could not answer.")
+    assert ada.find("#message").get_attribute("value") == "break, please"
+
+
+def test_without_a_script(site: Site, browse: Browse) -> None:
+    ada = Reader(browse(javascript=False), site.url).open()
+    ada.find("#message").send_keys("Hello")
+    ada.find("#say button").click()
+    ada.wait_for("You said: Hello")
+    ada.find("#message").send_keys("I want a refund")
+    ada.find("#say button").click()
+    ada.wait_for("refund waits for your approval")
+    ada.find(".verdict button.main").click()
+    ada.wait_for("You said: order 7 was paid back")
+
+
+def test_by_keyboard_alone(site: Site, browse: Browse) -> None:
+    ada = Reader(browse(), site.url).open()
+    ada.type("I want a refund", ENTER)  # the message has the focus from the beginning
+    ada.wait_for("refund waits for your approval")
+    move_to(ada, "Approve", SHIFT + TAB)
+    ada.type(ENTER)
+    ada.wait_for("You said: order 7 was paid back")
+    ada.open("/sessions")
+    ada.find("body").send_keys(TAB)
+    assert ada.driver.switch_to.active_element.text == "Skip to the page"
+    ada.type(ENTER)
+    move_to(ada, "I want a refund", TAB)
+    ada.type(ENTER)
+    until(lambda: "/session?" in ada.driver.current_url)
+    move_to(ada, "Remove…", TAB)
+    ada.type(ENTER)
+    until(lambda: "/confirm?" in ada.driver.current_url)
+    move_to(ada, "Remove", TAB)
+    ada.type(ENTER)
+    ada.wait_for("The session is removed.")
+
+
+def move_to(reader: Reader, text: str, keys: str) -> None:
+    """Move the focus until it is on something with that text, and can be seen there."""
+    for _ in range(40):
+        reader.type(keys)
+        element = reader.driver.switch_to.active_element
+        if element.text == text:
+            assert element.value_of_css_property("outline-style") == "solid"
+            return
+    raise AssertionError(f"{text} cannot be reached")
