@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -116,7 +117,7 @@ def test_keys_are_shown_as_they_are_stored(open_console: OpenConsole) -> None:
     for kind in ("session", "thread", "metadata", "ops", "events"):
         assert f"{kind}:{{{session_id}}}" in page.text
     with app.app_context():
-        stored = agents.store.client.lrange(f"thread:{{{session_id}}}", 0, -1)
+        stored: Any = agents.store.client.lrange(f"thread:{{{session_id}}}", 0, -1)
     assert all(record.decode() in page.text for record in stored)
     assert "2 records" in page.text
     assert "to live" in page.text

@@ -13,7 +13,7 @@ from werkzeug.exceptions import Forbidden
 
 from .rendering import Pages
 
-_COOKIE = "miniagent_console"
+_COOKIE = "miniagent_console_"
 _MONTH = 30 * 86400  # seconds
 
 
@@ -45,7 +45,7 @@ class Guard:
         auth = request.authorization
         if auth is not None and auth.type == "bearer" and self._is_token(auth.token or ""):
             return None
-        if hmac.compare_digest(request.cookies.get(_COOKIE, "").encode(), self._mark().encode()):
+        if hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._mark.encode()):
             return None
         return redirect(url_for(".login"), 303)
 
@@ -60,6 +60,12 @@ class Guard:
         mine = (self._token or "").encode()
         return bool(mine) and hmac.compare_digest(given.encode("utf-8", "replace"), mine)
 
+    @property
+    def _cookie(self) -> str:
+        """Return the cookie's name; browsers send it to all ports of a machine."""
+        return _COOKIE + self._mark[:8]
+
+    @property
     def _mark(self) -> str:
         """Return what a browser keeps: it tells nobody the token."""
         return hmac.new((self._token or "").encode(), b"miniagent console", sha256).hexdigest()
@@ -67,8 +73,8 @@ class Guard:
     def _let_in(self, where: str) -> ResponseReturnValue:
         answer = redirect(where, 303)
         answer.set_cookie(
-            _COOKIE,
-            self._mark(),
+            self._cookie,
+            self._mark,
             max_age=_MONTH,
             httponly=True,
             samesite="Strict",

@@ -26,7 +26,7 @@ HEADERS = {
 def _environment() -> Environment:
     """Return an environment that escapes all, and shows what could not be seen."""
     made = Environment(
-        loader=PackageLoader(__package__),
+        loader=PackageLoader(__name__.rpartition(".")[0]),
         autoescape=True,
         finalize=words.visible,
         undefined=StrictUndefined,

@@ -168,7 +168,7 @@
 
   // Other tabs, and other people, change a conversation too.
   async function look() {
-    const isTyping = document.getElementById("thread").contains(document.activeElement);
+    const isTyping = document.activeElement.matches("#thread input, #thread textarea");
     if (document.hidden || source || isBusy || soon || isTyping || !chat.dataset.state) return;
     try {
       const answer = await fetch(chat.dataset.state, { headers: byScript });
