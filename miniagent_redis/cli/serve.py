@@ -18,7 +18,7 @@ def _keys(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
     return found
 
 
-@click.command(short_help="Serve agents to OpenAI's clients.")
+@click.command(short_help="Serve agents to OpenAI's clients, and a console.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True)
 @click.option(
@@ -47,6 +47,13 @@ def _keys(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
     show_envvar=True,
     help="A key that clients send, and whose sessions it opens. Can be given again.",
 )
+@click.option(
+    "--token",
+    envvar="MINIAGENT_CONSOLE_TOKEN",
+    show_envvar=True,
+    help="What opens the console; beyond this machine a random one by default.",
+)
+@click.option("--read-only", is_flag=True, help="Let the console change nothing.")
 @user_option
 @url_option
 @debug_option
@@ -59,10 +66,12 @@ def serve(
     tools: str | None,
     system: str,
     keys: dict[str, str],
+    token: str | None,
+    read_only: bool,
     user: str,
     url: str | None,
 ) -> None:
-    """Serve agents over HTTP, as OpenAI does: /v1/responses, /v1/chat/completions and more.
+    """Serve agents over HTTP, as OpenAI does, and a console for people at /.
 
     Any client of OpenAI can talk to them with another base URL. Without a key only programs on this
     machine can, as USER. Ends in order with Ctrl-C.
@@ -82,5 +91,5 @@ def serve(
         raise click.ClickException(problem) from None
     serve_models(
         host, port, models=models, tools=tools, system=system, keys=keys, user=user,
-        config=redis_config(url),
+        token=token, read_only=read_only, config=redis_config(url),
     )  # fmt: skip

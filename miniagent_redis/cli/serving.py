@@ -1,8 +1,9 @@
-"""What ``serve`` serves, and the server that does it: waitress, a thread for each open stream."""
+"""What ``serve`` serves: the API and the console. By waitress, a thread for each open stream."""
 
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from ..agent import AgentConfig
 from ..config.redis import RedisConfig
 from ..doors.openai.options import keep_options
 from ..errors import InvalidInput
-from ..flask import MiniAgent, openai_blueprint
+from ..flask import MiniAgent, console_app, openai_blueprint
 from ..llm import resolve_model
 from .opening import tools_at
 from .options import is_loopback
@@ -35,6 +36,8 @@ def serve_models(
     system: str,
     keys: Mapping[str, str],
     user: str,
+    token: str | None,
+    read_only: bool,
     config: RedisConfig,
 ) -> None:
     """Serve until the process is told to end; then what was begun is finished, or left to others.
@@ -42,10 +45,13 @@ def serve_models(
     Raises StoreUnavailable or StoreMisconfigured before it listens.
     """
     terminal = open_terminal()
-    app = Flask("miniagent_redis")
     agents = _agents(models, tools, system, config)
     for agent in agents:
         agent.user_loader(lambda: user)
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(24)
+    app = console_app(agents[0], token, read_only, user)
+    for agent in agents[1:]:
         agent.init_app(app)
     app.register_blueprint(openai_blueprint(*agents, keys=keys), url_prefix="/v1")
     if not keys:
@@ -56,11 +62,12 @@ def serve_models(
             most_streams = agents[0].settings.web.max_streams
         logging.getLogger("waitress").setLevel(logging.ERROR)
         server: Any = _listening(app, host, port, most_streams + SPARE_THREADS)
+        where = f"http://{_shown(server.effective_host)}:{server.effective_port}"
         terminal.note(
-            f"http://{_shown(server.effective_host)}:{server.effective_port}/v1 serves "
-            f"{', '.join(models)} to OpenAI's clients, "
+            f"{where}/v1 serves {', '.join(models)} to OpenAI's clients, "
             + ("by API key." if keys else f"on this machine, as {user}.")
         )
+        terminal.note(f"The console is at {where}/" + (f"?token={token}" if token else ""))
         try:
             server.run()
         finally:

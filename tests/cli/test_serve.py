@@ -73,6 +73,40 @@ def test_a_key_is_asked_for_and_says_whose_the_sessions_are(
         assert not manager.list_sessions("eve")
 
 
+def page(url: str, token: str = "") -> str:
+    """Return the text of a page; without the token one that asks for it, where there is one."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with urlopen(Request(url, headers=headers), timeout=LIMIT) as reply:
+        return str(reply.read().decode())
+
+
+def test_people_have_a_console_beside_it(home: Home, manager: SessionManager) -> None:
+    with served(home, "--user", "eve") as (url, process):
+        root = url.removesuffix("/v1")
+        assert process.stderr is not None
+        assert f"The console is at {root}/\n" == process.stderr.readline()
+        ask(f"{url}/responses", {"model": "demo", "input": "What a day"})
+        assert "What a day" in page(f"{root}/sessions")
+        assert len(manager.list_sessions("eve")) == 1
+
+
+def test_a_console_that_others_can_reach_asks_for_a_token(home: Home) -> None:
+    with served(home, "--host", "0.0.0.0", "--api-key", "s3cret=bob") as (url, process):
+        assert process.stderr is not None
+        found = re.search(r"\?token=(\S{20,})", process.stderr.readline())
+        assert found is not None
+        root = f"http://127.0.0.1:{url.rpartition(':')[2].partition('/')[0]}"
+        for token in ("", "no"):
+            assert 'name="token"' in page(f"{root}/sessions", token)
+        assert 'name="token"' not in page(f"{root}/sessions", found[1])
+    with served(home, "--token", "open-sesame", "--read-only") as (url, _):
+        root = url.removesuffix("/v1")
+        assert 'name="token"' in page(f"{root}/")
+        talk = page(f"{root}/", "open-sesame")
+        assert "Conversations" in talk
+        assert "<form" not in talk
+
+
 def test_other_machines_are_not_let_in_without_a_key(home: Home) -> None:
     assert "--api-key" in home.run("serve", "--host", "0.0.0.0", code=2).stderr
     assert "KEY=USER" in home.run("serve", "--api-key", "s3cret", code=2).stderr
