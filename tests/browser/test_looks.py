@@ -90,19 +90,22 @@ def check(reader: Reader, path: str, axe: str, *widths: int) -> list[str]:
             reader.look(width, is_dark=is_dark)
             reader.open(path)
             where = f"{path} {width} {'dark' if is_dark else 'light'}"
-            run = reader.driver.execute_script
-            run("for (const one of document.querySelectorAll('details')) one.open = true;")
-            if (over := run("return document.documentElement.scrollWidth - innerWidth")) > 0:
-                found.append(f"{where}: sticks out by {over}")
-            run(axe)
-            told: dict[str, Any] = reader.driver.execute_async_script(
-                "axe.run({resultTypes: ['violations']}).then(arguments[0])"
-            )
-            found += [
-                f"{where}: {one['id']}: {one['nodes'][0]['html'][:200]}"
-                for one in told["violations"]
-            ]
+            found += [f"{where}: {fault}" for fault in faults(reader, axe)]
     return found
+
+
+def faults(reader: Reader, axe: str) -> list[str]:
+    """Return what is wrong with what is shown now, all folds open."""
+    run = reader.driver.execute_script
+    run("for (const one of document.querySelectorAll('details')) one.open = true;")
+    found: list[str] = []
+    if (over := run("return document.documentElement.scrollWidth - innerWidth")) > 0:
+        found.append(f"sticks out by {over}")
+    run(axe)
+    told: dict[str, Any] = reader.driver.execute_async_script(
+        "axe.run({resultTypes: ['violations']}).then(arguments[0])"
+    )
+    return found + [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in told["violations"]]
 
 
 @pytest.mark.slow
@@ -119,6 +122,17 @@ def test_every_page_fits_and_axe_finds_nothing(
     ]
     assert found == [], "\n".join(found)
     assert [one for one in reader.complaints if "404" not in one] == []
+
+
+def test_what_the_doctor_says_can_be_read(site: Site, browse: Browse, axe: str) -> None:
+    reader = Reader(browse(), site.url).open("/health")
+    reader.find("main form button").click()
+    reader.wait_for("The doctor:")
+    for width in WIDTHS:
+        reader.look(width)
+        assert faults(reader, axe) == []
+        rows = reader.driver.find_elements("css selector", ".checks td")
+        assert all(0 <= one.rect["x"] < width for one in rows)
 
 
 def test_pages_that_have_nothing_to_show_fit_too(site: Site, browse: Browse, axe: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from ...doctor import examine, verdict
+from ...doctor import examine, left_out, verdict
 from .access import Access
 from .rendering import Pages
 
@@ -30,6 +30,7 @@ def add_health(routes: Blueprint, access: Access, pages: Pages) -> None:
             "health",
             health=agent.store.health(),
             stats=agent.stats(),
-            checks=checks,
+            checks=[one for one in checks if one.verdict != "skip"],
+            unknown=left_out(checks),
             verdict=verdict(checks),
         )
