@@ -83,7 +83,7 @@ class ContextWindow:
         if self._max_tokens is not None:
             self._instructions = instruction_tokens(str(config.system_prompt), tools, self._count)
         self._is_summed_up = config.summary_model is not None
-        self._summaries = history.summaries() if self._is_limited else ()
+        self._summaries: tuple[Message, ...] = history.summaries() if self._is_limited else ()
         self._told: tuple[Message, ...] = ()  # the one of what is left out
         self._is_prepared = False  # the other one is of what is to be left out next
         self._opening: tuple[Message, ...] = ()

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import waitress
 from flask import Flask, abort, request
+from waitress.server import create_server
 
 from ..agent import AgentConfig
 from ..config.redis import RedisConfig
@@ -96,7 +96,7 @@ def _agents(
 
 def _listening(app: Flask, host: str, port: int, threads: int) -> Any:
     try:
-        return waitress.create_server(
+        return create_server(
             app, host=host, port=port, threads=threads, channel_timeout=_IDLE, ident=None
         )
     except OSError as exc:

@@ -33,6 +33,13 @@ class ToolCall:
     """Fields written by other versions; they survive a round trip."""
 
 
+def readable(content: str | list[dict[str, Any]]) -> str:
+    """Return the readable part of a content: its text, without pictures and the like."""
+    if isinstance(content, str):
+        return content
+    return "".join(str(part["text"]) for part in content if "text" in part)
+
+
 def finish_reason_of(answer: Message) -> str:
     """Return how an answer ended: the same in TurnResult, in AGENT_RESPONSE, here and elsewhere.
 
@@ -78,9 +85,7 @@ class Message:
     @property
     def text(self) -> str:
         """The readable part of the content."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(str(part["text"]) for part in self.content if "text" in part)
+        return readable(self.content)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the message as plain data: ``role`` and ``content`` always, the rest if set."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from .message import Message
+from .message import Message, readable
 from .usage import Usage
 from .waiting import WaitingCall
 
@@ -29,6 +29,11 @@ class ToolResult:
     cached: bool | None = None
     saved_seconds: float = 0.0
     not_run: bool = False
+
+    @property
+    def text(self) -> str:
+        """The readable part of the content: all of it, but for pictures."""
+        return readable(self.content)
 
 
 @frozen

@@ -169,7 +169,7 @@ def test_a_tool_can_be_called_where_a_loop_is_running() -> None:
         return a + b
 
     async def cell() -> str:
-        return call_tool(tools, ToolCall("1", "add", {"a": 1, "b": 2})).content
+        return call_tool(tools, ToolCall("1", "add", {"a": 1, "b": 2})).text
 
     assert asyncio.run(cell()) == "3"
 

@@ -77,7 +77,7 @@ def test_values_become_text(value: Any, text: str | None) -> None:
     assert not result.is_error
     if text is None:
         day = {"x": 1, "day": "2026-01-02"}
-        assert json.loads(result.content) == [{"left": day, "tags": ["a", "b"]}]
+        assert json.loads(result.text) == [{"left": day, "tags": ["a", "b"]}]
     else:
         assert result.content == text
 
@@ -175,7 +175,7 @@ def test_an_unknown_tool_is_answered_with_the_known_ones() -> None:
 
 def test_a_huge_result_is_cut_and_says_so() -> None:
     assert call(lambda: "x" * 100_000).content == "x" * 100_000
-    content = call(lambda: "x" * 100_001).content
+    content = call(lambda: "x" * 100_001).text
     assert len(content) < 100_200
     assert content.endswith("the result has 100,001 characters, only the first 100,000 are shown]")
 
@@ -183,7 +183,7 @@ def test_a_huge_result_is_cut_and_says_so() -> None:
 def test_how_long_a_result_may_be_can_be_set() -> None:
     tools = ToolRegistry()
     tools.add(lambda: "x" * 50, name="long")
-    content = call_tool(tools, ToolCall("id", "long"), longest=10).content
+    content = call_tool(tools, ToolCall("id", "long"), longest=10).text
     assert content.startswith("x" * 10 + "\n[cut here: the result has 50 characters")
 
 

@@ -41,7 +41,7 @@ def registry(schema: Any = FORECAST, function: Callable[..., Any] = keep) -> Too
 
 def answer(tools: ToolRegistry, **arguments: Any) -> tuple[str, bool]:
     result = call_tool(tools, ToolCall("id", "forecast", arguments))
-    return result.content, result.is_error
+    return result.text, result.is_error
 
 
 def test_the_model_is_told_the_schema_as_it_is_and_its_arguments_arrive_as_they_came() -> None:

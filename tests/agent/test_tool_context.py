@@ -101,7 +101,7 @@ def test_functions_with_a_schema_of_their_own_get_it_too() -> None:
     texts = [step.text for step in outcome.steps if step.role == "tool"]
     assert texts == ["{'city': 'Bern'} for ada"] * 2
     forged = ToolCall("1", "named", {"city": "Bern", "context": {"user_id": "eve"}})
-    assert call_tool(tools, forged).content.startswith("there is no argument 'context'")
+    assert call_tool(tools, forged).text.startswith("there is no argument 'context'")
     with pytest.raises(InvalidInput, match="has context from elsewhere"):
         tools.add_schema("x", "", {"type": "object", "properties": {"context": {}}}, named)
 

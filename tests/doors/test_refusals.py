@@ -121,6 +121,7 @@ def test_one_stream_too_many_is_503_and_begins_nothing(door: Door) -> None:
 def test_what_is_no_json_or_no_route_is_told_as_an_error_too(door: Door) -> None:
     headers = {"Authorization": "Bearer k"}
     reply = door.client.post("/v1/responses", data="{", headers=headers)
+    assert reply.json is not None
     assert (reply.status_code, reply.json["error"]["code"]) == (400, "invalid_json")
     reply = door.post("embeddings", input="x")
     assert (reply.status_code, reply.json["error"]["code"]) == (404, "unknown_url")

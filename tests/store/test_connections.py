@@ -13,8 +13,9 @@ from miniagent_redis.errors import (
     StoreUnavailable,
 )
 from miniagent_redis.models import Message
-from miniagent_redis.store.manager import RedisSessionManager, get_redis_manager
+from miniagent_redis.store.manager import RedisSessionManager
 from miniagent_redis.store.scripts import source
+from miniagent_redis.store.shared import get_redis_manager
 from tests.support.proxy import Proxy
 from tests.support.scripts import OPERATIONS
 from tests.support.servers import RedisServer

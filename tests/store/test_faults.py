@@ -15,7 +15,8 @@ from miniagent_redis.errors import (
     StoreUnavailable,
     TurnNotSaved,
 )
-from miniagent_redis.store.manager import RedisSessionManager, get_redis_manager
+from miniagent_redis.store.manager import RedisSessionManager
+from miniagent_redis.store.shared import get_redis_manager
 from tests.support.servers import RedisServer
 from tests.support.words import lines, said, soon
 

@@ -79,7 +79,7 @@ def make_app(url: str, **redis: Any) -> Flask:
 
 
 if __name__ == "__main__":
-    from waitress import create_server
+    from waitress.server import create_server
 
     served: Any = create_server(
         make_app(sys.argv[1], lease_ttl=2), host="127.0.0.1", port=int(sys.argv[2]), threads=80
