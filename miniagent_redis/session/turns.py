@@ -258,7 +258,7 @@ class AgentTurns:
     def cancel(self, session_id: str, user_id: str | None) -> bool:
         """End the session's running turn soon; return whether there is one."""
         self._must_be_open()
-        running = self.running.of(session_id)
+        running = self.running.of(check_session_id(session_id))
         is_running = self._store.cancel_turn(session_id, user_id=user_id)
         if is_running and running is not None:
             running.end_soon()

@@ -7,8 +7,7 @@ slot. What who dies had reserved is free again after ten minutes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from itertools import product, starmap
+from itertools import product
 from math import ceil
 from typing import get_args
 
@@ -83,8 +82,9 @@ class Budgets:
 
     def forget(self, per: str, names: Iterable[str]) -> int:
         """Remove what users, or sessions, have spent; return how many counts there were."""
-        keys = starmap(partial(self._core.keys.budget, per), product(names, _WHAT, ("", *_EVERY)))
-        return sum(self._core.call_many([("DEL", key) for key in keys]))
+        kinds, key = list(product(_WHAT, ("", *_EVERY))), self._core.keys.budget
+        gone = [("DEL", *(key(per, name, *kind) for kind in kinds)) for name in names]
+        return sum(self._core.call_many(gone))
 
     def _keys_of(
         self, budgets: Sequence[Budget], turn_id: str, session_id: str, user_id: str | None
