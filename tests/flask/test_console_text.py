@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -55,6 +56,9 @@ def test_it_is_shown_as_text_on_every_page(open_console: OpenConsole, evil: str)
                 Message("system", evil),
             ],
         )
+        with suppress(InvalidInput):  # what is no title
+            agents.store.set_title(other, evil)
+        branch = agents.store.fork_session(other)
     seen = ""
     for path in PAGES:
         links = check(client, path)
@@ -65,6 +69,12 @@ def test_it_is_shown_as_text_on_every_page(open_console: OpenConsole, evil: str)
     links = check(client, f"/session?id={quote(words.to_link(other), safe='')}")
     (keys,) = (link for link in links if link.startswith("/session/keys?"))
     check(client, keys)
+    (origin,) = (
+        link for link in check(client, f"/session?id={branch}") if "id=ada" in link or "~" in link
+    )
+    check(client, origin)
+    found = check(client, f"/search?q={quote(evil, errors='replace')}")
+    assert evil not in CORPUS[:3] or any("/session?" in link for link in found)
 
 
 def check(client: Any, path: str) -> list[str]:

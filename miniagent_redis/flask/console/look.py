@@ -42,6 +42,15 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
             own=access.user_id,
         )
 
+    @routes.get("/search")
+    def search() -> ResponseReturnValue:
+        """Search what one user and the model said: one's own, or a user's whom an admin names."""
+        user = from_link(request.args.get("user", "")) if access.is_admin else ""
+        text, cursor = request.args.get("q", "").strip(), request.args.get("cursor") or None
+        whose = user or access.user_id
+        page = access.all.search(text, whose, _LISTED, cursor) if text else None
+        return pages.show("search", q=text, found=page, user=user, whose=whose)
+
     @routes.get("/session")
     def session() -> ResponseReturnValue:
         session_id, whose = from_link(request.args.get("id", "")), access.whose
@@ -54,6 +63,7 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
             found=conversation(access.all, session_id, whose, _STEPS, before),
             before=before,
             is_own=state.user_id == access.user_id,
+            branches=titled(access.all, access.all.list_branches(session_id, user_id=whose), whose),
             data=json.dumps(state.data, ensure_ascii=False, indent=2) if state.data else "",
         )
 

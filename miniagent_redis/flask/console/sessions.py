@@ -80,7 +80,7 @@ def titled(
         [("HMGET", core.keys.metadata(each["session_id"]), *FIELDS) for each in listed]
     )
     return [
-        {**each, "title": _title(manager, each["session_id"], whose), "took": _totals(values)}
+        {**each, "title": _title(manager, each, whose), "took": _totals(values)}
         for each, values in zip(listed, counts, strict=True)
     ]
 
@@ -94,8 +94,11 @@ def _totals(values: Sequence[bytes | None]) -> UsageTotals:
         return UsageTotals()
 
 
-def _title(manager: SessionManager, session_id: str, whose: str | None) -> str:
-    """Return how the user began."""
+def _title(manager: SessionManager, session: Mapping[str, Any], whose: str | None) -> str:
+    """Return the session's title, or how the user began."""
+    if session["title"]:
+        return one_line(session["title"], _LONGEST_TITLE)
+    session_id = session["session_id"]
     try:
         messages = manager.get_history(session_id, _FIRST, before=_FIRST, user_id=whose)
     except StoreUnavailable:

@@ -16,6 +16,7 @@ from ...store.parking import Answer
 from ..serving import follow
 from ..streams import Stream
 from .access import Access
+from .again import add_again
 from .rendering import Pages
 from .sessions import conversation, mark_of, titled
 from .words import from_link, to_link
@@ -71,6 +72,8 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
                 if event.type is EventType.TURN_WAITING or time.monotonic() > end:
                     break
         return _back(session_id)
+
+    add_again(routes, access, _shown)
 
     @routes.get("/events")
     def events() -> Response:

@@ -137,6 +137,7 @@
     isBusy = true;
     const data = new URLSearchParams(new FormData(form, button));
     const isMessage = form === composer;
+    form.closest(".again")?.removeAttribute("open");
     say("");
     try {
       const answer = await fetch(form.action, { method: "POST", body: data, headers: byScript });
