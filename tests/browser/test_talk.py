@@ -59,6 +59,25 @@ def test_an_approval_from_a_second_browser(site: Site, browse: Browse) -> None:
     assert not first.has(".verdict")
 
 
+def test_a_message_is_edited_and_answered_again(site: Site, model: Model, browse: Browse) -> None:
+    ada = Reader(browse(), site.url).open()
+    for text in ("one", "two"):
+        ada.say(text)
+        ada.wait_for(f"You said: {text}")
+    model.answers["two"] = "something better"
+    ada.find("#again button").click()
+    ada.wait_for("something better")
+    assert "You said: two" not in ada.text
+    ada.find("details.again summary").click()
+    field = ada.find("details.again textarea")
+    assert field.get_attribute("value") == "one"
+    field.send_keys(" more")
+    ada.find("details.again button").click()
+    ada.wait_for("You said: one more")
+    assert "something better" not in ada.text
+    assert ada.complaints == []
+
+
 def test_two_tabs_show_the_same(site: Site, browse: Browse) -> None:
     driver = browse()
     first = Reader(driver, site.url).open()
