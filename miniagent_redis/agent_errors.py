@@ -45,7 +45,10 @@ class BudgetExceeded(MiniAgentError):
         anew = "" if retry_after is None else f"it begins anew in {retry_after:.0f} s; or "
         hint = f"{anew}raise it, or lower AgentConfig.max_tokens"
         super().__init__(f"{left:,} {unit} are left", cause=f"the budget is {budget}", hint=hint)
-        self.budget, self.left, self.unit, self.retry_after = budget, left, unit, retry_after
+        self.budget = budget
+        self.left = left
+        self.unit = unit
+        self.retry_after = retry_after
 
 
 ModelErrorKind = Literal[

@@ -71,7 +71,9 @@ class SessionChanged(MiniAgentError):
     def __init__(self, session_id: str, expected: int, version: int) -> None:
         problem = f"session {session_id!r} has version {version} by now, not {expected}"
         super().__init__(problem, hint="read it again with session_state(), then decide anew")
-        self.session_id, self.expected, self.version = session_id, expected, version
+        self.session_id = session_id
+        self.expected = expected
+        self.version = version
 
 
 class SessionBusy(MiniAgentError):
