@@ -2,7 +2,8 @@
 
 Each run has a seed, printed with the figures at the end of the test session; MINIAGENT_TEST_SEED
 repeats one. MINIAGENT_TEST_FAULTS=full runs the numbers of docs/guarantees.md in place of the
-quick ones. MINIAGENT_TEST_FIGURES names a file to which the figures are added, as JSON lines.
+quick ones, and =part a fifth of them. MINIAGENT_TEST_FIGURES names a file to which the figures are
+added, as JSON lines.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ class FaultRun:
             os.environ.get("MINIAGENT_TEST_SEED") or random.SystemRandom().getrandbits(32)
         )
         self.random = random.Random(self.seed)
-        self.is_full = os.environ.get("MINIAGENT_TEST_FAULTS") == "full"
+        self.size = os.environ.get("MINIAGENT_TEST_FAULTS", "")
+        self.is_full = self.size == "full"
         print(f"seed {self.seed}: MINIAGENT_TEST_SEED={self.seed} repeats this run")
 
     def times(self, quick: int, full: int) -> int:
         """Return how often to do something in this run."""
-        return full if self.is_full else quick
+        part = full // 5 if self.size == "part" else 0
+        return full if self.is_full else max(quick, part)
 
     def report(self, **figures: int | float | str) -> None:
         """Keep the figures, with the seed, for the end of the run; call it before the asserts."""
