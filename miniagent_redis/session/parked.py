@@ -38,17 +38,25 @@ class ParkedTurns:
         now = self._store.parts.parking.answer(session_id, turn_id, answers, user_id=user_id)
         if now is not None and now.calls:
             return self._waiting(now)
+        superseded: TurnSuperseded | None = None
         if now is not None:
             try:
                 result = yield from self._work.resume(thread, user_id, pauses, options)
                 if result is not None:
                     return result
-            except (SessionWaiting, TurnSuperseded):  # others were faster: see what they came to
+            except SessionWaiting:  # others were faster: see what they came to
                 pass
-        return self._as_it_is(session_id, turn_id, user_id)
+            except TurnSuperseded as exc:
+                superseded = exc
+        return self._as_it_is(session_id, turn_id, user_id, superseded)
 
-    def _as_it_is(self, session_id: str, turn_id: str, user_id: str | None) -> TurnResult:
-        """Return what a turn came to on which others work, or have worked."""
+    def _as_it_is(
+        self, session_id: str, turn_id: str, user_id: str | None, superseded: TurnSuperseded | None
+    ) -> TurnResult:
+        """Return what a turn came to on which others work, or have worked.
+
+        If they still do, having taken it over from here, ``superseded`` is raised.
+        """
         now = self._store.parts.parking.parked(session_id, user_id=user_id)
         if now is not None and now.turn_id == turn_id:
             return self._waiting(now)
@@ -56,6 +64,8 @@ class ParkedTurns:
         if state.result is not None:
             return state.result
         running = state.state in ("running", "abandoned")
+        if running and superseded is not None:
+            raise superseded
         raise InvalidInput(
             f"turn {turn_id} of session {session_id!r} does not wait for an answer",
             cause="it goes on" if running else "it is over, and nothing of it is stored",

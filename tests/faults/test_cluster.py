@@ -75,6 +75,11 @@ class Writer:
         limit = time.monotonic() + DEADLINE
         try:
             turn = self._insist(limit, lambda: store.begin_turn(session_id, text, turn_id=text))
+            while (
+                turn.turn_id != text
+            ):  # of who does not know that it was begun, and its lease ended
+                store.abort_turn(turn)
+                turn = self._insist(limit, lambda: store.begin_turn(session_id, text, turn_id=text))
             staged = self._insist(limit, lambda: store.stage_step(turn, steps))
             self._insist(limit, lambda: store.commit_turn(staged, answer))
         except UNSURE as exc:
