@@ -75,9 +75,8 @@ class Writer:
         limit = time.monotonic() + DEADLINE
         try:
             turn = self._insist(limit, lambda: store.begin_turn(session_id, text, turn_id=text))
-            while (
-                turn.turn_id != text
-            ):  # of who does not know that it was begun, and its lease ended
+            # Its lease may have ended, and who began it need not know that he did.
+            while turn.turn_id != text:
                 store.abort_turn(turn)
                 turn = self._insist(limit, lambda: store.begin_turn(session_id, text, turn_id=text))
             staged = self._insist(limit, lambda: store.stage_step(turn, steps))
