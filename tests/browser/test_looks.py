@@ -35,10 +35,11 @@ def fill(site: Site, model: Model) -> str:
     model.answers["Sunny in Paris."] = "It is sunny, and will stay so: no umbrella needed."
     with site.app.app_context():
         agents = site.agents
+        last = ""
         for user, question, _ in SAID:
             own = agents.for_user(user)
-            session_id = own.create_or_resume_session()
-            own.run(session_id, question)
+            last = own.create_or_resume_session()
+            own.run(last, question)
         for back in range(30):
             at = (now - timedelta(days=back)).timestamp()
             amount = 40_000 + (back * 7919) % 23_000 - (18_000 if back % 7 in (2, 3) else 0)
@@ -53,7 +54,7 @@ def fill(site: Site, model: Model) -> str:
         own.run(waiting, "How is the weather in Paris? I arrive tomorrow.")
         own.run(waiting, "Then I want a refund for order 7, it came broken.")
         agents.store.set_title(waiting, "Paris, and a refund")
-        agents.unbound.rewind(session_id, 0)
+        agents.unbound.rewind(last, 0)
     return waiting
 
 

@@ -160,6 +160,7 @@ def test_it_waits_in_the_spool_with_its_turn(scene: Scene, away: str, tmp_path: 
     result = bank.manager.run("s", "Pay")
     assert (result.text, result.persisted) == ("It is paid.", False)
     scene.back()
+    until(bank.agent.store.health_check)
     assert bank.manager.chat("s", "Sure?") == "Yes."
     assert bank.said() == [*WHOLE, "Sure?", "Yes."]
     assert bank.paid == [7]
