@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
-from ..agent import Instructions, TurnOptions
+from ..agent import Instructions
 from ..errors import InvalidInput, SessionBusy, SessionNotFound
 from ..models import Message, TurnResult, new_id
 from ..runtime.pausing import Pause, at_once
@@ -80,8 +80,8 @@ class Branching:
         such turn, SessionBusy while another one runs, SessionWaiting while one waits, and
         RateLimited for one session too many (``max_sessions_per_user``).
         """
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        asked = Asked(session_id, message, user_id, new_turn_id, options)
+        given = (user_id, new_turn_id, instructions, tools, params, output)
+        asked = Asked.given(self._tools, session_id, message, *given)
         return at_once(self._edit(asked, turn_id))
 
     def regenerate(
@@ -100,8 +100,8 @@ class Branching:
 
         As ``edit`` with the message that the turn had: what was there is kept as a branch.
         """
-        options = TurnOptions.given(self._tools, instructions, tools, params, output)
-        asked = Asked(session_id, "", user_id, new_turn_id, options)
+        given = (user_id, new_turn_id, instructions, tools, params, output)
+        asked = Asked.given(self._tools, session_id, "", *given)
         return at_once(self._regenerate(asked, turn_id))
 
     # --- for who cannot block -------------------------------------------------------------------
@@ -117,8 +117,7 @@ class Branching:
         **given: Any,
     ) -> Generator[Pause, None, TurnResult]:
         """Do what ``edit`` does, with pauses where that would block for long."""
-        options = self._options(**given)
-        asked = Asked(session_id, message, user_id, new_turn_id, options, pauses=True)
+        asked = self._asked(session_id, message, user_id, new_turn_id, **given)
         return self._edit(asked, turn_id)
 
     def regenerate_in_steps(
@@ -131,19 +130,11 @@ class Branching:
         **given: Any,
     ) -> Generator[Pause, None, TurnResult]:
         """Do what ``regenerate`` does, with pauses where that would block for long."""
-        options = self._options(**given)
-        asked = Asked(session_id, "", user_id, new_turn_id, options, pauses=True)
+        asked = self._asked(session_id, "", user_id, new_turn_id, **given)
         return self._regenerate(asked, turn_id)
 
-    def _options(
-        self,
-        *,
-        instructions: Instructions | None = None,
-        tools: Tools | None = None,
-        params: Mapping[str, Any] | None = None,
-        output: Any = None,
-    ) -> TurnOptions:
-        return TurnOptions.given(self._tools, instructions, tools, params, output)
+    def _asked(self, session_id: str, message: str | Message, *whose: Any, **given: Any) -> Asked:
+        return Asked.given(self._tools, session_id, message, *whose, pauses=True, **given)
 
     # --- the work -------------------------------------------------------------------------------
 
