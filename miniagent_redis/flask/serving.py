@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 
 from flask import Response, request
@@ -32,46 +33,30 @@ def follow(
     on_disconnect: OnDisconnect,
 ) -> Response:
     """Start a turn, if there is a message, and answer with its events; errors come before that."""
-    try:
-        return _followed(stream, agent, manager, session_id, message, turn_id, after, on_disconnect)
-    except BaseException:
-        stream.close()
-        raise
-
-
-def _followed(
-    stream: Stream,
-    agent: SessionAgent,
-    manager: BoundManager,
-    session_id: str,
-    message: str | Message | None,
-    turn_id: str | None,
-    after: str | None,
-    on_disconnect: OnDisconnect,
-) -> Response:
-    parts, user_id = agent.store.parts, manager.user_id
-    after = request.headers.get("Last-Event-ID") or None if after is None else after
-    if message is not None:
-        turn_id, cursor = manager.start(session_id, message, turn_id or idempotency_key())
-        after = cursor if after is None else after
-    elif turn_id is None:
-        with stream.gate:
-            turn_id = _turn_behind(parts, session_id, after, user_id)
-        if turn_id is None:
-            stream.close()
-            return Response(status=204)  # to which an EventSource does not come again
-    watch = parts.watching.watch_in_steps
-    first = stream.begin(watch(session_id, after, user_id=user_id, turn_id=turn_id))
-    if first is None:
-        stream.close()
-        return Response(status=204)
-    if isinstance(first, Pause) and message is None:
-        _must_be_known(manager, parts, session_id, turn_id)
-    if on_disconnect == "cancel":
-        stream.cancel_if_left(partial(_cancel, agent, session_id, turn_id, user_id))
-    response = Response(stream, mimetype=MEDIA_TYPE, headers=HEADERS)
-    response.call_on_close(stream.close)
-    return response
+    with ExitStack() as opened:  # until the response has it
+        opened.callback(stream.close)
+        parts, user_id = agent.store.parts, manager.user_id
+        after = request.headers.get("Last-Event-ID") or None if after is None else after
+        if message is not None:
+            turn_id, cursor = manager.start(session_id, message, turn_id or idempotency_key())
+            after = cursor if after is None else after
+        elif turn_id is None:
+            with stream.gate:
+                turn_id = _turn_behind(parts, session_id, after, user_id)
+            if turn_id is None:
+                return Response(status=204)  # to which an EventSource does not come again
+        watch = parts.watching.watch_in_steps
+        first = stream.begin(watch(session_id, after, user_id=user_id, turn_id=turn_id))
+        if first is None:
+            return Response(status=204)
+        if isinstance(first, Pause) and message is None:
+            _must_be_known(manager, parts, session_id, turn_id)
+        if on_disconnect == "cancel":
+            stream.cancel_if_left(partial(_cancel, agent, session_id, turn_id, user_id))
+        response = Response(stream, mimetype=MEDIA_TYPE, headers=HEADERS)
+        response.call_on_close(stream.close)
+        opened.pop_all()
+        return response
 
 
 def _turn_behind(parts: Parts, session_id: str, after: str | None, user_id: str) -> str | None:
