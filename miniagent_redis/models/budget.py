@@ -8,26 +8,13 @@ from typing import Any, Literal, get_args
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidInput
+from .limits import amount, one_of
 
 BudgetPer = Literal["turn", "session", "user", "namespace"]
 Every = Literal["day", "month"]
 
 _DAY_MS = 86_400_000
 _KEPT_DAYS: dict[str | None, int] = {None: 400, "day": 2, "month": 62}
-
-
-def _one_of(*known: object) -> Any:
-    def check(_: object, attribute: Attribute[Any], value: object) -> None:
-        if value not in known:
-            text = ", ".join(map(repr, known))
-            raise InvalidInput(f"{attribute.name} must be one of {text}, not {value!r:.100}")
-
-    return check
-
-
-def _tokens(_: object, attribute: Attribute[Any], value: object) -> None:
-    if value is not None and (type(value) is not int or not 1 <= value < 2**53):
-        raise InvalidInput(f"{attribute.name} must be a whole number from 1, not {value!r:.100}")
 
 
 def _dollars(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -49,10 +36,10 @@ class Budget:
     without it the answers that are under way may overshoot it.
     """
 
-    per: BudgetPer = field(validator=_one_of(*get_args(BudgetPer)))
-    tokens: int | None = field(default=None, validator=_tokens)
+    per: BudgetPer = field(validator=one_of(*get_args(BudgetPer)))
+    tokens: int | None = field(default=None, validator=amount)
     cost: float | None = field(default=None, validator=_dollars)
-    every: Every | None = field(default=None, validator=_one_of(None, *get_args(Every)))
+    every: Every | None = field(default=None, validator=one_of(None, *get_args(Every)))
 
     def __attrs_post_init__(self) -> None:
         if self.tokens is None and self.cost is None:

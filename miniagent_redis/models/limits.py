@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
@@ -11,12 +12,18 @@ from ..runtime.durations import FORMS, seconds
 from .usage import Usage
 
 Per = Literal["user", "session", "namespace"]
+Validator = Callable[[object, Any, object], None]
 
 
-def _per(_: object, attribute: Attribute[Any], value: object) -> None:
-    if value not in get_args(Per):
-        known = ", ".join(map(repr, get_args(Per)))
-        raise InvalidInput(f"{attribute.name} must be one of {known}, not {value!r:.100}")
+def one_of(*known: object) -> Validator:
+    """Take one of these."""
+
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if value not in known:
+            names = ", ".join(map(repr, known))
+            raise InvalidInput(f"{attribute.name} must be one of {names}, not {value!r:.100}")
+
+    return check
 
 
 def _window(_: object, attribute: Attribute[Any], value: object) -> None:
@@ -26,7 +33,8 @@ def _window(_: object, attribute: Attribute[Any], value: object) -> None:
         )
 
 
-def _amount(_: object, attribute: Attribute[Any], value: object) -> None:
+def amount(_: object, attribute: Attribute[Any], value: object) -> None:
+    """Take a whole number from 1, or None."""
     if value is not None and (type(value) is not int or not 1 <= value < 2**53):
         raise InvalidInput(
             f"{attribute.name} must be a whole number of at least 1, not {value!r:.100}"
@@ -50,10 +58,10 @@ class RateLimit:
     counted when a turn has ended, so that one turn may overshoot.
     """
 
-    per: Per = field(validator=_per)
+    per: Per = field(validator=one_of(*get_args(Per)))
     window: float = field(converter=seconds, validator=_window)
-    requests: int | None = field(default=None, validator=_amount)
-    tokens: int | None = field(default=None, validator=_amount)
+    requests: int | None = field(default=None, validator=amount)
+    tokens: int | None = field(default=None, validator=amount)
 
     def __attrs_post_init__(self) -> None:
         if self.requests is None and self.tokens is None:
