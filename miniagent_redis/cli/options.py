@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import logging
 import os
 from collections.abc import Callable
@@ -100,13 +99,3 @@ def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 def is_debugging() -> bool:
     """Whether ``--debug`` was given."""
     return _LOG.isEnabledFor(logging.DEBUG)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach what listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .options import debug_option, is_loopback, redis_config, url_option, user_option
+from ..config.address import is_loopback
+from .options import debug_option, redis_config, url_option, user_option
 
 
 def _keys(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:

@@ -13,13 +13,13 @@ from flask import Flask, abort, request
 from waitress.server import create_server
 
 from ..agent import AgentConfig
+from ..config.address import is_loopback
 from ..config.redis import RedisConfig
 from ..doors.openai.options import keep_options
 from ..errors import InvalidInput
 from ..flask import MiniAgent, console_app, openai_blueprint
 from ..llm import resolve_model
 from .opening import tools_at
-from .options import is_loopback
 from .terminal import open_terminal
 
 SPARE_THREADS = 16

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import SchemaTooNew, SessionNotFound
+from ..models.message import content_text
 from ..records.sealed import EncryptionKeyMissing
 from ..session import SessionManager
 from .terminal import Terminal
@@ -121,16 +122,6 @@ def _title(manager: SessionManager, user: str | None, session: Mapping[str, Any]
         return "(encrypted with a key that is not at hand)"
     said = (content_text(each["content"]) for each in messages if each["role"] == "user")
     return one_line(next(said, ""), _LONGEST_TITLE)
-
-
-def content_text(content: str | list[dict[str, Any]]) -> str:
-    """Return the readable part of a message's content, with what is not text named."""
-    if isinstance(content, str):
-        return content
-    return "".join(
-        str(part["text"]) if "text" in part else f"[{part.get('type', 'something')}]"
-        for part in content
-    )
 
 
 def _value(value: object) -> str:

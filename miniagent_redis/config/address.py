@@ -19,6 +19,7 @@ all but the last two may stand options of redis-py's urls: settings, see ``confi
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -188,3 +189,13 @@ def _bad(url: str, cause: str) -> InvalidInput:
     shown = repr(url) if is_bare or _HARMLESS.fullmatch(url) else "what is given as url"
     hint = f"did you mean redis://{url}?" if is_bare else ""
     return InvalidInput(f"{shown} is not a Redis URL", cause=cause, hint=hint)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -151,11 +151,13 @@ class BoundManager:
         return turns.answer_soon(session_id, turn_id, answers, self.user_id)
 
     def _measure(self, message: object) -> None:
-        """Raise MessageTooLarge for a text of too many bytes."""
-        limit, text = self._max_message_size, message
-        if isinstance(message, Message):
-            text = message.content
-        if limit is not None and isinstance(text, str):
-            size = len(text.encode("utf-8", "surrogatepass"))
-            if size > limit:
-                raise MessageTooLarge(size, limit)
+        text = message.content if isinstance(message, Message) else message
+        if self._max_message_size is not None and isinstance(text, str):
+            measure(text, self._max_message_size)
+
+
+def measure(text: str, most: int) -> None:
+    """Raise MessageTooLarge for a text of more bytes than that."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > most:
+        raise MessageTooLarge(size, most)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -38,6 +39,16 @@ def readable(content: str | list[dict[str, Any]]) -> str:
     if isinstance(content, str):
         return content
     return "".join(str(part["text"]) for part in content if "text" in part)
+
+
+def content_text(content: str | Sequence[Mapping[str, Any]]) -> str:
+    """Return the readable part of a content, with what is not text named."""
+    if isinstance(content, str):
+        return content
+    return "".join(
+        str(part["text"]) if "text" in part else f"[{part.get('type', 'something')}]"
+        for part in content
+    )
 
 
 def finish_reason_of(answer: Message) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from flask import Blueprint, Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from ...doors.refusals import MessageTooLarge
 from ...models import Message, new_id
+from ..bound import measure
 from .access import Access
 from .words import from_link, to_link
 
@@ -28,9 +28,7 @@ def add_again(routes: Blueprint, access: Access, show: Show) -> None:
         own, session_id = access.own, from_link(request.form.get("id", ""))
         at, turn_id = request.form.get("at", ""), request.form.get("turn") or new_id()
         text = request.form.get("message", "").strip()
-        size, most = len(text.encode()), access.agents.settings.web.max_message_size
-        if size > most:  # before anything is changed
-            raise MessageTooLarge(size, most)
+        measure(text, access.agents.settings.web.max_message_size)  # before anything is changed
         # By an id that the page has chosen: what is sent twice goes back once.
         if own.turn(session_id, turn_id).state == "unknown":
             branch = own.rewind(session_id, at, before=True, new_id=turn_id)

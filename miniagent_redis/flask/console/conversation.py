@@ -9,7 +9,8 @@ from typing import Any
 from attrs import define, field
 
 from ...models import Usage, WaitingCall
-from .words import seconds_of, text_of
+from ...models.message import content_text
+from .words import seconds_of
 
 
 @define
@@ -97,7 +98,7 @@ def _step(message: Mapping[str, Any], took: float | None) -> Step:
     ]
     return Step(
         message["role"],
-        text_of(message["content"]),
+        content_text(message["content"]),
         message["created_at"],
         took,
         Usage.from_dict(metadata.get("usage") or {}),
@@ -113,7 +114,7 @@ def _add_result(step: Step, message: Mapping[str, Any], took: float | None) -> b
     for call in step.calls:
         if call.result is None and call.id == message.get("tool_call_id"):
             metadata = message.get("metadata", {})
-            call.result = text_of(message["content"])
+            call.result = content_text(message["content"])
             call.is_error = bool(metadata.get("is_error"))
             call.is_cached = bool(metadata.get("cached"))
             call.seconds = took

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import Forbidden
 
+from ...config.address import is_loopback
 from .rendering import Pages
 
 _COOKIE = "miniagent_console_"
@@ -32,7 +32,7 @@ class Guard:
     def check(self) -> ResponseReturnValue | None:
         """Let the request pass, or return what it is answered with."""
         if self._token is None:
-            if not _is_here(request.remote_addr or "") or not _is_here(_hostname()):
+            if not is_loopback(request.remote_addr or "") or not is_loopback(_hostname()):
                 raise Forbidden(
                     "This console has no token, so it answers on this machine alone: "
                     "start it with one."
@@ -86,12 +86,3 @@ class Guard:
 def _hostname() -> str:
     """Return the name by which the browser knows us: another site's can lead here too."""
     return urlsplit(f"//{request.host}").hostname or ""
-
-
-def _is_here(name: str) -> bool:
-    if name == "localhost":
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False

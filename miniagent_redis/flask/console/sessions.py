@@ -9,11 +9,12 @@ from attrs import frozen
 
 from ...errors import MiniAgentError, SchemaTooNew, SessionNotFound, StoreUnavailable
 from ...models import UsageTotals, WaitingCall
+from ...models.message import content_text
 from ...records.sealed import EncryptionKeyMissing
 from ...session import SessionManager
 from ...store.counts import FIELDS, totals
 from .conversation import Turn, turns_of
-from .words import one_line, text_of
+from .words import one_line
 
 _FIRST = 3  # messages among which the first of the user is looked for
 _LONGEST_TITLE = 80
@@ -105,5 +106,5 @@ def _title(manager: SessionManager, session: Mapping[str, Any], whose: str | Non
         raise
     except MiniAgentError as exc:
         return _UNREAD.get(type(exc), "(cannot be read)")
-    said = (text_of(each["content"]) for each in messages if each["role"] == "user")
+    said = (content_text(each["content"]) for each in messages if each["role"] == "user")
     return one_line(next(said, ""), _LONGEST_TITLE)

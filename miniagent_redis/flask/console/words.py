@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from markupsafe import Markup
 
@@ -101,16 +99,6 @@ def size(count: int) -> str:
     if count < 1000:
         return f"{count} B"
     return f"{count / 1000:.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
-
-
-def text_of(content: str | Sequence[Mapping[str, Any]]) -> str:
-    """Return the readable part of a message's content, with what is not text named."""
-    if isinstance(content, str):
-        return content
-    return "".join(
-        str(part["text"]) if "text" in part else f"[{part.get('type', 'something')}]"
-        for part in content
-    )
 
 
 def one_line(text: str, longest: int) -> str:
