@@ -52,3 +52,22 @@ def program(server: RedisServer, tmp_path: Path) -> Iterator[Program]:
     opened = Program(server, tmp_path / "spool")
     yield opened
     opened.agent.shutdown()
+
+
+@pytest.fixture
+def paid() -> list[int]:
+    """Return the orders that the tool ``pay`` has paid."""
+    return []
+
+
+@pytest.fixture
+def tools(paid: list[int]) -> ToolRegistry:
+    """Return a tool that does harm when it runs twice."""
+    registry = ToolRegistry()
+
+    @registry.tool(idempotent=False)
+    def pay(order: int) -> str:
+        paid.append(order)
+        return f"order {order} is paid"
+
+    return registry

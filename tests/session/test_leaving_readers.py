@@ -43,23 +43,6 @@ class Speaker:
         yield Finish()
 
 
-@pytest.fixture
-def paid() -> list[int]:
-    return []
-
-
-@pytest.fixture
-def tools(paid: list[int]) -> ToolRegistry:
-    registry = ToolRegistry()
-
-    @registry.tool(idempotent=False)
-    def pay(order: int) -> str:
-        paid.append(order)
-        return f"order {order} is paid"
-
-    return registry
-
-
 def leave_at(stream: Iterator[Event], kind: EventType) -> None:
     """Read up to the first event of that kind, and let go of the stream."""
     for event in stream:

@@ -30,23 +30,6 @@ Open = Callable[..., SessionManager]
 PAY = ToolCall("p1", "pay", {"order": 7})
 
 
-@pytest.fixture
-def paid() -> list[int]:
-    return []
-
-
-@pytest.fixture
-def tools(paid: list[int]) -> ToolRegistry:
-    registry = ToolRegistry()
-
-    @registry.tool(idempotent=False)
-    def pay(order: int) -> str:
-        paid.append(order)
-        return f"order {order} is paid"
-
-    return registry
-
-
 def roles(manager: SessionManager, session_id: str) -> list[str]:
     return [message["role"] for message in manager.get_history(session_id)]
 

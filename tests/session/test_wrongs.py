@@ -21,23 +21,6 @@ Open = Callable[..., SessionManager]
 GOOD = ToolCall("g", "pay", {"order": 7})
 
 
-@pytest.fixture
-def paid() -> list[int]:
-    return []
-
-
-@pytest.fixture
-def tools(paid: list[int]) -> ToolRegistry:
-    registry = ToolRegistry()
-
-    @registry.tool(idempotent=False)
-    def pay(order: int) -> str:
-        paid.append(order)
-        return f"order {order} is paid"
-
-    return registry
-
-
 def unread(arguments: Any) -> ToolCall:
     return ToolCall("b", "pay", arguments)
 
