@@ -49,6 +49,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(report.longreprtext)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Judge no coverage when a process of tests crashed: what it had covered went with it."""
+    coverage = node.config.pluginmanager.getplugin("_cov")
+    if error and coverage is not None:
+        coverage.options.cov_fail_under = None
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """Yield one real server, shared by all tests of this process."""

@@ -19,7 +19,6 @@ from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
-LIMIT = 400.0
 EACH_SHARED = 4  # as in programs/forking_agent.py
 
 
@@ -39,7 +38,7 @@ def _play(faults: FaultRun, workers: int, *arguments: int) -> None:
         said: list[dict[str, Any]] = []
         with Program("forking_agent", *everything) as program:
             while not said or said[-1]["process"] != "parent":
-                said.append(program.hear(LIMIT))
+                said.append(program.hear(faults.limit))
         with RedisSessionManager(RedisConfig(url=server.url)) as store:
             lost, foreign = _compare(store, said)
     parent = said[-1]

@@ -15,7 +15,6 @@ from tests.support.fault_report import FaultRun
 from tests.support.program import Program
 from tests.support.servers import RedisServer
 
-LIMIT = 400.0
 EXCEPTIONS = ["Interrupted", "JobTimeout", "LateJob"]
 MOST = 6  # connections of a pool in programs/interrupted_checks.py
 
@@ -44,7 +43,7 @@ def test_no_call_gets_what_one_that_an_exception_interrupted_left(
     with RedisServer() as server:
         arguments = server.url, exception, wanted, faults.random.random()
         with Program("interrupted_calls", *arguments) as program:
-            report_and_check(faults, program.hear(LIMIT), wanted)
+            report_and_check(faults, program.hear(faults.limit), wanted)
 
 
 def test_no_call_gets_what_a_cancelled_task_left(faults: FaultRun) -> None:
@@ -52,4 +51,4 @@ def test_no_call_gets_what_a_cancelled_task_left(faults: FaultRun) -> None:
     with RedisServer() as server:
         arguments = server.url, wanted, faults.random.random()
         with Program("interrupted_tasks", *arguments) as program:
-            report_and_check(faults, program.hear(LIMIT), wanted)
+            report_and_check(faults, program.hear(faults.limit), wanted)

@@ -29,6 +29,9 @@ class FaultRun:
         self.random = random.Random(self.seed)
         self.size = os.environ.get("MINIAGENT_TEST_FAULTS", "")
         self.is_full = self.size == "full"
+        # Seconds for a program to say something: it fails its test before the whole process of
+        # tests is ended, as that hangs.
+        self.limit = float(node.config.getini("faulthandler_timeout")) - 30
         print(f"seed {self.seed}: MINIAGENT_TEST_SEED={self.seed} repeats this run")
 
     def times(self, quick: int, full: int) -> int:

@@ -33,7 +33,7 @@ def environment(**more: object) -> dict[str, str]:
 def command(name: str, *arguments: object) -> list[str]:
     """Return the command that runs a program in that environment."""
     # 3.12 warns of each fork with threads; what comes of it is what is tested here.
-    python = [sys.executable, "-W", "ignore::DeprecationWarning"]
+    python = [sys.executable, "-X", "faulthandler", "-W", "ignore::DeprecationWarning"]
     return [*python, "-m", f"{PROGRAMS}.{name}", *map(str, arguments)]
 
 
@@ -70,6 +70,8 @@ class Program:
         try:
             return self._said.get(timeout=limit)
         except Empty:
+            self.process.send_signal(signal.SIGABRT)  # it tells where its threads are
+            self.process.wait()
             raise AssertionError(f"the program said nothing for {limit:g} s") from None
 
     def tell(self, **words: Any) -> None:

@@ -6,7 +6,6 @@ threads call too, on names of their own, and nothing may ever happen to them.
 
 from __future__ import annotations
 
-import faulthandler
 import random
 import signal
 import sys
@@ -21,7 +20,6 @@ from tests.support.programs.interrupted_checks import Caller, Own, say_figures, 
 from tests.support.programs.talking import orders
 
 OTHERS = 3
-LONGEST = 300.0  # seconds; then it tells where its threads hang
 
 
 class Interrupted(BaseException):
@@ -85,7 +83,6 @@ def call_on(caller: Caller, stop: threading.Event, failed: list[str]) -> None:
 
 
 def main() -> None:
-    faulthandler.dump_traceback_later(LONGEST, exit=True)
     threading.Thread(target=lambda: [*orders()], daemon=True).start()
     sys.setswitchinterval(0.0005)
     dice = random.Random(seed)
