@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
 from typing import Any
 
@@ -13,6 +16,8 @@ from ..config.redis import RedisConfig
 from ..errors import StoreMisconfigured
 from .credentials import AskedCredentials
 
+_PACKAGE = "miniagent-redis"
+
 
 def connection_options(config: RedisConfig) -> dict[str, Any]:
     """Return all but where the server is, and for how long to wait for a reply."""
@@ -21,6 +26,7 @@ def connection_options(config: RedisConfig) -> dict[str, Any]:
         "db": address.db,
         "protocol": config.protocol,
         "socket_connect_timeout": config.socket_connect_timeout,
+        **_who(),
     }
     if config.client_name is not None:
         options["client_name"] = config.client_name
@@ -31,6 +37,23 @@ def connection_options(config: RedisConfig) -> dict[str, Any]:
     if address.is_tls:
         options |= tls_options(config)
     return options
+
+
+@cache
+def _who() -> dict[str, Any]:
+    """Return what a server is told of its client, and shows in CLIENT LIST.
+
+    It is found out once: by itself redis-py looks for its version in the files of its package,
+    at each connect.
+    """
+    try:
+        from redis import DriverInfo
+    except ImportError:  # an older one looks once
+        return {}
+    info = DriverInfo(lib_version=redis.__version__)
+    with suppress(PackageNotFoundError):  # a checkout on the path
+        info.add_upstream_driver(_PACKAGE, version(_PACKAGE))
+    return {"driver_info": info}
 
 
 def tls_options(config: RedisConfig) -> dict[str, Any]:

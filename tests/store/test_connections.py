@@ -198,3 +198,11 @@ def test_a_forked_child_and_its_parent_never_read_each_others_replies(redis_url:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert right
         assert store.get_session("parent") == {"is": "parent"}
+
+
+def test_the_server_is_told_who_connects(redis_url: str) -> None:
+    with Store(RedisConfig(url=redis_url)) as store:
+        store.health_check()
+        clients = store.client.client_list()
+    names = {client["lib-name"] for client in clients if "lib-name" in client}  # since Redis 7.2
+    assert all(name.startswith("redis-py") for name in names), names
