@@ -49,6 +49,10 @@ URLS: list[tuple[str, Address]] = [
     ("rediss+sentinel://a/m", Address(
         "redis+sentinel", (("a", 26379),), service="m", is_tls=True)),
     ("rediss+cluster://a", Address("redis+cluster", (("a", 6379),), is_tls=True)),
+    ("redis+multidb://u:p@a,b:1/2", Address(
+        "redis+multidb", (("a", 6379), ("b", 1)), 2, username="u", password="p")),
+    ("valkeys+multidb://a,b", Address(
+        "redis+multidb", (("a", 6379), ("b", 6379)), is_tls=True)),
     ("redis://h?username=u&password=p", Address(
         "redis", (("h", 6379),), username="u", password="p")),
     ("redis+cluster://n1", Address("redis+cluster", (("n1", 6379),))),
@@ -65,7 +69,8 @@ BAD_URLS = [
     "rediss://h1,h2", "redis://[::1",
     "redis://h#fragment", "unix://", "unix://relative/path", "unix:///", "redis+sentinel://h",
     "redis+sentinel://h/m/x", "redis+cluster://h/1", "redis+cluster://h?db=1", "memcached://h",
-    "redis://h1,,h2", "redis+cluster://h1,,h2",     ]  # fmt: skip
+    "redis://h1,,h2", "redis+cluster://h1,,h2",
+    "redis+multidb://h", "redis+multidb://h,h:6379", ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("url", "address"), URLS, ids=[url for url, _ in URLS])

@@ -9,11 +9,13 @@
 |   […?sentinel_username=…&sentinel_password=…]              |   user and password of its servers, |
 |                                                            |   and, as options, of the Sentinels |
 | redis+cluster://[user:password@]h1:p1,h2:p2                | a Redis Cluster                     |
+| redis+multidb://[user:password@]h1:p1,h2:p2[/db]           | several servers, of which the first |
+|                                                            |   that can be used is used          |
 | embedded://[/data/folder]                                  | our own server, one per folder      |
 | memory://[name]                                            | fakeredis in this process           |
 
-Sentinels and clusters are spoken to over TLS by rediss+sentinel:// and rediss+cluster://. Behind
-all but the last two may stand options of redis-py's urls: settings, see ``config/options.py``.
+The three with several hosts are spoken to over TLS as rediss+sentinel:// and so on. Behind all but
+the last two may stand options of redis-py's urls: settings, see ``config/options.py``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ from attrs import Factory, field, frozen
 
 from ..errors import InvalidInput
 
-Kind = Literal["redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "embedded", "memory"]
+Kind = Literal[
+    "redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "redis+multidb", "embedded",
+    "memory",
+]  # fmt: skip
 _SCHEMES: dict[str, Kind] = {
     "redis": "redis",
     "rediss": "rediss",
@@ -36,12 +41,16 @@ _SCHEMES: dict[str, Kind] = {
     "unix": "unix",
     "redis+sentinel": "redis+sentinel",
     "redis+cluster": "redis+cluster",
+    "redis+multidb": "redis+multidb",
     "rediss+sentinel": "redis+sentinel",
     "rediss+cluster": "redis+cluster",
+    "rediss+multidb": "redis+multidb",
     "valkey+sentinel": "redis+sentinel",
     "valkey+cluster": "redis+cluster",
+    "valkey+multidb": "redis+multidb",
     "valkeys+sentinel": "redis+sentinel",
     "valkeys+cluster": "redis+cluster",
+    "valkeys+multidb": "redis+multidb",
     "embedded": "embedded",
     "memory": "memory",
 }
@@ -141,7 +150,11 @@ def _parse(kind: Kind, rest: str, *, is_tls: bool) -> Address:
             raise ValueError("one of the hosts is missing")
         nodes = tuple(_node(host, _DEFAULT_PORT.get(kind, 6379)) for host in names)
     if len(nodes) > 1 and kind in ("redis", "rediss"):
-        raise ValueError("several hosts need redis+sentinel:// or redis+cluster://")
+        raise ValueError(
+            "several hosts need redis+sentinel://, redis+cluster:// or redis+multidb://"
+        )
+    if kind == "redis+multidb" and len(set(nodes)) < max(2, len(nodes)):
+        raise ValueError("redis+multidb:// needs two hosts or more, each once")
     if "db" in query:
         if db_text and _db(db_text, kind) != _db(query["db"][0], kind):
             raise ValueError("it says two database numbers")

@@ -130,8 +130,8 @@ class RedisConfig:
     client_name: str | None = _setting(None, "REDIS_CLIENT_NAME", "of the connections, no spaces",
                                        validator=optional_text)  # fmt: skip
     url: str | None = _setting(None, "REDIS_URL", "one address instead of the above", repr=False)
-    """``redis:// rediss:// unix:// redis+sentinel:// embedded:// memory://``; see
-    ``config/address.py``."""
+    """``redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// redis+multidb:// embedded://
+    memory://``; see ``config/address.py``."""
     namespace: str = _setting("", "MINIAGENT_NAMESPACE", "prefix of every key, one per tenant",
                               validator=checked(text))  # fmt: skip
     """Every key and channel begins with it and a colon."""

@@ -20,7 +20,7 @@ class AsyncPool(redis.asyncio.BlockingConnectionPool):
 
     async def ensure_connection(self, connection: Any) -> None:
         await super().ensure_connection(connection)
-        if hasattr(connection, "is_to_master") and not await connection.is_to_master():
+        if hasattr(connection, "is_wanted") and not await connection.is_wanted():
             await self._drop(connection)
             await super().ensure_connection(connection)
 
@@ -35,19 +35,17 @@ class AsyncPool(redis.asyncio.BlockingConnectionPool):
         await self.disconnect(inuse_connections=False)
 
 
-class _ToMaster:
-    """What is added to connections for asyncio: they ask where the master is, and whether it is."""
+class _Located:
+    """What is added to connections for asyncio: they ask where to connect, each time."""
 
     host: str  # redis-py sets these
     port: int
     is_connected: bool
     is_outdated: bool
-    _said_so = 0.0  # when the server was a master last, as of time.monotonic()
 
-    def __init__(self, *, locate: Callable[[], Endpoint], watch: Watch, **options: Any) -> None:
+    def __init__(self, *, locate: Callable[[], Endpoint], **options: Any) -> None:
         super().__init__(**options)
         self._locate = locate
-        self._watch = watch
 
     @property
     def _place(self) -> Place:
@@ -59,6 +57,25 @@ class _ToMaster:
         endpoint = await asyncio.to_thread(self._locate)
         self.host, self.port = endpoint.host, endpoint.port
         await super().connect()  # type: ignore[misc]
+
+    async def is_wanted(self) -> bool:
+        """Whether it leads to where one would connect now."""
+        return self._locate() == Endpoint(*self._place)
+
+
+class _ToMaster(_Located):
+    """What is added besides: they ask whether the server is the master."""
+
+    _said_so = 0.0  # when the server was a master last, as of time.monotonic()
+
+    def __init__(self, *, watch: Watch, **options: Any) -> None:
+        super().__init__(**options)
+        self._watch = watch
+
+    async def connect(self) -> None:
+        if self.is_connected:
+            return
+        await super().connect()
         try:
             await asyncio.to_thread(self._watch.meet, self._place, await self._role())
         except BaseException:
@@ -66,7 +83,7 @@ class _ToMaster:
             raise
         self._said_so = monotonic()
 
-    async def is_to_master(self) -> bool:
+    async def is_wanted(self) -> bool:
         """Ask the server, unless it has said so just now."""
         if monotonic() - self._said_so < FRESH:
             return True
@@ -87,3 +104,9 @@ class _ToMaster:
 def to_master(kind: Any) -> Any:
     """Return one of redis-py's kinds of connection for asyncio, with patience, to the master."""
     return type(f"Master{kind.__name__}", (_ToMaster, patient(kind)), {})
+
+
+@cache
+def to_active(kind: Any) -> Any:
+    """Return one with patience, to that of several databases which is used."""
+    return type(f"Active{kind.__name__}", (_Located, patient(kind)), {})

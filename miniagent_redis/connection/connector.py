@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ..config.redis import RedisConfig
-from .async_pool import AsyncPool, to_master
+from .async_pool import AsyncPool, to_active, to_master
 from .blocking import patient
 from .client import ClientPool
 from .cluster_client import async_cluster_client, cluster_client
@@ -29,6 +29,7 @@ from .memory import memory_link
 from .options import connection_options, for_asyncio
 from .pool import Pool
 from .resp import packer
+from .to_active import ActiveTcpLink, ActiveTlsLink
 from .to_master import MasterTcpLink, MasterTlsLink
 from .topology import Endpoint, Node, Topology
 
@@ -44,6 +45,7 @@ class Connector:
         self._topology = topology
         self._is_tls = config.address.is_tls
         self._follows_master = config.address.kind == "redis+sentinel"
+        self._is_one_of_several = config.address.kind == "redis+multidb"
         self._watch = Watch(self._link_to)
         self.demand: Demand = Demand(config)
         self.options: dict[str, Any] = connection_options(config)
@@ -52,6 +54,10 @@ class Connector:
         """Return a new connection to a server, not connected yet; it waits so long for a reply."""
         kind, options = self._kind(node)
         return kind(**options, socket_timeout=reply_timeout)
+
+    def place(self, node: Node) -> Endpoint:
+        """Return where a server is now."""
+        return self._topology.endpoint(node)
 
     def pool(self, node: Node) -> Pool:
         """Return a new pool of connections to a server, each of which does what is demanded."""
@@ -89,10 +95,14 @@ class Connector:
         node = self._topology.anywhere()
         kind: Any = redis.asyncio.SSLConnection if self._is_tls else redis.asyncio.Connection
         where: dict[str, Any] = {"socket_keepalive": True}
+        locate, as_needed = partial(self._topology.endpoint, node), patient
         if self._follows_master:
-            where |= {"locate": partial(self._topology.endpoint, node), "watch": self._watch}
+            where |= {"locate": locate, "watch": self._watch}
+            as_needed = to_master
+        elif self._is_one_of_several:
+            where["locate"], as_needed = locate, to_active
         else:
-            endpoint = self._topology.endpoint(node)
+            endpoint = locate()
             if endpoint.memory is not None:
                 import fakeredis
 
@@ -102,7 +112,7 @@ class Connector:
             else:
                 where, kind = {"path": endpoint.path}, redis.asyncio.UnixDomainSocketConnection
         pool: Any = AsyncPool(
-            connection_class=to_master(kind) if self._follows_master else patient(kind),
+            connection_class=as_needed(kind),
             timeout=self._config.pool_timeout,
             max_connections=self._config.max_connections,
             socket_timeout=self._config.socket_timeout,
@@ -139,6 +149,8 @@ class Connector:
         if self._follows_master:  # to ask where it is costs something, so only a connect does
             kind: type[Link] = MasterTlsLink if self._is_tls else MasterTcpLink
             return kind, self._to_host(locate) | {"watch": self._watch}
+        if self._is_one_of_several:
+            return ActiveTlsLink if self._is_tls else ActiveTcpLink, self._to_host(locate)
         endpoint = locate()
         if endpoint.memory is not None:
             kind, options = memory_link(endpoint.memory)

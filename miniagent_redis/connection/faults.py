@@ -180,6 +180,8 @@ class Faults:
         elif self._address.kind == "redis+sentinel":
             hint = f"SENTINEL MASTER {self._address.service} tells which one they watch; after a "
             hint += "failover this passes by itself"
+        elif self._address.kind == "redis+multidb":
+            hint = "start one of its servers; miniagent-redis doctor tells what each of them says"
         return StoreUnavailable(f"no Redis answers at {self._address}", cause=cause, hint=hint)
 
 

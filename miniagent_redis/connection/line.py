@@ -122,6 +122,8 @@ class Line:
             raise redis.ConnectionError("it was closed meanwhile") from exc
         if not self._is_connected:
             raise redis.ConnectionError("it was closed meanwhile")
+        if self._link.is_elsewhere:
+            raise redis.ConnectionError("another database is used now")
         return heard
 
     def _understand(self, reply: Any) -> Heard | None:

@@ -79,6 +79,11 @@ class Link(AbstractConnection):
         self._locate = locate
         self._on_older_protocol = on_older_protocol
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another database than its own is used now."""
+        return False
+
     def answers_within(self, seconds: float, instead_of: Any = None) -> bool:
         """Whether the server says a word within so many seconds, if only that it lets nobody in.
 

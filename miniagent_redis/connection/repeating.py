@@ -45,7 +45,8 @@ class Repeating:
         self._moved: Literal["", "for all", "for writes"] = ""
         self._config = config
         self._patience = CALL_TIMEOUT
-        if config.address.service:  # a failover is no outage yet, and takes some seconds
+        if config.address.kind in ("redis+sentinel", "redis+multidb"):
+            # A failover is no outage yet, and takes some seconds.
             self._patience = max(CALL_TIMEOUT, config.commit_timeout)
 
     def persist(

@@ -15,7 +15,7 @@ from ..embedded.attach import default_dir
 from ..errors import MiniAgentError, StoreMisconfigured, StoreUnavailable
 from ..maintenance.spool import Spool
 from ..store.manager import RedisSessionManager
-from . import certificates, cluster, data, sentinels, server
+from . import certificates, cluster, data, databases, sentinels, server
 from .answers import ABOUT, about, clock, protocol, reachable, round_trip
 from .asking import answers_ping, asking, is_answered, is_cluster
 from .check import Check, not_checked
@@ -118,6 +118,8 @@ def _steps(
     if store.config.address.kind == "redis+sentinel":
         steps.append(Step(("sentinels",), lambda: [sentinels.sentinels(store)]))
         steps.append(Step(("replicas",), lambda: [sentinels.replicas(store)]))
+    if store.config.address.kind == "redis+multidb":
+        steps.append(Step((databases.NAME,), lambda: [databases.databases(store)]))
     if with_turn:
         steps.append(Step(("turn",), lambda: [turn(store)]))
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config.redis import RedisConfig
 from ..connection.topology import NotThere
+from ..connection.topology.asking_databases import Databases
 from ..connection.topology.sentinel import SentinelMaster
 from ..embedded.attach import default_dir
 from ..embedded.home import prepare_home
@@ -41,7 +42,7 @@ def _where(config: RedisConfig, at: tuple[str, int] | None) -> Iterator[str]:
     elif address.kind == "unix":
         yield from ("-s", address.path)
     else:
-        host, port = at or (_master(config) if address.service else address.nodes[0])
+        host, port = at or _place(config)
         yield from ("-h", host, "-p", str(port))
     if address.is_tls:
         yield "--tls"
@@ -58,8 +59,17 @@ def _where(config: RedisConfig, at: tuple[str, int] | None) -> Iterator[str]:
                 yield from (option, path)
 
 
-def _master(config: RedisConfig) -> tuple[str, int]:
-    """Return where the master is that the Sentinels name now."""
+def _place(config: RedisConfig) -> tuple[str, int]:
+    """Return where the server is that is used now: the master that Sentinels name, for one."""
+    nodes = config.address.nodes
+    if config.address.kind == "redis+multidb":
+        databases = Databases(config)
+        try:
+            return next((place for place in nodes if not databases.ask(place, 1)), nodes[0])
+        finally:
+            databases.close()
+    if not config.address.service:
+        return nodes[0]
     try:
         endpoint = SentinelMaster(config).endpoint("")
     except (NotThere, MiniAgentError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...config.redis import RedisConfig
 from .cluster import Cluster
+from .multidb import ActiveDatabase
 from .one import OneServer
 from .sentinel import SentinelMaster
 from .topology import Topology
@@ -15,4 +16,6 @@ def choose(config: RedisConfig) -> Topology:
         return SentinelMaster(config)
     if config.address.kind == "redis+cluster":
         return Cluster(config)
+    if config.address.kind == "redis+multidb":
+        return ActiveDatabase(config)
     return OneServer(config.address)
