@@ -53,7 +53,9 @@ def serve_models(
     app = console_app(agents[0], token, read_only, user)
     for agent in agents[1:]:
         agent.init_app(app)
-    app.register_blueprint(openai_blueprint(*agents, keys=keys), url_prefix="/v1")
+    # Without keys it is the person at this machine, to whom the console shows all as well.
+    door = openai_blueprint(*agents, keys=keys, admin=lambda: not keys)
+    app.register_blueprint(door, url_prefix="/v1")
     if not keys:
         app.before_request(_refuse_other_names)
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -23,12 +23,13 @@ from ..doors.openai.faults import RequestRefused, body_of, fault_of
 from ..doors.openai.options import keep_options
 from ..doors.openai.stored import StoredResponses
 from ..errors import InvalidInput, MiniAgentError
-from ..session import SessionManager
+from ..session import SessionAgent, SessionManager
 from .extension import MiniAgent
 from .openai_chat import add_chat
 from .openai_conversations import add_conversations
 from .openai_requests import Streaming
 from .openai_responses import add_responses
+from .openai_sessions import OPEN_ROUTES, add_sessions
 from .origins import refuse_foreign
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -42,12 +43,13 @@ def openai_blueprint(
     models: Mapping[str, MiniAgent] | None = None,
     keys: Mapping[str, str] | None = None,
     max_body: int = MAX_BODY,
+    admin: Callable[[], bool] | None = None,
 ) -> Blueprint:
     """Return the blueprint; register it under ``/v1``.
 
     A model has the name of its agent (``AgentConfig.name``), or that in ``models``. ``keys`` are
     API keys with the user of each; without them users are those of the first agent's
-    ``user_loader``.
+    ``user_loader``. For whom ``admin`` returns True, in the request, there are the totals of all.
     Raises InvalidInput if there is no agent.
     """
     door = Door(agents, dict(models or {}), dict(keys or {}), max_body)
@@ -60,6 +62,7 @@ def openai_blueprint(
     add_responses(blueprint, door)
     add_conversations(blueprint, door)
     add_chat(blueprint, door)
+    add_sessions(blueprint, door, door.opened, admin or bool)
     return blueprint
 
 
@@ -74,13 +77,13 @@ class Door:
 
     def check(self) -> None:
         """Refuse a request of nobody, and one that a page of another site has sent."""
+        if (request.endpoint or "").rpartition(".")[2] in OPEN_ROUTES:
+            return
         request.max_content_length = self.max_body
         self.user_id()
         if not self.keys and request.method not in ("GET", "HEAD", "OPTIONS"):
             refuse_foreign(self._any.settings.web.trusted_origins)
-        keep_options(
-            {name: agent.opening.agent() for name, agent in self.models().items()}
-        )  # it finishes turns of instances that died
+        keep_options(self.opened())  # it finishes turns of instances that died
 
     def user_id(self) -> str:
         """Return whose request it is. Raises NotLoggedIn, or RequestRefused for a wrong key."""
@@ -103,6 +106,10 @@ class Door:
         for one in self.agents:
             found.setdefault(one.opening.settings.agent.name, one)
         return found
+
+    def opened(self) -> dict[str, SessionAgent]:
+        """Return the models themselves, by name."""
+        return {name: agent.opening.agent() for name, agent in self.models().items()}
 
     def manager(self, model: str | None = None) -> SessionManager:
         """Return the manager of a model; of any, if it does not matter which one works."""

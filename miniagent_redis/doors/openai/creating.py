@@ -22,7 +22,7 @@ from .given import split
 from .ids import ItemId, ResponseId, conversation_id
 from .options import options_of, turn_options
 from .requests import Request
-from .told import legs_of
+from .told import leg_behind, legs_of
 
 _LOOKED_AT = 5  # messages at the end of a thread: summaries of it may follow what was said
 STATELESS_TTL = 600
@@ -182,7 +182,7 @@ class Creating:
     ) -> ResponseId:
         """Give the answers; the rest of the turn is done in the pool."""
         session_id, turn_id = parked.session_id, parked.turn_id
-        leg = len(legs_of(parked.staged[1:]))
+        leg = leg_behind(parked.staged[1:])
         echo = {**request.echo, "created_at": self.manager.store.clock.time()}
         agent = self.manager.agent
         given = turn_options(agent, request.echo)

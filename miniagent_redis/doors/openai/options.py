@@ -68,12 +68,25 @@ def params_of(data: Json) -> Json | None:
 
 def _pass_on(agents: Mapping[str, SessionAgent], agent: SessionAgent, session_id: str) -> bool:
     """Have the agent finish a turn whose model it is; return whether that is another one."""
-    staged = agent.store.parts.open_turns.look(session_id).staged
-    model = staged[0].metadata.get(ECHO, {}).get("model") if staged else None
-    other = agents.get(str(model), agent)
+    other = _agent_of(agents, agent, agent.store.parts.open_turns.look(session_id).staged)
     if other is not agent:
         other.resume_turn(session_id)
     return other is not agent
+
+
+def agent_and_options(
+    agents: Mapping[str, SessionAgent], usual: SessionAgent, staged: Sequence[Message]
+) -> tuple[SessionAgent, TurnOptions]:
+    """Return whose model a turn is, by what is kept with it, or the ``usual`` one; its options."""
+    agent = _agent_of(agents, usual, staged)
+    return agent, _kept(agent, staged)
+
+
+def _agent_of(
+    agents: Mapping[str, SessionAgent], usual: SessionAgent, staged: Sequence[Message]
+) -> SessionAgent:
+    model = staged[0].metadata.get(ECHO, {}).get("model") if staged else None
+    return agents.get(str(model), usual)
 
 
 def _kept(agent: SessionAgent, staged: Sequence[Message]) -> TurnOptions:

@@ -12,7 +12,7 @@ from ...models import Event, EventType, Message, TurnState, Usage
 from ...models.waiting import ANSWERED
 from ...session import SessionManager
 from . import items
-from .echo import ECHO, echo_of, usage_of
+from .echo import ECHO, echo_of, response_object, usage_of
 from .faults import not_found
 from .ids import ResponseId
 from .items import Json
@@ -39,7 +39,10 @@ class StoredResponses:
         state = self.state(response)
         if state.state == "unknown":
             return self._failed(response)
-        if response.leg >= len(legs_of(state.steps)):
+        legs = len(legs_of(state.steps))
+        if response.leg == legs and state.state in ("running", "abandoned"):
+            return _begun(response, state)
+        if response.leg >= legs:
             raise not_found("Response", response)
         return _object(response, state)
 
@@ -162,6 +165,11 @@ _ENDS = (
     EventType.SESSION_ENDED,
     EventType.SESSION_EXPIRED,
 )
+
+
+def _begun(response: ResponseId, state: TurnState) -> Json:
+    """Return a leg of which nothing is stored yet: its calls were approved, and are being run."""
+    return response_object(str(response), _echo_in(response, state), status="in_progress")
 
 
 def _object(response: ResponseId, state: TurnState) -> Json:

@@ -86,6 +86,13 @@ def legs_of(steps: Sequence[Message]) -> list[list[Message]]:
     return legs
 
 
+def leg_behind(steps: Sequence[Message]) -> int:
+    """Return the number of the leg that answers to a turn's last reply begin, or have begun."""
+    legs = legs_of(steps)
+    is_begun = len(legs) > 1 and all(step.role == "tool" for step in legs[-1])
+    return len(legs) - is_begun
+
+
 def is_turn_over(event: Event) -> bool:
     """Whether nothing of the turn comes behind the event."""
     return event.type in (EventType.AGENT_RESPONSE, EventType.TURN_FAILED)
