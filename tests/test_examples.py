@@ -67,7 +67,7 @@ def commands(text: str) -> list[tuple[str, str]]:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def run(command: list[str], folder: Path, redis_url: str) -> str:
+def run(command: list[str], folder: Path, redis_url: str, typed: str = "") -> str:
     """Run the command in ``folder``, check that it succeeds, and return what it printed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     place = {"HOME": str(folder), "PATH": path, "REDIS_URL": redis_url}
@@ -75,7 +75,7 @@ def run(command: list[str], folder: Path, redis_url: str) -> str:
         command,
         cwd=folder,
         env={**os.environ, **place},
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -106,6 +106,30 @@ def test_commands_in_the_documentation_print_what_it_says(
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_an_example_runs(file: Path, tmp_path: Path, redis_url: str) -> None:
     run([sys.executable, "-c", WITHOUT_PYTEST, str(file)], tmp_path, redis_url)
+
+
+def test_sessions_of_the_interactive_demo_survive_it(tmp_path: Path, redis_url: str) -> None:
+    demo = [sys.executable, str(ROOT / "examples" / "demo_redis_session.py")]
+    first = run(demo, tmp_path, redis_url, "My name is Ada.\nnew\nHello\nlist\nquit\n")
+    assert "Hello, Ada!" in first
+    assert first.count(" messages ") == 2
+    typed = "resume 2\nWhat is my name?\nclear\nhistory\nend\nlist\n"
+    second = run(demo, tmp_path, redis_url, typed)
+    assert "you  > My name is Ada." in second, "the history is shown"
+    assert "agent> Your name is Ada." in second
+    _, forgotten = second.split("Forgotten.")
+    assert "Ada" not in forgotten
+    assert forgotten.count(" messages ") == 1
+    assert "no such session" in run(demo, tmp_path, redis_url, "resume 9\nhelp\n")
+
+
+@pytest.mark.parametrize("script", ["demo", "chat", "serve"])
+def test_a_script_makes_its_environment_and_runs_what_is_there(script: str) -> None:
+    text = (ROOT / "scripts" / script).read_text("utf-8")
+    assert os.access(ROOT / "scripts" / script, os.X_OK)
+    assert re.search(r'^"\$root/scripts/venv" \.venv\S* -e ', text, re.MULTILINE)
+    for file in re.findall(r'"\$root/((?:examples|scripts)/\S+)"', text):
+        assert (ROOT / file).is_file(), file
 
 
 def test_blocks_of_a_page_are_one_program_unless_marked() -> None:
