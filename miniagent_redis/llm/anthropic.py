@@ -12,6 +12,7 @@ from .providers.anthropic_replies import AnthropicReply
 from .providers.anthropic_requests import anthropic_messages, called_tools
 from .providers.base import NO_KEY, ProviderModel
 from .providers.checked import parameters
+from .providers.choice import anthropic_choice
 from .providers.sending import encodable, has_acted
 from .providers.sse import EventStream
 
@@ -65,6 +66,8 @@ class AnthropicModel(ProviderModel):
     ) -> dict[str, Any]:
         params: dict[str, Any] = {"max_tokens": MAX_TOKENS, "timeout": request.longest_wait}
         params |= {"stream": True, **request.params}
+        if "tool_choice" in params:
+            params["tool_choice"] = anthropic_choice(params["tool_choice"])
         options = dict(self.options)
         if "temperature" in params:  # the API takes it for many models, the SDK has no name for it
             body = {"temperature": params.pop("temperature")}

@@ -15,6 +15,7 @@ from .output import told_in_words
 from .providers.base import ProviderModel
 from .providers.blocks import Layout, Piece, pieces
 from .providers.checked import parameters
+from .providers.choice import gemini_choice
 from .providers.parts import Media, content_parts, content_text, result_text, shown_parts
 from .providers.reasons import finish_of
 from .providers.sending import ANY_ID, START, encodable, has_acted, sendable
@@ -82,14 +83,16 @@ class GeminiModel(ProviderModel):
         options = parameters(self.options, config.get("tools") or [])
         names = {"max_tokens": "max_output_tokens"}
         config |= {names.get(name, name): value for name, value in request.params.items()}
+        if (choice := gemini_choice(config.pop("tool_choice", None))) is not None:
+            config["tool_config"] = choice
         try:
             checked = self._import().types.GenerateContentConfig(**encodable(config | options))
         except ValueError as exc:  # of pydantic, for an option that there is not
             raise TypeError(str(exc)) from None
         if not checked.tools:  # without any, no word of them is taken
             checked.tool_config = None
-        elif _is_forced(choice := checked.tool_config) and has_acted(request.messages):
-            choice.function_calling_config = None
+        elif _is_forced(forced := checked.tool_config) and has_acted(request.messages):
+            forced.function_calling_config = None
         stream = client.models.generate_content_stream
         with closing(
             stream(model=self.model, contents=encodable(contents), config=checked)

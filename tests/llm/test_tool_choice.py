@@ -106,3 +106,32 @@ def test_without_tools_there_is_no_word_of_them(canned: CannedServer, redis_url:
         manager = SessionManager(agent)
         manager.chat(manager.create_or_resume_session(), "Hi")
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & canned.bodies[0].keys()
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("is_named", [True, False])
+def test_for_one_turn_it_is_given_in_openais_words_and_sent_in_the_vendors(
+    provider: str, is_named: bool, canned: CannedServer, redis_url: str
+) -> None:
+    for reply in (called(provider), said(provider, "A cat.")):
+        canned.add(*reply)
+    tools = ToolRegistry()
+    tools.tool(name="look")(lambda: "a cat")
+    config = AgentConfig(model=KINDS[provider]("m", base_url=canned.url))
+    forced = {"type": "function", "function": {"name": "look"}} if is_named else "required"
+    with SessionAgent(config, tools, redis_config=RedisConfig(url=redis_url)) as agent:
+        manager = SessionManager(agent)
+        session_id = manager.create_or_resume_session()
+        assert manager.chat(session_id, "Look!", params={"tool_choice": forced}) == "A cat."
+    first, second = (choice(provider, body) for body in canned.bodies)
+    expected: dict[str, Any] = {
+        "openai": forced,
+        "anthropic": "tool" if is_named else "any",
+        "gemini": "ANY",
+    }
+    assert first == expected[provider]
+    assert second in (None, "auto")
+    if is_named:
+        assert "look" in str(
+            canned.bodies[0].get("tool_choice", canned.bodies[0].get("toolConfig"))
+        )

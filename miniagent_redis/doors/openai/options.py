@@ -18,6 +18,7 @@ from ...session import SessionAgent
 from ...tools import ToolRegistry
 from .answer_schema import answer_form
 from .checks import Json, number_in, refuse
+from .choice import PARAM, choice_of
 from .echo import ECHO, SYSTEM
 
 
@@ -37,14 +38,20 @@ def options_of(agent: SessionAgent, echo: Json) -> Json:
     Raises RequestRefused for functions that cannot be declared.
     """
     form = echo.get("text", {}).get("format", {})
-    options: Json = {"params": params_of(echo), "output": answer_form(form, form, "text.format")}
+    params, choice = params_of(echo) or {}, choice_of(echo.get("tool_choice"))
+    if (for_model := choice.for_model) is not None:
+        params[PARAM] = for_model
+    options: Json = {"params": params or None}
+    options["output"] = answer_form(form, form, "text.format")
     given = "\n\n".join(filter(None, [echo.get("instructions"), *echo.get(SYSTEM, ())]))
     if given:
         options["instructions"] = _together(agent.config.system_prompt, given)
-    if echo.get("tool_choice") == "none":
-        options["tools"] = []
-    elif echo.get("tools"):
-        options["tools"] = _tools(agent.agent.tools, echo["tools"])
+    tools = usual = agent.agent.tools
+    if echo.get("tools") and choice.mode != "none":
+        tools = _tools(usual, echo["tools"])
+    tools = choice.tools(tools)
+    if tools is not usual:
+        options["tools"] = tools
     return options
 
 

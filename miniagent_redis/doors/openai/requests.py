@@ -18,6 +18,7 @@ from .checks import (
     refuse,
     text_in,
 )
+from .choice import choice_of
 from .echo import KEPT, SYSTEM
 from .given import Given, Resolve, chat_messages, input_items
 from .ids import RESPONSE, ResponseId, conversation_id, session_of
@@ -61,6 +62,7 @@ def response_request(body: object, resolve: Resolve) -> Request:
     answer_form(form, form, "text.format")
     text_in(data, "instructions")
     params_of(data)
+    choice_of(data.get("tool_choice"))
     metadata_in(data)
     echo = {name: value for name, value in data.items() if name in KEPT and value is not None}
     if tools := _tools(data, is_flat=True):
@@ -105,6 +107,7 @@ def chat_request(body: object) -> Request:
     }
     answer_form(form, inner, "response_format")
     params_of(echo)
+    choice_of(echo["tool_choice"])
     return Request(
         model=model,
         given=given,
