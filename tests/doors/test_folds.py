@@ -21,6 +21,7 @@ from miniagent_redis.doors.openai.told import events_of, legs_of
 from miniagent_redis.models.event import (
     Told,
     agent_response,
+    reasoning_delta,
     text_delta,
     tool_call,
     tool_result,
@@ -246,3 +247,79 @@ def test_events_of_other_turns_and_of_later_ones_are_passed_over() -> None:
     assert folded.is_over
     assert folded.tell(other) == []
     assert folded.response["output"][0]["content"][0]["text"] == "yes"
+
+
+def thought(told: Iterable[dict[str, Any]]) -> str:
+    kind = "response.reasoning_summary_text.delta"
+    return "".join(one["delta"] for one in told if one["type"] == kind)
+
+
+def test_what_a_model_deliberates_is_an_item_before_its_answer() -> None:
+    events = stored(STARTED, reasoning_delta("Let me "), reasoning_delta("see."), answer("Hello"))
+    told = sent(events)
+    assert kinds(told)[2:9] == [
+        "output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta",
+        "reasoning_summary_text.delta", "reasoning_summary_text.done",
+        "reasoning_summary_part.done", "output_item.done",
+    ]  # fmt: skip
+    assert thought(told) == "Let me see."
+    reasoning, said = told[-1]["response"]["output"]
+    assert (reasoning["type"], reasoning["status"]) == ("reasoning", "completed")
+    assert reasoning["summary"] == [{"type": "summary_text", "text": "Let me see."}]
+    assert said["content"][0]["text"] == "Hello"
+    assert [one["output_index"] for one in told if one["type"].endswith("item.added")] == [0, 1]
+    (stored_message,) = sent(stored(STARTED, answer("Hello")))[-1]["response"]["output"]
+    assert said["id"] == stored_message["id"], "which the thread has, where no reasoning is kept"
+    begun = ResponseFold(ID)
+    for event in events[:2]:
+        begun.tell(event)
+    assert begun.response["output"][0]["status"] == "in_progress"
+
+
+def test_there_is_an_item_for_each_reply_that_was_deliberated() -> None:
+    events = stored(
+        STARTED, reasoning_delta("Look."), tool_call(CALL), tool_result(RESULT),
+        reasoning_delta("Nice."), text_delta("It is "), reasoning_delta("Really?"),
+        answer("It is nice"),
+    )  # fmt: skip
+    told = sent(events)
+    output = told[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["reasoning", "mcp_call", "reasoning", "message"]
+    assert len({item["id"] for item in output}) == 4
+    assert text_in(told) == "It is nice"
+    assert thought(told) == "Look.Nice.", "an answer that has begun stays one message"
+
+
+def test_a_reply_that_is_done_again_is_deliberated_anew() -> None:
+    told = sent(
+        stored(STARTED, reasoning_delta("Let m"), AGAIN, reasoning_delta("Let me."), answer("A"))
+    )
+    first, second, said = told[-1]["response"]["output"]
+    assert (first["status"], second["status"]) == ("incomplete", "completed")
+    assert second["summary"][0]["text"] == "Let me."
+    assert said["content"][0]["text"] == "A"
+
+
+def test_the_next_leg_has_its_own_deliberation_only() -> None:
+    events = stored(
+        STARTED, reasoning_delta("Ask."), tool_call(CALL),
+        turn_waiting([WaitingCall.of(CALL, "result")]), tool_result(RESULT), AGAIN,
+        reasoning_delta("So."), answer("It is nice"),
+    )  # fmt: skip
+    assert [one["type"] for one in sent(events)[-1]["response"]["output"]] == [
+        "reasoning", "function_call",
+    ]  # fmt: skip
+    second = sent(events, ID.at(1))
+    assert thought(second) == "So."
+    assert second[0]["type"] == "response.created"
+
+
+def test_chat_completions_tell_reasoning_as_deepseeks_api_does() -> None:
+    events = stored(STARTED, reasoning_delta("Hm."), text_delta("Hi"), answer("Hi"))
+    told = list(chunks(ID, sent(events)))
+    deltas = [one["choices"][0]["delta"] for one in told if one]
+    assert [one["reasoning_content"] for one in deltas if "reasoning_content" in one] == ["Hm."]
+    message = completion(ID, fold(ID, events))["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"]) == ("Hm.", "Hi")
+    bare = completion(ID, fold(ID, stored(STARTED, answer("Hi"))))["choices"][0]["message"]
+    assert "reasoning_content" not in bare

@@ -22,6 +22,8 @@ def completion(response: ResponseId, made: Json, **more: Any) -> Json:
     }
     if calls:
         said["tool_calls"] = calls
+    if thought := reasoning_of(made["output"]):
+        said["reasoning_content"] = thought  # as DeepSeek's API has it, and those behind it
     return {
         "id": COMPLETION + response.token,
         "object": "chat.completion",
@@ -64,6 +66,8 @@ def chunks(
             yield _chunk(begun, {"role": "assistant", "content": "", "refusal": None})
         elif kind == "response.output_text.delta":
             yield _chunk(begun, {"content": event["delta"]})
+        elif kind == "response.reasoning_summary_text.delta":
+            yield _chunk(begun, {"reasoning_content": event["delta"]})
         elif kind == "response.output_item.done" and event["item"]["type"] == "function_call":
             yield _chunk(begun, {"tool_calls": [{"index": calls, **_call(event["item"])}]})
             calls += 1
@@ -90,6 +94,12 @@ def text_of(output: Iterable[Json]) -> str:
         if item["type"] == "message" and item["status"] != "in_progress"
         for part in item["content"]
     )
+
+
+def reasoning_of(output: Iterable[Json]) -> str:
+    """Return what the model deliberated, among the items of an output."""
+    thoughts = [part["text"] for item in output for part in item.get("summary", ())]
+    return "\n\n".join(thoughts)
 
 
 def _call(item: Json) -> Json:

@@ -12,6 +12,7 @@ from ...models import Approve, Deny, Message, ToolCall
 from ...store.parking import Answer
 from .checks import Json, list_of, object_of, refuse, text_in
 from .content import content_of, text_of
+from .ids import REASONING
 
 Resolve = Callable[[str, str], Json]
 """Gives the item of an id that a client refers to; the second text is where it does."""
@@ -77,7 +78,9 @@ def input_items(value: object, resolve: Resolve) -> Given:
         param = f"input[{place}]"
         item = object_of(one, param)
         if item.get("type") == "item_reference" or (set(item) == {"id"}):
-            item = resolve(text_in(item, "id", param, required=True), f"{param}.id")
+            item_id = text_in(item, "id", param, required=True)
+            is_kept = not item_id.startswith(REASONING)
+            item = resolve(item_id, f"{param}.id") if is_kept else {"type": "reasoning"}
         _read_item(given, item, param)
     given.check("input")
     return given

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 RESPONSE = "resp_"
 CONVERSATION = "conv_"
 COMPLETION = "chatcmpl-"
+REASONING = "rs_"
 _ITEMS = ("msg_", "fc_", "fco_", "mcp_", "mcpr_", "mcpa_")
 
 

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...models import Event, EventType, Usage
-from . import items
+from . import calls, items
 from .echo import ECHO, response_object, usage_in
 from .faults import error_of
 from .ids import ResponseId
+from .reasoning import Reasoning
 
 Json = dict[str, Any]
 STRIDE = 8
@@ -56,6 +57,7 @@ class ResponseFold:
         self._shown = ""
         self._again: str | None = None  # what is said anew of it, behind a resumption
         self._is_begun = False
+        self._reasoning = Reasoning(response, lambda: self._index)
         self.output: list[Json] = []
         self.status: str = "in_progress"
         self._end: Json = {}
@@ -69,6 +71,8 @@ class ResponseFold:
     def response(self) -> Json:
         """The response as it is now."""
         output = self.output
+        if (reasoning := self._reasoning.item) is not None:
+            output = [*output, reasoning]
         if self._item is not None:
             output = [*output, items.message(self._item, self._shown, "in_progress")]
         return response_object(
@@ -107,7 +111,13 @@ class ResponseFold:
 
     def _hear(self, event: Event) -> None:
         data = event.data
+        if event.type is not EventType.REASONING_DELTA:
+            is_cut = bool(data.get("resumed"))
+            self._tell(self._reasoning.finish("incomplete" if is_cut else "completed"))
         match event.type:
+            case EventType.REASONING_DELTA:
+                if self._item is None and event.text:
+                    self._tell(self._reasoning.say(event.text))
             case EventType.TURN_STARTED:
                 if data.get("resumed") and self._item is not None:
                     self._again = ""
@@ -181,38 +191,19 @@ class ResponseFold:
         if call is None or call_id in self._asked:
             return  # the client has answered it, or its call is not kept any more
         item_id = self._id.item("mcp_", str(self._next()))
-        running = items.own_call(item_id, call, None)
-        done = items.own_call(item_id, call, data)
-        kind, where = "response.mcp_call", {"item_id": item_id, "output_index": self._index}
-        self._send("response.output_item.added", output_index=self._index, item=running)
-        self._send(f"{kind}.in_progress", **where)
-        self._send(f"{kind}_arguments.done", **where, arguments=done["arguments"])
-        self._send(f"{kind}.{done['status']}", **where)
-        self._send("response.output_item.done", output_index=self._index, item=done)
-        self._add(done)
+        self._tell(calls.own_call(item_id, self._index, call, data))
 
-    def _wait(self, calls: Iterable[Mapping[str, Any]]) -> None:
+    def _wait(self, waiting: Iterable[Mapping[str, Any]]) -> None:
         """Show what others have to answer; with that the leg is over."""
         self._finish_message()
-        for call in calls:
+        for call in waiting:
             if call.get("waits_for") == "approval":
                 item_id = self._id.item("mcpr_", f"{self._next()}.{call['id']}")
-                request = items.approval_request(item_id, call)
-                self._send("response.output_item.added", output_index=self._index, item=request)
-                self._send("response.output_item.done", output_index=self._index, item=request)
-                self._add(request)
-                continue
-            self._asked.add(str(call.get("id")))
-            item_id = self._id.item("fc_", str(self._next()))
-            where = {"item_id": item_id, "output_index": self._index}
-            begun = items.function_call(item_id, call, "in_progress")
-            done = items.function_call(item_id, call)
-            kind, arguments = "response.function_call_arguments", done["arguments"]
-            self._send("response.output_item.added", output_index=self._index, item=begun)
-            self._send(f"{kind}.delta", **where, delta=arguments)
-            self._send(f"{kind}.done", **where, name=done["name"], arguments=arguments)
-            self._send("response.output_item.done", output_index=self._index, item=done)
-            self._add(done)
+                self._tell(calls.approval_request(item_id, self._index, call))
+            else:
+                self._asked.add(str(call.get("id")))
+                item_id = self._id.item("fc_", str(self._next()))
+                self._tell(calls.function_call(item_id, self._index, call))
         if self._is_ours:
             self._over("completed", None)
             return
@@ -260,6 +251,13 @@ class ResponseFold:
 
     def _add(self, item: Json) -> None:
         self.output = [*self.output, item]
+
+    def _tell(self, told: Iterable[calls.Told]) -> None:
+        """Send what is told of an item, and have it in the output once it is done."""
+        for kind, more in told:
+            self._send(kind, **more)
+            if kind == calls.DONE:
+                self._add(more["item"])
 
     @property
     def _index(self) -> int:
