@@ -17,7 +17,7 @@ from miniagent_redis.doors.openai.ids import (
     session_of,
 )
 from miniagent_redis.doors.openai.responses import STRIDE, ResponseFold, fold
-from miniagent_redis.doors.openai.told import events_of, legs_of
+from miniagent_redis.doors.told import events_of, legs_of
 from miniagent_redis.models.event import (
     Told,
     agent_response,

@@ -40,18 +40,18 @@ def _part(part: Json, param: str) -> Json:
         return {"type": "text", "text": text_in(part, "refusal", param)}
     if kind == "input_image":
         _no_file_ids(part, param)
-        return _media("image", text_in(part, "image_url", param, required=True))
+        return media("image", text_in(part, "image_url", param, required=True))
     if kind == "image_url":
         image: Any = part.get("image_url")
         url = image if isinstance(image, str) else object_of(image, param).get("url")
-        return _media("image", text_in({"url": url}, "url", f"{param}.image_url", required=True))
+        return media("image", text_in({"url": url}, "url", f"{param}.image_url", required=True))
     if kind in ("input_file", "file"):
         file = object_of(part.get("file"), f"{param}.file") if kind == "file" else part
         _no_file_ids(file, param)
         given = text_in(file, "file_data", param) or text_in(file, "file_url", param)
         if not given:
             refuse(f"Missing required parameter: '{param}.file_data'.", f"{param}.file_data")
-        return _media("file", given, text_in(file, "filename", param))
+        return media("file", given, text_in(file, "filename", param))
     if kind == "input_audio":
         audio = object_of(part.get("input_audio"), f"{param}.input_audio")
         data = text_in(audio, "data", f"{param}.input_audio", required=True)
@@ -64,7 +64,8 @@ def _part(part: Json, param: str) -> Json:
     )
 
 
-def _media(kind: str, given: str, name: str = "") -> Json:
+def media(kind: str, given: str, name: str = "") -> Json:
+    """Return a part that is no text: what was given is a data URL, an address, or base64."""
     found = _DATA.fullmatch(given)
     named = {"name": name} if name else {}
     if found:

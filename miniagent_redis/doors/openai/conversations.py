@@ -10,6 +10,7 @@ from attrs import frozen
 from ...errors import SessionNotFound
 from ...models import Message
 from ...session import SessionManager
+from ..told import events_of, legs_of
 from .checks import metadata_in, object_of, refuse
 from .faults import not_found
 from .given import input_items
@@ -17,7 +18,6 @@ from .ids import ItemId, ResponseId, conversation_id, new_name
 from .items import Json, function_call, function_output, outputs_in, user_message
 from .items import message as message_item
 from .responses import fold
-from .told import events_of, legs_of
 
 _METADATA = "openai_metadata"
 MOST = 100

@@ -15,6 +15,7 @@ from ...errors import SessionExists, SessionNotFound, SessionWaiting
 from ...models import Message, ToolResult, WaitingCall
 from ...session import SessionManager
 from ...store.parking import Answer, Parked
+from ..told import leg_behind, legs_of
 from .checks import Json, refuse
 from .echo import ECHO
 from .faults import not_found
@@ -22,7 +23,6 @@ from .given import split
 from .ids import ItemId, ResponseId, conversation_id
 from .options import options_of, turn_options
 from .requests import Request
-from .told import leg_behind, legs_of
 
 _LOOKED_AT = 5  # messages at the end of a thread: summaries of it may follow what was said
 STATELESS_TTL = 600

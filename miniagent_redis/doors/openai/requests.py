@@ -65,7 +65,7 @@ def response_request(body: object, resolve: Resolve) -> Request:
     choice_of(data.get("tool_choice"))
     metadata_in(data)
     echo = {name: value for name, value in data.items() if name in KEPT and value is not None}
-    if tools := _tools(data, is_flat=True):
+    if tools := tools_in(data, is_flat=True):
         echo["tools"] = tools
     if given.system:
         echo[SYSTEM] = given.system
@@ -98,7 +98,7 @@ def chat_request(body: object) -> Request:
     echo: Json = {
         "model": model,
         SYSTEM: given.system,
-        "tools": _tools(data, is_flat=False),
+        "tools": tools_in(data, is_flat=False),
         "tool_choice": data.get("tool_choice"),
         "text": {"format": {**inner, **form}},
         "temperature": data.get("temperature"),
@@ -150,7 +150,7 @@ def _told(session_id: str | None) -> Json | None:
     return None if session_id is None else {"id": conversation_id(session_id)}
 
 
-def _tools(data: Json, *, is_flat: bool) -> list[Json]:
+def tools_in(data: Json, *, is_flat: bool) -> list[Json]:
     """Return the functions of the client, as a response tells them."""
     found: list[Json] = []
     for place, one in enumerate(list_of(data.get("tools"), "tools")):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...models import Event, EventType, Usage
+from ..spoken import Spoken
 from . import calls, items
 from .echo import ECHO, response_object, usage_in
 from .faults import error_of
@@ -54,8 +55,7 @@ class ResponseFold:
         self._calls: dict[str, Json] = {}  # without result
         self._asked: set[str] = set()  # ids of calls that somebody else answers
         self._item: str | None = None  # the message that is being said
-        self._shown = ""
-        self._again: str | None = None  # what is said anew of it, behind a resumption
+        self._spoken = Spoken()
         self._is_begun = False
         self._reasoning = Reasoning(response, lambda: self._index)
         self.output: list[Json] = []
@@ -74,7 +74,7 @@ class ResponseFold:
         if (reasoning := self._reasoning.item) is not None:
             output = [*output, reasoning]
         if self._item is not None:
-            output = [*output, items.message(self._item, self._shown, "in_progress")]
+            output = [*output, items.message(self._item, self._spoken.shown, "in_progress")]
         return response_object(
             str(self._id),
             self._echo or {},
@@ -119,8 +119,8 @@ class ResponseFold:
                 if self._item is None and event.text:
                     self._tell(self._reasoning.say(event.text))
             case EventType.TURN_STARTED:
-                if data.get("resumed") and self._item is not None:
-                    self._again = ""
+                if data.get("resumed"):
+                    self._spoken.resume()
             case EventType.TEXT_DELTA:
                 self._say(event.text)
             case EventType.TOOL_CALL:
@@ -143,41 +143,37 @@ class ResponseFold:
     # --- text -------------------------------------------------------------------------------
 
     def _say(self, piece: str) -> None:
-        if self._again is not None:
-            self._again += piece
-            if self._shown.startswith(self._again):
-                return
-            said, self._again = self._again, None
-            if not said.startswith(self._shown):
-                self._finish_message(status="incomplete")
-                self._show(said)
-                return
-            piece = said[len(self._shown) :]  # what comes from here on is new
-        self._show(piece)
+        shown = self._spoken.shown
+        self._show(*self._spoken.hear(piece), shown)
 
-    def _show(self, piece: str) -> None:
+    def _show(self, piece: str, is_other: bool, shown: str) -> None:
+        """Tell some more, behind what is shown; of another text, as another item."""
+        if is_other:
+            self._close_message(shown, "incomplete")
         if not piece:
             return
         if self._item is None:
             self._item = self._id.item("msg_", str(self._next()))
-            self._shown = ""
             empty = {**items.message(self._item, None), "status": "in_progress"}
             self._send("response.output_item.added", output_index=self._index, item=empty)
             part = items.output_text("")
             self._send("response.content_part.added", **self._where, part=part)
-        self._shown += piece
         self._send("response.output_text.delta", **self._where, delta=piece, logprobs=[])
 
     def _finish_message(self, status: str = "completed") -> None:
+        self._close_message(self._spoken.shown, status)
+        self._spoken = Spoken()
+
+    def _close_message(self, text: str, status: str) -> None:
         if self._item is None:
             return
-        where, text = self._where, self._shown
+        where = self._where
         done = items.message(self._item, text, status)
         self._send("response.output_text.done", **where, text=text, logprobs=[])
         self._send("response.content_part.done", **where, part=items.output_text(text))
         self._send("response.output_item.done", output_index=self._index, item=done)
         self._add(done)
-        self._item, self._shown, self._again = None, "", None
+        self._item = None
 
     @property
     def _where(self) -> Json:
@@ -216,14 +212,8 @@ class ResponseFold:
         data, text = event.data, event.text
         reason = str(data.get("finish_reason", "stop"))
         is_cut = reason in ("length", "content_filter", "cancelled", "incomplete", "stopped")
-        shown, self._again = self._shown, None
-        if text.startswith(shown):
-            self._show(text[len(shown) :])
-        elif not shown.startswith(text) and not text.endswith(shown):
-            self._finish_message(status="incomplete")
-            self._show(text)
-        elif self._item is not None:  # a part of it: its beginning is not kept any more
-            self._shown = text
+        shown = self._spoken.shown
+        self._show(*self._spoken.end(text), shown)
         self._finish_message("incomplete" if is_cut else "completed")
         if reason in _REASONS:
             self._over("incomplete", event, reason=_REASONS[reason])

@@ -12,11 +12,11 @@ from ...errors import SessionNotFound
 from ...models import Approve, Deny, Page, ToolResult, UsageTotals
 from ...session import SessionAgent, SessionManager
 from ...store.parking import Answer, Parked
+from ..told import leg_behind
 from .checks import Json, flag_in, object_of, refuse, text_in
 from .faults import RequestRefused, not_found
 from .ids import ResponseId, conversation_id
 from .options import agent_and_options
-from .told import leg_behind
 
 MOST_DAYS = 366
 

@@ -11,16 +11,15 @@ from ...errors import SessionNotFound
 from ...models import Event, EventType, Message, TurnState, Usage
 from ...models.waiting import ANSWERED
 from ...session import SessionManager
+from ..following import events_in, follow_turn
+from ..told import legs_of
 from . import items
 from .echo import ECHO, echo_of, response_object, usage_of
 from .faults import not_found
 from .ids import ResponseId
 from .items import Json
 from .responses import TERMINAL, ResponseFold, fold
-from .told import events_of, legs_of
 
-PING = 15.0
-"""Seconds of silence behind which a stream says that it is alive."""
 _MOST_EVENTS = 1000
 _DELETED = "openai_deleted"
 """In a session's data: tokens of the responses that were deleted."""
@@ -107,35 +106,12 @@ class StoredResponses:
             yield from folded.tell(lost)
 
     def _events(self, response: ResponseId) -> Generator[Event | None, None, None]:
-        session_id, turn_id = response.session_id, response.turn_id
-        look = self.manager.store.parts.open_turns.look
-        found = look(session_id, turn_id, self.user_id)
-        place = found.cursor
-        if place is None and not found.is_open:
-            yield from self._told_again(response)
-            return
-        if place is None:  # its first events are not kept any more
-            yield from events_of(session_id, found.staged, is_over=False)
-        while True:
-            heard = None
-            watch = self.manager.watch(
-                session_id, place, PING, user_id=self.user_id, turn_id=turn_id
+        try:
+            yield from follow_turn(
+                self.manager, response.session_id, response.turn_id, self.user_id
             )
-            for event in watch:
-                heard = event
-                place = event.id or place
-                yield event
-            if heard is not None and heard.type in _ENDS:
-                return
-            if not look(session_id, turn_id, self.user_id).is_open:
-                yield from list(self._told_again(response))[-1:]
-                return
-            yield None
-
-    def _told_again(self, response: ResponseId) -> Iterator[Event]:
-        state = self.state(response)
-        if state.message is not None:
-            yield from _events_in(response, state)
+        except SessionNotFound:
+            raise not_found("Response", response) from None
 
     def _echo(self, response: ResponseId) -> Json | None:
         state = self.state(response)
@@ -159,14 +135,6 @@ class StoredResponses:
             raise not_found("Response", response)
 
 
-_ENDS = (
-    EventType.AGENT_RESPONSE,
-    EventType.TURN_FAILED,
-    EventType.SESSION_ENDED,
-    EventType.SESSION_EXPIRED,
-)
-
-
 def _begun(response: ResponseId, state: TurnState) -> Json:
     """Return a leg of which nothing is stored yet: its calls were approved, and are being run."""
     return response_object(str(response), _echo_in(response, state), status="in_progress")
@@ -176,14 +144,7 @@ def _object(response: ResponseId, state: TurnState) -> Json:
     legs = legs_of(state.steps)
     usage = usage_of(legs[response.leg])
     echo = _echo_in(response, state)
-    return fold(response, _events_in(response, state), usage=lambda: usage, echo=echo)
-
-
-def _events_in(response: ResponseId, state: TurnState) -> Iterator[Event]:
-    assert state.message is not None
-    messages = [state.message, *state.steps]
-    is_over = state.result is not None
-    return events_of(response.session_id, messages, is_over=is_over, waiting=state.waiting)
+    return fold(response, events_in(response.session_id, state), usage=lambda: usage, echo=echo)
 
 
 def _echo_in(response: ResponseId, state: TurnState) -> Json:

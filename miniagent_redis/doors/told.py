@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...models import Event, EventType, Message, WaitingCall
-from ...models.event import (
+from ..models import Event, Message, WaitingCall
+from ..models.event import (
     Told,
     agent_response,
     text_delta,
@@ -14,7 +14,7 @@ from ...models.event import (
     turn_started,
     turn_waiting,
 )
-from ...models.waiting import ANSWERED
+from ..models.waiting import ANSWERED
 
 
 def events_of(
@@ -91,8 +91,3 @@ def leg_behind(steps: Sequence[Message]) -> int:
     legs = legs_of(steps)
     is_begun = len(legs) > 1 and all(step.role == "tool" for step in legs[-1])
     return len(legs) - is_begun
-
-
-def is_turn_over(event: Event) -> bool:
-    """Whether nothing of the turn comes behind the event."""
-    return event.type in (EventType.AGENT_RESPONSE, EventType.TURN_FAILED)
