@@ -17,7 +17,7 @@ from ..config.address import is_loopback
 from ..config.redis import RedisConfig
 from ..doors.openai.options import keep_options
 from ..errors import InvalidInput
-from ..flask import MiniAgent, console_app, openai_blueprint
+from ..flask import MiniAgent, console_app, front_ends_blueprint, openai_blueprint
 from ..llm import resolve_model
 from .opening import tools_at
 from .terminal import open_terminal
@@ -56,6 +56,7 @@ def serve_models(
     # Without keys it is the person at this machine, to whom the console shows all as well.
     door = openai_blueprint(*agents, keys=keys, admin=lambda: not keys)
     app.register_blueprint(door, url_prefix="/v1")
+    app.register_blueprint(front_ends_blueprint(*agents, keys=keys))
     if not keys:
         app.before_request(_refuse_other_names)
     try:

@@ -13,6 +13,7 @@ from .answers import response_to
 from .bound import BoundManager
 from .console.standalone import console_app
 from .extension import MiniAgent, agents_of, current_agents
+from .front_ends import front_ends_blueprint
 from .openai import openai_blueprint
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "agents_of",
     "console_app",
     "current_agents",
+    "front_ends_blueprint",
     "openai_blueprint",
     "problem_of",
     "response_to",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from flask import Response, request
@@ -59,6 +59,11 @@ def flag(name: str) -> bool:
     return request.args.get(name, "").lower() in ("true", "1")
 
 
+def _failed(error: MiniAgentError, number: int) -> list[Json]:
+    told = fault_of(error).body["error"]
+    return [{**told, "type": "error", "sequence_number": number + 1}]
+
+
 class Streaming:
     """A stream that a client reads, counted from before its turn begins; who leaves stops nothing.
 
@@ -71,13 +76,22 @@ class Streaming:
         streams.take(self, limit)
 
     def of(
-        self, events: Iterable[Json | None], frame: Callable[[Json], bytes], end: bytes = b""
+        self,
+        events: Iterable[Json | None],
+        frame: Callable[[Json], bytes],
+        end: bytes = b"",
+        *,
+        failed: Callable[[MiniAgentError, int], list[Json]] = _failed,
+        headers: Mapping[str, str] = _HEADERS,
     ) -> Response:
-        """Return the response that tells these events."""
+        """Return the response that tells these events.
+
+        ``failed`` makes those that tell of an error behind the status, and of the last number.
+        """
         told = iter(events)
         first = next(told, None)  # what fails now still has a status of its own
-        self._frames = _frames(first, told, frame, end)
-        return Response(self, mimetype="text/event-stream", headers=_HEADERS)
+        self._frames = _frames(first, told, frame, end, failed)
+        return Response(self, mimetype="text/event-stream", headers={**_HEADERS, **headers})
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._frames or ())
@@ -90,7 +104,11 @@ class Streaming:
 
 
 def _frames(
-    first: Json | None, told: Iterator[Json | None], frame: Callable[[Json], bytes], end: bytes
+    first: Json | None,
+    told: Iterator[Json | None],
+    frame: Callable[[Json], bytes],
+    end: bytes,
+    failed: Callable[[MiniAgentError, int], list[Json]],
 ) -> Generator[bytes, None, None]:
     number = 0
     try:
@@ -104,8 +122,8 @@ def _frames(
         yield end
     except MiniAgentError as exc:  # the status is sent already
         log.warning("a stream was ended: %s", exc)
-        error = fault_of(exc).body["error"]
-        yield frame({**error, "type": "error", "sequence_number": number + 1})
+        for event in failed(exc, number):
+            yield frame(event)
 
 
 def named(event: Json) -> bytes:
