@@ -56,6 +56,7 @@ PUBLIC = {
     "miniagent_redis.acl": {"acl_rule"},
     "miniagent_redis.flask": {
         *("BoundManager", "MiniAgent", "agents_of", "console_app", "current_agents"),
+        "front_ends_blueprint",
         "openai_blueprint",
         *("ForeignOrigin", "MessageTooLarge", "NotLoggedIn", "TooManyStreams"),
         *("NotSetUp", "TurnNotFound"),

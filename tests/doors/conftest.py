@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +34,11 @@ class Served:
         return f"http://127.0.0.1:{self.port}/v1"
 
 
-Serve = Callable[[int], list[Served]]
+Serve = Callable[..., list[Served]]
+PACKAGES = (
+    "ai@6", "@ai-sdk/openai@3", "@ai-sdk/openai-compatible@2", "@ai-sdk/react@3", "zod@4",
+    "@ag-ui/client@1", "react@19", "react-dom@19", "esbuild@0.28",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -39,8 +47,8 @@ def serve(redis_url: str) -> Iterator[Serve]:
     pytest.importorskip("waitress")
     processes: list[subprocess.Popen[str]] = []
 
-    def start(number: int) -> list[Served]:
-        command = [sys.executable, "-m", "tests.support.openai_app", redis_url, "0"]
+    def start(number: int, app: str = "openai_app") -> list[Served]:
+        command = [sys.executable, "-m", f"tests.support.{app}", redis_url, "0"]
         processes.extend(
             subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
             for _ in range(number)
@@ -56,6 +64,50 @@ def serve(redis_url: str) -> Iterator[Serve]:
 def _port(process: subprocess.Popen[str]) -> int:
     assert process.stdout is not None
     return int(process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the packages: that of MINIAGENT_TEST_NPM, or one made for this."""
+    if not os.environ.get("MINIAGENT_TEST_DOORS"):
+        pytest.skip("it installs from npm: tox -e doors")
+    if os.environ.get("MINIAGENT_TEST_NPM"):
+        return Path(os.environ["MINIAGENT_TEST_NPM"])
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
+        pytest.skip("there is no npm, or no node")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+    if int(version.strip().lstrip("v").partition(".")[0] or 0) < 20:
+        pytest.skip(f"node is {version}, and 20 is needed")
+    place = tmp_path_factory.mktemp("npm")
+    (place / "package.json").write_text('{"private": true}')
+    done = subprocess.run([npm, "install", "--silent", *PACKAGES], cwd=place, timeout=10 * LIMIT)
+    if done.returncode:
+        pytest.skip("npm could not install the packages")
+    return place
+
+
+@pytest.fixture
+def paid() -> list[str]:
+    """Return what the shop has paid back, as it comes."""
+    return []
+
+
+@pytest.fixture
+def pages(redis_url: str, paid: list[str]) -> Iterator[Any]:
+    """Yield a client of the shop's chat pages."""
+    pytest.importorskip("flask")
+    app: Any = import_module("tests.support.pages_app").make_app(redis_url, paid)
+    yield app.test_client()
+    with app.app_context():
+        for agents, _ in app.extensions["miniagent"].values():
+            agents.close()
+
+
+@pytest.fixture
+def page(pages: Any) -> Any:
+    """Return a chat page of ada's."""
+    return import_module("tests.support.pages").Page(pages)
 
 
 @pytest.fixture
