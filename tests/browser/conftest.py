@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.console_apps import Model
+from tests.support.npm import install
 from tests.support.sites import Site
 
 Browse = Callable[..., Any]
@@ -48,6 +49,12 @@ def site(redis_url: str, model: Model) -> Iterator[Site]:
     with Site(redis_url, model) as opened:
         yield opened
         model.go_on.set()
+
+
+@pytest.fixture(scope="session")
+def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with packages from npm."""
+    return install(tmp_path_factory.mktemp("npm"))
 
 
 @pytest.fixture

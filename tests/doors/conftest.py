@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
+from tests.support.npm import install
 from tests.support.program import environment
 from tests.support.waiting import LIMIT
 
@@ -35,10 +34,6 @@ class Served:
 
 
 Serve = Callable[..., list[Served]]
-PACKAGES = (
-    "ai@6", "@ai-sdk/openai@3", "@ai-sdk/openai-compatible@2", "@ai-sdk/react@3", "zod@4",
-    "@ag-ui/client@1", "react@19", "react-dom@19", "esbuild@0.28",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -68,23 +63,8 @@ def _port(process: subprocess.Popen[str]) -> int:
 
 @pytest.fixture(scope="session")
 def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the packages: that of MINIAGENT_TEST_NPM, or one made for this."""
-    if not os.environ.get("MINIAGENT_TEST_DOORS"):
-        pytest.skip("it installs from npm: tox -e doors")
-    if os.environ.get("MINIAGENT_TEST_NPM"):
-        return Path(os.environ["MINIAGENT_TEST_NPM"])
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        pytest.skip("there is no npm, or no node")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
-    if int(version.strip().lstrip("v").partition(".")[0] or 0) < 20:
-        pytest.skip(f"node is {version}, and 20 is needed")
-    place = tmp_path_factory.mktemp("npm")
-    (place / "package.json").write_text('{"private": true}')
-    done = subprocess.run([npm, "install", "--silent", *PACKAGES], cwd=place, timeout=10 * LIMIT)
-    if done.returncode:
-        pytest.skip("npm could not install the packages")
-    return place
+    """Return a folder with packages from npm."""
+    return install(tmp_path_factory.mktemp("npm"))
 
 
 @pytest.fixture
