@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-from ..errors import SchemaTooNew, SessionNotFound
 from ..models.message import content_text
-from ..records.sealed import EncryptionKeyMissing
 from ..session import SessionManager
+from ..session.headings import heading_of
 from .terminal import Terminal
 from .text import ago, number, one_line, short_id
 
 _LONGEST_ARGUMENT = 60  # characters
 _LONGEST_RESULT = 80
 _LONGEST_TITLE = 60
-_FIRST = 3  # messages among which the first of the user is looked for
 _READERS = 8
 
 
@@ -91,13 +90,13 @@ def show_sessions(
     And with whose it is, where no user is given.
     """
     with ThreadPoolExecutor(_READERS) as readers:
-        titles = list(readers.map(lambda each: _title(manager, user, each), sessions))
+        titles = list(readers.map(partial(heading_of, manager, user_id=user), sessions))
     rows: list[tuple[str, ...]] = [
         (
             short_id(each["session_id"]),
             ago(each["last_activity"]) + (" (this one)" if each["session_id"] == current else ""),
             f"{each['message_count']:,}",
-            title,
+            one_line(title, _LONGEST_TITLE),
         )
         for each, title in zip(sessions, titles, strict=True)
     ]
@@ -107,21 +106,6 @@ def show_sessions(
         owners = (one_line(each["user_id"] or "", _LONGEST_ARGUMENT) for each in sessions)
         rows = [(owner, *row) for owner, row in zip(owners, rows, strict=True)]
     terminal.table(heads, rows)
-
-
-def _title(manager: SessionManager, user: str | None, session: Mapping[str, Any]) -> str:
-    if session["title"]:
-        return one_line(session["title"], _LONGEST_TITLE)
-    try:
-        messages = manager.get_history(session["session_id"], _FIRST, before=_FIRST, user_id=user)
-    except SessionNotFound:
-        return "(ended)"
-    except SchemaTooNew:
-        return "(written by a newer version)"
-    except EncryptionKeyMissing:
-        return "(encrypted with a key that is not at hand)"
-    said = (content_text(each["content"]) for each in messages if each["role"] == "user")
-    return one_line(next(said, ""), _LONGEST_TITLE)
 
 
 def _value(value: object) -> str:
