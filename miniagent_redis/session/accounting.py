@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from ..agent import AgentConfig
@@ -16,6 +16,7 @@ from ..models import Message, OpenTurn, Usage, UsageTotals
 from ..models.event import time_of
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
+from ..store.usage_kinds import ToolTotals
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -34,7 +35,8 @@ class Accounting:
         self._config = config
         self._budgets = tuple(config.budgets)
         _must_have_prices(config)
-        self._price = config.prices.get(_name(config.model))
+        self._model = _name(config.model)
+        self._price = config.prices.get(self._model)
 
     def admit(self, session_id: str, user_id: str | None) -> Admission | None:
         """Count a request, if there are limits; return what takes that back.
@@ -61,15 +63,18 @@ class Accounting:
         lost = Usage(*error.tokens) if isinstance(error, ModelError) else None
         return spent_on(steps, beside=lost, price=self._price, failed_turns=1, seconds=seconds)
 
-    def note(self, turn: OpenTurn, spent: UsageTotals) -> None:
+    def note(self, turn: OpenTurn, spent: UsageTotals, tools: Mapping[str, ToolTotals]) -> None:
         """Count what a turn took, beside its session, which does so when it is stored.
+
+        ``tools`` are those that it ran.
 
         Raises nothing: the turn has ended. Limits on tokens cost a round trip, and so do the
         totals and the indexes with the first turn after a quiet second.
         """
         told = turn.event_ids[-1:]  # the server's time is in it
         at = time_of(told[0]) if told else None
-        self._store.parts.usage.note(spent, user_id=turn.user_id, at=at)
+        usage = self._store.parts.usage
+        usage.note(spent, user_id=turn.user_id, at=at, model=self._model, tools=tools)
         if self._token_limits:
             self._charge(turn.session_id, turn.user_id, spent)
         self._store.parts.along.write()
@@ -112,9 +117,9 @@ class Accounting:
         self, usage: Usage, model: AnyModel, session_id: str, user_id: str | None
     ) -> None:
         """Count tokens that were used behind a turn, for totals and limits. Raises nothing."""
-        price = self._config.prices.get(_name(model))
-        spent = spent_on((), beside=usage, price=price)
-        self._store.parts.usage.note(spent, user_id=user_id)
+        name = _name(model)
+        spent = spent_on((), beside=usage, price=self._config.prices.get(name))
+        self._store.parts.usage.note(spent, user_id=user_id, model=name)
         if self._token_limits:
             self._charge(session_id, user_id, spent)
         self._store.parts.along.write()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 
-from attrs import evolve, frozen
+from attrs import Factory, evolve, frozen
 
 from ..errors import (
     MiniAgentError,
@@ -29,6 +30,7 @@ from ..runtime.forking import reset_after_fork
 from ..store.checks import is_closed
 from ..store.manager import RedisSessionManager
 from ..store.operations.turn import Dropped
+from ..store.usage_kinds import ToolTotals
 from .accounting import Accounting
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -61,6 +63,8 @@ class GivenUp:
     spent: UsageTotals = NOTHING
     answered: UsageTotals | None = None
     kept: tuple[Message, ...] = ()
+    tools: Mapping[str, ToolTotals] = Factory(dict)
+    """Those that ran in it."""
 
 
 class GivenUpTurns:
@@ -105,9 +109,9 @@ class GivenUpTurns:
             raise
         self._waiting.pop(lost.turn.turn_id, None)
         if dropped.stored and lost.answered is not None:
-            self._accounting.note(lost.turn, lost.answered)
+            self._accounting.note(lost.turn, lost.answered, lost.tools)
         elif dropped.is_counted and lost.spent is not NOTHING:
-            self._accounting.note(lost.turn, lost.spent)
+            self._accounting.note(lost.turn, lost.spent, lost.tools)
         return dropped
 
     def _store_late(self, lost: GivenUp) -> Dropped:

@@ -12,6 +12,7 @@ from ..models import Event, Message, OpenTurn, TurnResult, UsageTotals
 from ..models.event import agent_response, turn_failed
 from ..runtime.pausing import Pause
 from ..store.manager import RedisSessionManager
+from ..store.usage_kinds import tools_of
 from ..telemetry import Telemetry, TurnRun
 from .accounting import Accounting
 from .given_up import AWAY, GivenUp, GivenUpTurns, raise_first, tell_what_stands
@@ -122,7 +123,7 @@ class Performing:
                 raise
             spent = lost.answered  # the commit had come through all the same
         else:
-            self._accounting.note(turn.open, spent)
+            self._accounting.note(turn.open, spent, tools_of(outcome.steps))
         finally:
             self._turns.end(running)
         if version is not None:
@@ -199,7 +200,7 @@ class Performing:
             kept = outcome.steps if turn.has_run_tools(outcome) else ()
             if kept or isinstance(error, TurnUncertain):
                 answered = self._accounting.of_outcome(outcome.steps, turn.seconds)
-        lost = GivenUp(turn.open, error, spent, answered, kept)
+        lost = GivenUp(turn.open, error, spent, answered, kept, tools_of(steps))
         dropped = None
         try:
             dropped = self._given_up.drop(lost)

@@ -8,17 +8,20 @@ lost is not counted twice. What a process that dies had noted is lost, and never
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from ..errors import InvalidInput, RecordUnreadable, StoreMisconfigured, StoreUnavailable
 from ..models import UsageTotals, new_id
 from ..runtime.forking import reset_after_fork
 from .core import StoreCore, log
 from .counts import FIELDS, all_counts, packed, totals
-from .keys import check_user_id
+from .keys import check_user_id, to_text
 from .operations.counting import add_usage
+from .operations.replies import pairs_of
 from .operations.session import get_session
+from .usage_kinds import MOST_NAMES, DayTotals, ToolTotals, counts_of, day_totals, others
 
 DAY = 86_400  # seconds
 DAY_MS = DAY * 1000
@@ -41,18 +44,27 @@ class UsageCounts:
         self._sender = new_id()
         self._batch = 0
         self._noted: dict[tuple[int, str | None], Counts] = {}  # by day and user
+        self._kinds: dict[tuple[int, str], Counts] = {}  # by day and model or tool
+        self._names: tuple[int, set[str]] = 0, set()  # counted by name on that day
         self._due: dict[str, Counts] = {}  # by key
         self._sent: list[tuple[str, Counts]] = []
         self._lock = threading.RLock()  # guards what is noted
         self._sending = threading.RLock()  # guards what is due and sent: one batch at a time
 
     def note(
-        self, spent: UsageTotals, *, user_id: str | None = None, at: float | None = None
+        self,
+        spent: UsageTotals,
+        *,
+        user_id: str | None = None,
+        at: float | None = None,
+        model: str = "",
+        tools: Mapping[str, ToolTotals] | None = None,
     ) -> None:
         """Note what a turn took, for the totals of its user, the day and the namespace.
 
-        Sends nothing. Bounded: with 10,000 totals noted and not written, further users are left
-        out and counted. ``at`` is when that was by the server's clock, in seconds since the epoch.
+        Those of the day tell it by ``model`` and by tool too, 200 a day by name. Sends nothing.
+        Bounded: with 10,000 totals noted and not written, further users are left out and counted.
+        ``at`` is when that was by the server's clock, in seconds since the epoch.
         Raises InvalidInput for an unusable user id.
         """
         if user_id is not None:
@@ -65,6 +77,19 @@ class UsageCounts:
                 self._core.tally.dropped_usage += user_id is not None
                 user_id = None
             _add(noted.setdefault((day, user_id), {}), all_counts(spent))
+            if model:
+                for prefix, counts in counts_of(spent, model, tools or {}):
+                    _add(self._kinds.setdefault((day, self._named(day, prefix)), {}), counts)
+
+    def _named(self, day: int, prefix: str) -> str:
+        """Return the name under which it is counted: its own, or that of all others."""
+        if self._names[0] != day:
+            self._names = day, set()
+        names = self._names[1]
+        if prefix not in names and len(names) >= MOST_NAMES:
+            return others(prefix)
+        names.add(prefix)
+        return prefix
 
     def flush(self) -> None:
         """Write what is noted. Raises nothing: while Redis is away it is kept."""
@@ -90,11 +115,14 @@ class UsageCounts:
         """Take what is noted, added up by key."""
         with self._lock:
             noted, self._noted = self._noted, {}
+            kinds, self._kinds = self._kinds, {}
         usage = self._core.keys.usage
         due: dict[str, Counts] = {}
+        for (day, prefix), counts in kinds.items():
+            fields = {f"{prefix}:{name}": count for name, count in counts.items()}
+            _add(due.setdefault(usage("day", _day(day)), {}), fields)
         for (day, user_id), counts in noted.items():
-            date_of_day = datetime.fromtimestamp(day * DAY, UTC).date()
-            keys = [usage("all"), usage("day", date_of_day.isoformat())]
+            keys = [usage("all"), usage("day", _day(day))]
             if user_id is not None:
                 keys.append(usage("user", user_id))
             for key in keys:
@@ -165,12 +193,38 @@ class UsageCounts:
                 if day is None
                 else self._core.keys.usage("day", _iso(day))
             )
+        self._write_unless_refused()
+        return _totals(key, dict(zip(FIELDS, self._core.call("HMGET", key, *FIELDS), strict=True)))
+
+    def days(self, last: date, count: int) -> list[DayTotals]:
+        """Return what the turns of each of ``count`` days took, up to the ``last`` (UTC).
+
+        By model and by tool too. One round trip, and another to write what is noted here. Raises
+        RecordUnreadable or StoreUnavailable.
+        """
+        self._write_unless_refused()
+        days = [last - timedelta(days=back) for back in reversed(range(count))]
+        keys = [self._core.keys.usage("day", day.isoformat()) for day in days]
+        replies = self._core.call_many([("HGETALL", key) for key in keys])
+        found: list[DayTotals] = []
+        for day, key, reply in zip(days, keys, replies, strict=True):
+            try:
+                counts = {to_text(name): int(value) for name, value in pairs_of(reply)}
+                found.append(day_totals(day, counts))
+            except ValueError as exc:
+                raise RecordUnreadable(key, str(exc)) from exc
+        return found
+
+    def _write_unless_refused(self) -> None:
         try:
             self.write()
         except StoreUnavailable:
             if not self._core.connections.availability.refuses_writes:
                 raise
-        return _totals(key, dict(zip(FIELDS, self._core.call("HMGET", key, *FIELDS), strict=True)))
+
+
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * DAY, UTC).date().isoformat()
 
 
 def _add(sums: Counts, counts: Counts) -> None:

@@ -12,6 +12,7 @@ from miniagent_redis.models import Message, UsageTotals
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.counts import all_counts, totals
 from miniagent_redis.store.manager import RedisSessionManager
+from miniagent_redis.store.usage_kinds import MOST_NAMES, DayTotals, ToolTotals, tools_of
 from tests.support.proxy import Proxy
 from tests.support.words import OpenStore
 
@@ -205,3 +206,48 @@ def test_a_time_with_a_zone_names_the_utc_day_of_that_instant(
     assert store.usage(day=datetime(2026, 2, 1, tzinfo=UTC)).turns == 0
     with pytest.raises(InvalidInput, match="day"):
         store.usage(day=datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))))
+
+
+def test_a_day_tells_of_models_and_tools_by_any_name(
+    store: Store, open_store: OpenStore, clock: ManualClock
+) -> None:
+    clock.set(1_900_000_000.0)
+    spent = UsageTotals(turns=1, input_tokens=10, output_tokens=2, cost=0.5)
+    weather = {"wetter in:Graz %41 \ud800": ToolTotals(2, 1, 0)}
+    store.parts.usage.note(spent, user_id="ada", model="openai:gpt 5/x", tools=weather)
+    store.parts.usage.note(spent, model="openai:gpt 5/x", tools={"look": ToolTotals(1, 0, 1)})
+    store.parts.usage.note(UsageTotals(output_tokens=3), model="small")
+    store.parts.usage.flush()
+    before, found = open_store().parts.usage.days(date(2030, 3, 17), 2)
+    assert before == DayTotals(date(2030, 3, 16), UsageTotals())
+    assert found.models == {"openai:gpt 5/x": spent + spent, "small": UsageTotals(output_tokens=3)}
+    assert found.tools == {**weather, "look": ToolTotals(1, 0, 1)}
+    assert found.total == spent + spent + UsageTotals(output_tokens=3)
+    assert store.usage(day="2030-03-17") == found.total
+
+
+def test_tools_beyond_the_first_ones_of_a_day_are_counted_together(
+    store: Store, clock: ManualClock
+) -> None:
+    usage = store.parts.usage
+    for number in range(MOST_NAMES + 50):
+        usage.note(UsageTotals(turns=1), model="m", tools={f"t{number}": ToolTotals(1)})
+    found = usage.days(datetime.fromtimestamp(clock.time(), UTC).date(), 1)[0]
+    assert len(found.tools) == MOST_NAMES
+    assert found.tools["(others)"] == ToolTotals(51)
+    assert found.models == {"m": UsageTotals(turns=MOST_NAMES + 50)}
+    clock.advance(86_400)
+    usage.note(UsageTotals(turns=1), model="m", tools={"new": ToolTotals(1)})
+    later = usage.days(datetime.fromtimestamp(clock.time(), UTC).date(), 1)[0]
+    assert later.tools == {"new": ToolTotals(1)}
+
+
+def test_tools_are_counted_that_ran() -> None:
+    steps = [
+        Message("assistant", ""),
+        Message("tool", "1", tool_call_id="a", name="look"),
+        Message("tool", "1", tool_call_id="b", name="look", metadata={"is_error": True}),
+        Message("tool", "1", tool_call_id="c", name="look", metadata={"cached": True}),
+        Message("tool", "no such tool", tool_call_id="d", name="x", metadata={"not_run": True}),
+    ]
+    assert tools_of(steps) == {"look": ToolTotals(3, 1, 1)}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import frozen
 
 from ...errors import MiniAgentError, StoreUnavailable
 from ...store.core import StoreCore
+from ...store.operations.replies import pairs_of
 
 _RECORDS = 50
 _LONGEST = 4_000  # bytes of a record
@@ -77,11 +77,11 @@ def _records(core: StoreCore, key: str, kind: str) -> tuple[int | None, list[Rec
         raw = core.call("LRANGE", key, first, -1)
         return count, [_record(str(first + number), one) for number, one in enumerate(raw)]
     if kind == "hash":
-        fields = _pairs(core.call("HGETALL", key))
-        return len(fields), [_record(_text(name), value) for name, value in sorted(fields)]
+        fields = pairs_of(core.call("HGETALL", key))
+        return len(fields), [_record(as_text(name), value) for name, value in sorted(fields)]
     if kind == "stream":
         entries = core.call("XREVRANGE", key, "+", "-", "COUNT", _RECORDS)
-        return None, [_entry(_text(entry_id), _pairs(fields)) for entry_id, fields in entries]
+        return None, [_entry(as_text(entry_id), pairs_of(fields)) for entry_id, fields in entries]
     return None, []
 
 
@@ -89,17 +89,11 @@ def _entry(name: str, fields: Sequence[tuple[bytes, bytes]]) -> Record:
     return _record(name, b"  ".join(field + b"=" + value for field, value in fields))
 
 
-def _pairs(reply: Any) -> list[tuple[bytes, bytes]]:
-    """Read a hash, or the fields of an entry: a map in RESP3, else a flat list."""
-    if isinstance(reply, dict):
-        return list(reply.items())
-    return list(zip(reply[::2], reply[1::2], strict=True))
-
-
 def _record(name: str, raw: bytes, longest: int = _LONGEST) -> Record:
-    text = _text(raw[:longest])
-    return Record(name, text + "…" if len(raw) > longest else text, len(raw))
+    return Record(name, as_text(raw, longest), len(raw))
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+def as_text(raw: bytes, longest: int = _LONGEST) -> str:
+    """Return bytes as text that tells all of them, with "…" where it is cut."""
+    text = raw[:longest].decode("utf-8", "backslashreplace")
+    return text + "…" if len(raw) > longest else text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 
 class Superseded(NamedTuple):
@@ -48,3 +49,10 @@ class Alive(NamedTuple):
 
 class Gone(NamedTuple):
     """There is nothing left of the session."""
+
+
+def pairs_of(reply: Any) -> Sequence[tuple[bytes, bytes]]:
+    """Read a hash, or the fields of a stream's entry: a map in RESP3, else a flat list."""
+    if isinstance(reply, dict):
+        return list(reply.items())
+    return list(zip(reply[::2], reply[1::2], strict=True))
