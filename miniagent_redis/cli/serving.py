@@ -50,9 +50,7 @@ def serve_models(
         agent.user_loader(lambda: user)
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
-    app = console_app(agents[0], token, read_only, user)
-    for agent in agents[1:]:
-        agent.init_app(app)
+    app = console_app(agents[0], token, read_only, user, others=agents[1:])
     # Without keys it is the person at this machine, to whom the console shows all as well.
     door = openai_blueprint(*agents, keys=keys, admin=lambda: not keys)
     app.register_blueprint(door, url_prefix="/v1")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from attrs import evolve
@@ -238,7 +239,9 @@ class MiniAgent:
         manager, opening = self.manager, self.opening
         web, agent = opening.settings.web, opening.agent()
         stream = Stream(opening.streams, web.max_streams, agent.clock, web.ping_interval)
-        return follow(stream, agent, manager, session_id, message, turn_id, after, on_disconnect)
+        start = None if message is None else partial(manager.start, session_id, message)
+        user_id = manager.user_id
+        return follow(stream, agent, user_id, session_id, start, turn_id, after, on_disconnect)
 
     def health_routes(self) -> Blueprint:
         """Return routes to register under a prefix such as ``/health``: ``/live`` and ``/ready``.
@@ -248,15 +251,20 @@ class MiniAgent:
         return health_routes(f"{_NAME}_health_{self.prefix.lower()}".strip("_"), lambda: self.agent)
 
     def console(
-        self, *, admin: Callable[[], bool] | None = None, read_only: bool = False
+        self,
+        *,
+        admin: Callable[[], bool] | None = None,
+        read_only: bool = False,
+        others: Sequence[MiniAgent] = (),
     ) -> Blueprint:
         """Return pages to register under a prefix such as ``/console``: to talk, look and end.
 
         People see their own sessions, those of who the ``user_loader`` says. For whom ``admin``
         returns True, in the request, all sessions are there, with what is stored of them, how
-        Redis is, and the doctor. ``read_only`` refuses all that changes anything.
+        Redis is, and the doctor. ``read_only`` refuses all that changes anything. A conversation
+        can be begun with one of the ``others`` too: agents of the same app, on the same Redis.
         """
-        return console_blueprint(Access(self, admin, is_read_only=read_only))
+        return console_blueprint(Access(self, admin, is_read_only=read_only, others=(*others,)))
 
     # --- the end -------------------------------------------------------------------------------
 

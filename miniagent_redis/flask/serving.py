@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
@@ -9,11 +10,11 @@ from flask import Response, request
 
 from ..doors.refusals import TurnNotFound
 from ..doors.sse import HEADERS, MEDIA_TYPE
-from ..models import Event, Message
+from ..models import Event
 from ..runtime.pausing import Pause
 from ..session import SessionAgent
+from ..session.turns import Started
 from ..store.parts import Parts
-from .bound import BoundManager
 from .streams import OnDisconnect, Stream
 
 
@@ -25,20 +26,23 @@ def idempotency_key() -> str | None:
 def follow(
     stream: Stream,
     agent: SessionAgent,
-    manager: BoundManager,
+    user_id: str | None,
     session_id: str,
-    message: str | Message | None,
+    start: Callable[[str | None], Started] | None,
     turn_id: str | None,
-    after: str | None,
-    on_disconnect: OnDisconnect,
+    after: str | None = None,
+    on_disconnect: OnDisconnect = "continue",
 ) -> Response:
-    """Start a turn, if there is a message, and answer with its events; errors come before that."""
+    """Answer with the events of a turn, which is started if that is given; errors come before that.
+
+    ``user_id`` is the session's owner, None where everybody's may be read.
+    """
     with ExitStack() as opened:  # until the response has it
         opened.callback(stream.close)
-        parts, user_id = agent.store.parts, manager.user_id
+        parts = agent.store.parts
         after = request.headers.get("Last-Event-ID") or None if after is None else after
-        if message is not None:
-            turn_id, cursor = manager.start(session_id, message, turn_id or idempotency_key())
+        if start is not None:
+            turn_id, cursor = start(turn_id or idempotency_key())
             after = cursor if after is None else after
         elif turn_id is None:
             with stream.gate:
@@ -49,8 +53,8 @@ def follow(
         first = stream.begin(watch(session_id, after, user_id=user_id, turn_id=turn_id))
         if first is None:
             return Response(status=204)
-        if isinstance(first, Pause) and message is None:
-            _must_be_known(manager, parts, session_id, turn_id)
+        if isinstance(first, Pause) and start is None:
+            _must_be_known(parts, session_id, turn_id, user_id)
         if on_disconnect == "cancel":
             stream.cancel_if_left(partial(_cancel, agent, session_id, turn_id, user_id))
         response = Response(stream, mimetype=MEDIA_TYPE, headers=HEADERS)
@@ -59,7 +63,9 @@ def follow(
         return response
 
 
-def _turn_behind(parts: Parts, session_id: str, after: str | None, user_id: str) -> str | None:
+def _turn_behind(
+    parts: Parts, session_id: str, after: str | None, user_id: str | None
+) -> str | None:
     """Return the turn that a reader goes on with: that behind its last event, or the open one."""
     if after is not None:
         steps = parts.watching.watch_in_steps(session_id, after, user_id=user_id)
@@ -74,14 +80,14 @@ def _turn_behind(parts: Parts, session_id: str, after: str | None, user_id: str)
     return found.turn_id if found.is_open else None
 
 
-def _must_be_known(manager: BoundManager, parts: Parts, session_id: str, turn_id: str) -> None:
+def _must_be_known(parts: Parts, session_id: str, turn_id: str, user_id: str | None) -> None:
     """Raise TurnNotFound for a turn of which there will never be an event."""
-    found = parts.open_turns.look(session_id, turn_id, manager.user_id)
+    found = parts.open_turns.look(session_id, turn_id, user_id)
     if not found.is_open and found.cursor is None:
         raise TurnNotFound(session_id, turn_id)
 
 
-def _cancel(agent: SessionAgent, session_id: str, turn_id: str, user_id: str) -> None:
+def _cancel(agent: SessionAgent, session_id: str, turn_id: str, user_id: str | None) -> None:
     """Cancel the turn, unless another one is the session's by now."""
     found = agent.store.parts.open_turns.look(session_id, turn_id, user_id)
     if found.is_open:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from miniagent_redis import Message, ToolCall, UsageTotals
+from miniagent_redis import AgentConfig, Message, RateLimit, ToolCall, UsageTotals
 from miniagent_redis.flask.console.words import to_link
+from miniagent_redis.store.usage_kinds import ToolTotals
 from tests.browser.conftest import Browse
 from tests.support.console_apps import Model
 from tests.support.reading import Reader
@@ -18,6 +19,7 @@ from tests.support.sites import Site
 WIDTHS = (360, 768, 1280)
 LARGEST = 100_000  # bytes of an image
 LONG = "unbreakable" * 30
+WIDE = "indivisible" * 30  # what the model does not know as a word of ours
 
 SAID = [
     ("ada", "Where is my order 1042?", "It left our warehouse in Graz this morning."),
@@ -48,7 +50,16 @@ def fill(site: Site, model: Model) -> str:
                     input_tokens=amount * share // 7, output_tokens=amount * share // 40,
                     turns=share * 9, cost=amount * share / 2e6, seconds=share * 31.0,
                 )  # fmt: skip
-                agents.store.parts.usage.note(spent, user_id=user, at=at)
+                agents.store.parts.usage.note(
+                    spent,
+                    user_id=user,
+                    at=at,
+                    model=("small", "large")[share > 2],
+                    tools={
+                        "weather": ToolTotals(share * 7),
+                        "refund": ToolTotals(share, share // 2),
+                    },
+                )
         own = agents.for_user("ada")
         waiting = own.create_or_resume_session()
         own.run(waiting, "How is the weather in Paris? I arrive tomorrow.")
@@ -128,6 +139,30 @@ def test_every_page_fits_and_axe_finds_nothing(
     ]
     assert found == [], "\n".join(found)
     assert [one for one in reader.complaints if "404" not in one] == []
+
+
+def test_what_is_open_branched_or_damaged_fits_too(
+    redis_url: str, model: Model, browse: Browse, axe: str
+) -> None:
+    limited = AgentConfig(model=model, rate_limits=[RateLimit(per="user", window=60, requests=99)])
+    with Site(redis_url, model, config=limited, others={"butler": Model()}) as site:
+        with site.app.app_context():
+            own, client = site.agents.for_user("ada"), site.agents.store.client
+            first, runs, broken = (own.create_or_resume_session() for _ in range(3))
+            for message in ("one", WIDE, "How is the weather?"):
+                own.run(first, message)
+            branch = own.fork_session(first, 2)
+            own.run(branch, WIDE)
+            own.rewind(first, 2)
+            client.lset(f"thread:{{{first}}}", 1, f"<{WIDE}")
+            client.set(f"session:{{{broken}}}", WIDE)
+            own.start(runs, "Tell it slowly")
+        reader = Reader(browse(), site.url)
+        paths = [f"/session?id={one}" for one in (first, branch, runs, broken)]
+        paths += ["/", f"/?id={first}", "/usage"]
+        found = [one for path in paths for one in check(reader, path, axe, WIDTHS[0], WIDTHS[2])]
+        model.go_on.set()
+    assert found == [], "\n".join(found)
 
 
 def test_what_the_doctor_says_can_be_read(site: Site, browse: Browse, axe: str) -> None:

@@ -22,7 +22,8 @@ def test_an_answer_is_read_as_it_is_given(site: Site, model: Model, browse: Brow
     assert ada.text.count(WHOLE) == 1
     assert not ada.has("#stop")
     ada.say("How is the weather?")
-    ada.wait_for("You said: Sunny in Paris.")
+    ada.wait_for("You said: Sunny in Paris.")  # while its tool may be shown as running
+    ada.wait_for("The answer is complete.")
     assert "Sunny in Paris." in ada.find("details.call").text
     assert ada.complaints == []
 
@@ -59,6 +60,47 @@ def test_an_approval_from_a_second_browser(site: Site, browse: Browse) -> None:
     assert not first.has(".verdict")
 
 
+def test_a_session_is_followed_while_somebody_else_talks(
+    site: Site, model: Model, browse: Browse
+) -> None:
+    ada, root = (Reader(browse(), site.url) for _ in "12")
+    ada.open().say("Hello")
+    ada.wait_for("The answer is complete.")
+    root.open("/sessions")
+    root.find("td.title a").click()
+    root.wait_for("You said: Hello")
+    root.find("input[name=title]").send_keys("being wri")
+    ada.say("Tell it slowly")
+    until(lambda: root.live == HALF)
+    root.wait_for("Tell it slowly")
+    model.go_on.set()
+    root.wait_for("second half")
+    until(lambda: not root.has("#live"))
+    assert root.text.count(WHOLE) == 1
+    assert root.find("input[name=title]").get_attribute("value").endswith("being wri")
+    ada.say("I want a refund")
+    root.wait_for("refund waits for your approval")
+    root.find(".verdict button.main").click()
+    for reader in (ada, root):
+        reader.wait_for("You said: order 7 was paid back")
+    assert ada.complaints == root.complaints == []
+
+
+def test_an_agent_is_chosen_for_a_new_conversation(
+    redis_url: str, model: Model, browse: Browse
+) -> None:
+    other = Model()
+    other.answers = {"Hello": "Good morning to you."}
+    with Site(redis_url, model, others={"butler": other}) as site:
+        ada = Reader(browse(), site.url).open()
+        ada.find("select[name=agent] option:nth-child(2)").click()
+        ada.say("Hello")
+        ada.wait_for("Good morning to you.")
+        assert not ada.has("select[name=agent]")
+        ada.open().say("Hello")
+        ada.wait_for("You said: Hello")
+
+
 def test_a_message_is_edited_and_answered_again(site: Site, model: Model, browse: Browse) -> None:
     ada = Reader(browse(), site.url).open()
     for text in ("one", "two"):
@@ -68,6 +110,7 @@ def test_a_message_is_edited_and_answered_again(site: Site, model: Model, browse
     ada.find("#again button").click()
     ada.wait_for("something better")
     assert "You said: two" not in ada.text
+    ada.driver.execute_script("scrollTo(0, 0)")  # else it may be below the bar
     ada.find("details.again summary").click()
     field = ada.find("details.again textarea")
     assert field.get_attribute("value") == "one"

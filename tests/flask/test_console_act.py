@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
+from flask import Flask
 
 from miniagent_redis import StoreUnavailable
 from tests.flask.conftest import OpenConsole
@@ -138,6 +141,85 @@ def test_one_that_is_read_only_has_no_forms_and_takes_none(open_console: OpenCon
         assert app.test_client().post(path, data={"id": session_id}).status_code == 403
     ada.open(f"/confirm?what=end&id={session_id}")
     assert ada.status == 403
+
+
+def routes(app: Flask) -> list[tuple[str, str]]:
+    """Return the method and path of all that the console answers, but for its static files."""
+    rules = [rule for rule in app.url_map.iter_rules() if "static" not in rule.endpoint]
+    return sorted((method, rule.rule) for rule in rules for method in rule.methods or ())
+
+
+def test_nothing_of_a_read_only_console_changes_anything(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone, read_only=True, token="s3cret")
+    session_id = talk(app, agents, "ada", "1", "I want a refund")
+    with app.app_context():
+        own = agents.for_user("ada")
+        turn_id = own.get_history(session_id, pending=True)[-1]["turn_id"]
+        own.list_sessions()  # which writes what is noted of turns, as any process may at any time
+    fields = {
+        "id": session_id, "turn": turn_id, "call": "c2", "verdict": "approve", "message": "more",
+        "at": turn_id, "what": "end", "title": "other", "new": str(uuid.uuid4()),
+    }  # fmt: skip
+    bearer = {"Authorization": "Bearer s3cret"}
+
+    def stored() -> tuple[set[bytes], dict[bytes, object]]:
+        """Return all names of keys, and what the session's keys hold."""
+        with app.app_context():
+            client = agents.store.client
+            names = {key for key in client.keys("*") if b"usage" not in key}
+            return names, {key: client.dump(key) for key in names if session_id.encode() in key}
+
+    before, client, refused = stored(), app.test_client(), 0
+    for method, path in routes(app):
+        answer = client.open(
+            path, method=method, headers=bearer, query_string=fields,
+            data=fields if method == "POST" else None,
+        )  # fmt: skip
+        answer.close()
+        assert answer.status_code < 500, path
+        if method not in ("GET", "HEAD", "OPTIONS") and path != "/login":
+            assert answer.status_code == 403, path
+            refused += 1
+    assert refused >= 7
+    assert stored() == before
+
+
+def test_nothing_is_there_for_who_is_not_let_in(open_console: OpenConsole) -> None:
+    for guard in ({"token": "s3cret"}, {}):
+        app, agents = open_console(standalone, **guard)
+        session_id = talk(app, agents, "ada", "My secret.")
+        beyond = {"REMOTE_ADDR": "192.0.2.7"}
+        for method, path in routes(app):
+            answer = app.test_client().open(
+                path, method=method, data={"id": session_id} if method == "POST" else None,
+                query_string={"id": session_id, "token": "wrong"}, environ_overrides=beyond,
+            )  # fmt: skip
+            told = answer.get_data(as_text=True)
+            assert "secret" not in told, path
+            if path != "/login" and method != "OPTIONS":
+                assert answer.status_code == (303 if guard else 403), path
+            assert "script-src 'self'" in answer.headers.get("Content-Security-Policy", "") or (
+                answer.mimetype != "text/html"
+            )
+        with app.app_context():
+            assert agents.unbound.get_history(session_id)
+
+
+def test_no_route_takes_a_form_of_another_site(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    session_id = talk(app, agents, "ada", "1")
+    changing = [path for method, path in routes(app) if method == "POST"]
+    assert {"/say", "/again", "/title", "/answer", "/stop", "/confirm", "/health"} <= {*changing}
+    for path in changing:
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+        ):
+            form = {"id": session_id, "what": "end", "title": "x", "message": "x"}
+            answer = app.test_client().post(path, data=form, headers=headers)
+            assert answer.status_code == 403, (path, headers)
 
 
 def test_without_a_token_only_this_machine_is_let_in(open_console: OpenConsole) -> None:

@@ -26,7 +26,7 @@ def test_an_answer_is_given_anew_and_the_one_before_is_a_branch(open_console: Op
     assert "You said: two" not in page.text
     page = ada.open(f"/session?id={session_id}")
     assert "Branches" in page.text
-    kept = ada.follow(page, "one")
+    kept = ada.follow(page, "two")  # with which it parts from the session
     assert "You said: two" in kept.text
     assert "Branch of" in kept.text
     assert "something better" in ada.follow(kept, session_id).text

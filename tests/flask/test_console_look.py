@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from miniagent_redis import AgentConfig, Budget, RateLimit
 from miniagent_redis.flask import MiniAgent
 from tests.flask.conftest import OpenConsole
 from tests.support.console_apps import standalone
@@ -103,10 +105,95 @@ def test_totals_are_drawn(open_console: OpenConsole) -> None:
     heights = [float(one["height"]) for one in page.all("rect") if one.get("class") == "in"][:30]
     assert heights[:29] == [0.0] * 29
     assert heights[29] > 100
-    widths = [float(one["width"]) for one in page.all("rect") if one.get("class") == "in"][30:]
+    widths = [float(one["width"]) for one in page.all("rect") if one.get("class") == "in"][31:]
     assert widths[0] == pytest.approx(3 * widths[1], abs=0.1)
     assert {"ada", "bob"} <= page.links.keys()
     assert "4,800" in page.text
+
+
+def test_totals_are_drawn_by_model_and_by_tool(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    talk(app, agents, "ada", "How is the weather?", "hello")
+    talk(app, agents, "bob", "What about the weather?")
+    page = Visitor(app.test_client()).open("/usage")
+    assert "Tokens by model, the last 30 days" in page.text
+    assert re.search(r"scripted\s*6,170\s*3\s*\$0.0063", page.text)
+    assert re.search(r"weather\s*2\s*0\s*0", page.text)
+
+
+def test_the_branches_of_a_session_are_a_tree(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    first = talk(app, agents, "ada", "one", "two", "three")
+    with app.app_context():
+        own = agents.for_user("ada")
+        second = own.fork_session(first, 4)
+        own.run(second, "another third")
+        third = own.fork_session(second, 2)
+        own.run(third, "another second")
+        own.fork_session(first)
+    root = Visitor(app.test_client())
+    page = root.open(f"/session?id={first}")
+    tree = re.sub(r"\s+", "", page.text[page.text.index("Branches") :])
+    assert tree.startswith(
+        "Branchesonethisone6messages"
+        "from#4anotherthird6messages"
+        "from#2anothersecond4messages"
+        "from#6(nothingelseyet)6messages"
+    )
+    page = root.follow(page, "another second")
+    assert "another second this one" in re.sub(r"\s+", " ", page.text)
+    assert {"one", "another third"} <= page.links.keys()
+    with app.app_context():
+        agents.unbound.end_session(first)
+    page = root.open(f"/session?id={third}")
+    assert second in page.links["one"]  # which is the first one now
+    assert "from #4" not in page.text
+
+
+def test_what_cannot_be_read_is_shown_as_it_is_stored(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    session_id = talk(app, agents, "ada", "one", "two")
+    with app.app_context():
+        client = agents.store.client
+        thread, document = (f"{key}:{{{session_id}}}" for key in ("thread", "session"))
+        client.lset(thread, 2, "<b>not a record</b>")
+    root = Visitor(app.test_client())
+    for path in ("/session", "/"):
+        page = root.open(f"{path}?id={session_id}")
+        assert root.status == 200
+        assert "<b>not a record</b>" in page.text
+        assert "record 2" in page.text
+        assert "You said: one" in page.text
+        assert "You said: two" in page.text
+    newer = client.lindex(thread, 0).replace(b'{"v":1,', b'{"v":99,')
+    client.lset(thread, 0, newer)
+    page = root.open(f"/session?id={session_id}")
+    assert root.status == 200
+    assert '{"v":99,' in page.text
+    parked = talk(app, agents, "ada", "I want a refund")
+    client.lset(f"turn:{{{parked}}}", 0, b"\xff broken")
+    page = root.open(f"/session?id={parked}")
+    assert root.status == 200
+    assert "\\xff broken" in page.text
+    client.set(document, "nothing")
+    page = root.open(f"/session?id={session_id}")
+    assert root.status == 200
+    assert "This session cannot be read" in page.text
+    assert "nothing" in root.follow(page, "What is stored of it").text
+
+
+def test_limits_are_told(open_console: OpenConsole) -> None:
+    app, _ = open_console(standalone)
+    assert "Limits" not in Visitor(app.test_client()).open("/usage").text
+    limited = AgentConfig(
+        model="demo",
+        rate_limits=[RateLimit(per="user", window=60, requests=10)],
+        budgets=[Budget(per="namespace", tokens=5_000, every="month")],
+    )
+    app, _ = open_console(partial(standalone, config=limited))
+    page = Visitor(app.test_client()).open("/usage")
+    assert "10 requests per user in 60 s" in page.text
+    assert "5,000 tokens per namespace and month" in page.text
 
 
 def test_keys_are_shown_as_they_are_stored(open_console: OpenConsole) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Flask, request
@@ -64,9 +64,13 @@ def tools() -> ToolRegistry:
     return found
 
 
-def make_agents(model: Any = None, **more: Any) -> MiniAgent:
+def make_agents(
+    model: Any = None, config: AgentConfig | None = None, name: str = "helper", **more: Any
+) -> MiniAgent:
     prices = {"scripted": Price(input=1.0, output=2.0)}
-    config = AgentConfig(model=model or Model(), name="helper", prices=prices, delta_interval=0)
+    config = config or AgentConfig(
+        model=model or Model(), name=name, prices=prices, delta_interval=0
+    )
     return MiniAgent(config=config, tools=tools(), **more)
 
 
@@ -82,7 +86,18 @@ def app_of(redis_url: str, model: Any = None, **console: Any) -> tuple[Flask, Mi
     return app, agents
 
 
-def standalone(redis_url: str, model: Any = None, **more: Any) -> tuple[Flask, MiniAgent]:
-    """Return the console as an app of its own."""
-    agents = make_agents(model, redis_config=RedisConfig.from_env({"REDIS_URL": redis_url}))
-    return console_app(agents, user="ada", **more), agents
+def standalone(
+    redis_url: str,
+    model: Any = None,
+    config: AgentConfig | None = None,
+    others: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> tuple[Flask, MiniAgent]:
+    """Return the console as an app of its own; ``others`` are models of more agents, by name."""
+    redis_config = RedisConfig.from_env({"REDIS_URL": redis_url})
+    agents = make_agents(model, config, redis_config=redis_config)
+    beside = [
+        make_agents(one, name=name, redis_config=redis_config, prefix=f"{name.upper()}_")
+        for name, one in (others or {}).items()
+    ]
+    return console_app(agents, user="ada", others=beside, **more), agents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
+from typing import Any
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -21,10 +22,10 @@ class _Quiet(WSGIRequestHandler):
 class Site:
     """One instance of the console; several share a Redis. A context manager."""
 
-    def __init__(self, redis_url: str, model: Model) -> None:
+    def __init__(self, redis_url: str, model: Model, **more: Any) -> None:
         self.app: Flask
         self.agents: MiniAgent
-        self.app, self.agents = standalone(redis_url, model=model)
+        self.app, self.agents = standalone(redis_url, model=model, **more)
         self._server = make_server("127.0.0.1", 0, self.app, threaded=True, request_handler=_Quiet)
         self.port: int = self._server.server_port
         self.url: str = f"http://127.0.0.1:{self.port}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -41,6 +41,8 @@ class Access:
     is_read_only: bool = False
     user: str | None = None
     """Who everybody is; by default, who the ``user_loader`` says."""
+    others: Sequence[Agents] = ()
+    """More agents to talk with, on the same Redis."""
 
     @property
     def user_id(self) -> str:
@@ -65,8 +67,34 @@ class Access:
     @property
     def own(self) -> BoundManager:
         """The sessions of who sent the request."""
+        return self.own_with(self.agents)
+
+    def own_with(self, agents: Agents) -> BoundManager:
+        """Return the sessions of who sent the request, to talk in with one of the agents."""
         size = self.agents.settings.web.max_message_size
-        return BoundManager(self.agents.unbound, self.user_id, max_message_size=size)
+        return BoundManager(agents.unbound, self.user_id, max_message_size=size)
+
+    @property
+    def named(self) -> dict[str, Agents]:
+        """All agents by their names; of those with the same one, the first."""
+        found: dict[str, Agents] = {}
+        for one in (self.agents, *self.others):
+            found.setdefault(one.settings.agent.name, one)
+        return found
+
+    def agents_of(self, session_id: str, whose: str | None) -> Agents:
+        """Return the agent with whom a session was begun, and so goes on; the first if unknown.
+
+        Raises SessionNotFound.
+        """
+        if not self.others:
+            return self.agents
+        state = self.all.store.session_state(session_id, user_id=whose)
+        return self.named.get(state.agent_name, self.agents)
+
+    def own_of(self, session_id: str) -> BoundManager:
+        """Return what ``own`` does, to go on with one of them. Raises SessionNotFound."""
+        return self.own_with(self.agents_of(session_id, self.user_id))
 
     def must_be_admin(self) -> None:
         """Raise Forbidden for everybody else."""

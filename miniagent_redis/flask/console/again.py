@@ -25,7 +25,8 @@ def add_again(routes: Blueprint, access: Access, show: Show) -> None:
     @routes.post("/again")
     def again() -> ResponseReturnValue:
         access.must_write()
-        own, session_id = access.own, from_link(request.form.get("id", ""))
+        session_id = from_link(request.form.get("id", ""))
+        own = access.own_of(session_id)
         at, turn_id = request.form.get("at", ""), request.form.get("turn") or new_id()
         text = request.form.get("message", "").strip()
         measure(text, access.agents.settings.web.max_message_size)  # before anything is changed

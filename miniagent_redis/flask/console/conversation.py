@@ -12,6 +12,9 @@ from ...models import Usage, WaitingCall
 from ...models.message import content_text
 from .words import seconds_of
 
+AS_STORED = "as stored"
+"""The role of a record that cannot be read: its content is what is stored, ``why`` the reason."""
+
 
 @define
 class Call:
@@ -44,11 +47,15 @@ class Step:
 
 @define
 class Turn:
-    """The steps that belong together. ``is_open``: it is being worked on, or waits."""
+    """The steps that belong together. ``is_open``: it is being worked on, or waits.
+
+    Or a record that cannot be read, ``unreadable`` for some reason: its step is what is stored.
+    """
 
     turn_id: str | None
     index: int
     is_open: bool = False
+    unreadable: str = ""
     steps: list[Step] = field(factory=list)
 
     @property
@@ -74,6 +81,10 @@ def turns_of(
     turns: list[Turn] = []
     before: float | None = None
     for message in history:
+        if message["role"] == AS_STORED:
+            step = Step(AS_STORED, message["content"], "")
+            turns.append(Turn(None, message["index"], unreadable=message["why"], steps=[step]))
+            continue
         turn_id, is_open = message.get("turn_id"), bool(message.get("pending"))
         if not turns or turn_id is None or turns[-1].turn_id != turn_id:
             turns.append(Turn(turn_id, message["index"], is_open))
@@ -85,8 +96,9 @@ def turns_of(
         if message["role"] == "tool" and steps and _add_result(steps[-1], message, took):
             continue
         steps.append(_step(message, took))
-    if turns and turns[-1].is_open and waiting:
-        _mark(turns[-1], waiting)
+    for turn in turns:
+        if turn.is_open and waiting:
+            _mark(turn, waiting)
     return turns
 
 

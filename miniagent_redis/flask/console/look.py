@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from attrs import evolve
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from .access import Access
-from .charts import Bars, bars, columns
+from .charts import DAYS, Bars, bars, of_days, of_models, of_tools
 from .raw import stored_keys
 from .rendering import Pages
-from .sessions import conversation, titled
+from .sessions import UNREADABLE, conversation, titled
+from .tree import tree_of
 from .words import from_link
 
 _LISTED = 25  # sessions of a page
 _STEPS = 100  # messages of a page
-_DAYS = 30
 _RECENT = 200
 """Sessions, the last used, whose users the charts know: nothing lists users."""
-_MOST_BARS = 10
 
 
 def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
@@ -55,7 +53,10 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
     def session() -> ResponseReturnValue:
         session_id, whose = from_link(request.args.get("id", "")), access.whose
         before = request.args.get("before", type=int)
-        state = access.all.store.session_state(session_id, user_id=whose)
+        try:
+            state = access.all.store.session_state(session_id, user_id=whose)
+        except UNREADABLE as exc:
+            return pages.show("unreadable", session_id=session_id, error=exc)
         return pages.show(
             "session",
             state=state,
@@ -63,8 +64,9 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
             found=conversation(access.all, session_id, whose, _STEPS, before),
             before=before,
             is_own=state.user_id == access.user_id,
-            branches=titled(access.all, access.all.list_branches(session_id, user_id=whose), whose),
+            tree=tree_of(access.all, session_id, whose),
             data=json.dumps(state.data, ensure_ascii=False, indent=2) if state.data else "",
+            agent_name=state.agent_name,
         )
 
     @routes.get("/session/export")
@@ -96,23 +98,20 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
         recent = access.all.list_sessions(whose, _RECENT)
         charts: list[Bars] = []
         if whose is None:
-            charts.append(_of_days(access, datetime.now(UTC).date()))
+            days = access.all.store.parts.usage.days(datetime.now(UTC).date(), DAYS)
             users = dict.fromkeys(each["user_id"] for each in recent if each["user_id"])
             found = [(user, access.all.usage(user_id=user)) for user in users]
-            charts.append(evolve(bars(found, _MOST_BARS), title="Tokens by user", links="user"))
+            charts += [of_days(days), of_models(days), of_tools(days)]
+            charts.append(bars(found, "Tokens by user, of the sessions last used", links="user"))
         else:
             listed = titled(access.all, recent[:_LISTED], whose)
             told = [(each["session_id"], each["took"]) for each in listed]
             names = {each["session_id"]: each["title"] for each in listed}
-            chart = bars(told, _MOST_BARS, names)
-            charts.append(evolve(chart, title="Tokens by conversation", links="session"))
-        return pages.show("usage", total=total, charts=charts, recent=_RECENT)
-
-
-def _of_days(access: Access, today: date) -> Bars:
-    days = [today - timedelta(days=back) for back in reversed(range(_DAYS))]
-    found = [(day.isoformat(), access.all.usage(day=day)) for day in days]
-    return evolve(columns(found), title=f"Tokens by day, the last {_DAYS} days (UTC)")
+            charts.append(bars(told, "Tokens by conversation", names, links="session"))
+        config = access.all.agent.config
+        limits = [*config.rate_limits, *config.budgets] if access.is_admin else []
+        shown = [one for one in charts if one.bars]
+        return pages.show("usage", total=total, charts=shown, limits=[*map(str, limits)])
 
 
 def _pretty(arguments: Any) -> str:

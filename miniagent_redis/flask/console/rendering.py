@@ -53,12 +53,13 @@ class Pages:
     def show(self, name: str, status: int = 200, **values: Any) -> Response:
         """Return a page as a response."""
         access = self.access
+        brand = access.agents.settings.agent.name
         text = _TEMPLATES.get_template(f"{name}.html").render(
-            values,
+            {"agent_name": brand, **values},
+            brand=brand,
             here=name,
             now=time.time(),
             is_admin=access.is_admin,
             can_write=not access.is_read_only,
-            agent_name=access.agents.settings.agent.name,
         )
         return Response(text, status, mimetype="text/html")

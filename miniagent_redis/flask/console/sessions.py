@@ -7,22 +7,19 @@ from typing import Any
 
 from attrs import frozen
 
-from ...errors import MiniAgentError, SchemaTooNew, SessionNotFound, StoreUnavailable
-from ...models import UsageTotals, WaitingCall
-from ...models.message import content_text
-from ...records.sealed import EncryptionKeyMissing
+from ...errors import RecordUnreadable, SchemaTooNew
+from ...models import Message, UsageTotals, WaitingCall
 from ...session import SessionManager
+from ...session.headings import heading_of
 from ...store.counts import FIELDS, totals
-from .conversation import Turn, turns_of
+from ...store.open_turns import FoundTurn
+from .conversation import AS_STORED, Turn, turns_of
+from .raw import as_text
 from .words import one_line
 
-_FIRST = 3  # messages among which the first of the user is looked for
+UNREADABLE = (RecordUnreadable, SchemaTooNew)
+"""Errors of what is stored, behind which the rest can be shown."""
 _LONGEST_TITLE = 80
-_UNREAD = {
-    SessionNotFound: "(ended)",
-    SchemaTooNew: "(written by a newer version)",
-    EncryptionKeyMissing: "(encrypted with a key that is not at hand)",
-}
 
 
 @frozen
@@ -47,25 +44,75 @@ def conversation(
 ) -> Conversation:
     """Return the last ``most`` messages in front of ``before``, and the open turn behind the end.
 
-    Raises SessionNotFound, RecordUnreadable or StoreUnavailable.
+    What cannot be read is there as it is stored. Raises SessionNotFound, StoreUnavailable, or
+    RecordUnreadable where not even the session's document can be read.
     """
     parts = manager.store.parts
-    mark = mark_of(manager, session_id, whose)
-    at_end = before is None
-    history = manager.get_history(session_id, most, before, user_id=whose, pending=at_end)
+    head = manager.store.session_state(session_id, user_id=whose).head
+    staged: tuple[Message, ...] = ()
+    mark, open_turn, broken = "", "", list[Mapping[str, Any]]()
+    try:  # in front of the thread, so that the mark is never of more than is shown
+        found = parts.open_turns.look(session_id, None, whose)
+        mark = _mark(found)
+        if before is None and found.is_open:
+            staged, open_turn = found.staged, found.turn_id
+    except UNREADABLE as exc:
+        broken = _as_stored(manager, session_id, "turn", most, str(exc.cause or exc))
+    history, end = _history(manager, session_id, whose, most, before)
+    here = {message["id"] for message in history if "id" in message}
+    pending = [
+        {"index": end + number, **message.to_dict(), "pending": True}
+        for number, message in enumerate(staged)
+        if message.id not in here
+    ]
+    if not pending:
+        open_turn = ""
     waits: tuple[WaitingCall, ...] = ()
-    open_turn = history[-1]["turn_id"] if history and history[-1].get("pending") else ""
     if open_turn and (parked := parts.parking.parked(session_id, user_id=whose)) is not None:
         waits = parked.calls
     first = history[0]["index"] if history else 0
-    head = manager.store.session_state(session_id, user_id=whose).head
     older = first if first > head else None
-    return Conversation(turns_of(history, waits), older, open_turn, waits, mark)
+    told = [*history, *pending, *(broken if before is None else ())]
+    return Conversation(turns_of(told, waits), older, open_turn, waits, mark)
+
+
+def _history(
+    manager: SessionManager, session_id: str, whose: str | None, most: int, before: int | None
+) -> tuple[list[Mapping[str, Any]], int]:
+    """Return messages, and records that cannot be read, in their order; and the thread's length."""
+    try:
+        found = manager.store.load_tail(session_id, most, before=before, user_id=whose)
+    except UNREADABLE as exc:
+        return _as_stored(manager, session_id, "thread", most, str(exc.cause or exc)), 0
+    history: list[Mapping[str, Any]] = [
+        {"index": index, **message.to_dict()}
+        for index, message in zip(found.indexes, found.messages, strict=True)
+    ]
+    history += [
+        {"index": one.index, "role": AS_STORED, "content": as_text(one.raw), "why": one.reason}
+        for one in found.unreadable
+    ]
+    return sorted(history, key=lambda one: int(one["index"])), found.count
+
+
+def _as_stored(
+    manager: SessionManager, session_id: str, what: str, most: int, why: str
+) -> list[Mapping[str, Any]]:
+    """Return the records of a list that cannot be read as a whole, as they are stored."""
+    core = manager.store.parts.core
+    key = core.keys.of_session(session_id)[1 if what == "thread" else 2]
+    return [
+        {"index": number, "role": AS_STORED, "content": as_text(raw), "why": why}
+        for number, raw in enumerate(core.call("LRANGE", key, -most, -1))
+    ]
 
 
 def mark_of(manager: SessionManager, session_id: str, whose: str | None) -> str:
     """Return how a session stands, in a short text; one round trip."""
-    found = manager.store.parts.open_turns.look(session_id, None, whose)
+    return _mark(manager.store.parts.open_turns.look(session_id, None, whose))
+
+
+def _mark(found: FoundTurn) -> str:
     if not found.is_open:
         return str(found.version)
     kind = "waits" if found.is_waiting else "runs"
@@ -81,7 +128,11 @@ def titled(
         [("HMGET", core.keys.metadata(each["session_id"]), *FIELDS) for each in listed]
     )
     return [
-        {**each, "title": _title(manager, each, whose), "took": _totals(values)}
+        {
+            **each,
+            "title": one_line(heading_of(manager, each, whose), _LONGEST_TITLE),
+            "took": _totals(values),
+        }
         for each, values in zip(listed, counts, strict=True)
     ]
 
@@ -93,18 +144,3 @@ def _totals(values: Sequence[bytes | None]) -> UsageTotals:
         )
     except ValueError:  # damaged; its own page says so
         return UsageTotals()
-
-
-def _title(manager: SessionManager, session: Mapping[str, Any], whose: str | None) -> str:
-    """Return the session's title, or how the user began."""
-    if session["title"]:
-        return one_line(session["title"], _LONGEST_TITLE)
-    session_id = session["session_id"]
-    try:
-        messages = manager.get_history(session_id, _FIRST, before=_FIRST, user_id=whose)
-    except StoreUnavailable:
-        raise
-    except MiniAgentError as exc:
-        return _UNREAD.get(type(exc), "(cannot be read)")
-    said = (content_text(each["content"]) for each in messages if each["role"] == "user")
-    return one_line(next(said, ""), _LONGEST_TITLE)

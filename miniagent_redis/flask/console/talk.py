@@ -15,7 +15,7 @@ from ...models import Approve, Deny, EventType, new_id
 from ...store.parking import Answer
 from ..serving import follow
 from ..streams import Stream
-from .access import Access
+from .access import Access, Agents
 from .again import add_again
 from .rendering import Pages
 from .sessions import conversation, mark_of, titled
@@ -38,6 +38,7 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
         own = access.own
         # First, so that the list never knows less than the conversation.
         found = conversation(access.all, session_id, access.user_id, _SHOWN) if session_id else None
+        answers = access.agents_of(session_id, access.user_id) if session_id else access.agents
         listed = titled(access.all, own.list_sessions(limit=_LISTED), access.user_id)
         return pages.show(
             "talk",
@@ -46,16 +47,21 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
             found=found,
             listed=listed,
             next_turn=new_id(),
+            agents=list(access.named),
+            agent_name=answers.settings.agent.name,
         )
 
     @routes.post("/say")
     def say() -> ResponseReturnValue:
         access.must_write()
-        own, text = access.own, request.form.get("message", "").strip()
+        text = request.form.get("message", "").strip()
         session_id = from_link(request.form.get("id", ""))
         if not text:
             return _back(session_id)
-        if not session_id:  # the page has chosen, so that a message sent twice makes one session
+        if session_id:
+            own = access.own_of(session_id)
+        else:  # the page has chosen its id, so that a message sent twice makes one session
+            own = access.own_with(_chosen(access, request.form.get("agent", "")))
             session_id = own.create_or_resume_session(session_id=_uuid(request.form.get("new", "")))
         turn_id, _ = own.start(session_id, text, request.form.get("turn") or new_id())
         return _shown(session_id, turn_id)
@@ -77,22 +83,23 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
 
     @routes.get("/events")
     def events() -> Response:
-        opening, own = access.agents.opening, access.own
+        """Tell an answer as it is given: of anybody's session, if the request is an admin's."""
+        opening = access.agents.opening
         web, agent = opening.settings.web, opening.agent()
         stream = Stream(opening.streams, web.max_streams, agent.clock, web.ping_interval)
         session_id, turn_id = from_link(request.args.get("id", "")), request.args.get("turn")
-        return follow(stream, agent, own, session_id, None, turn_id, None, "continue")
+        return follow(stream, agent, access.whose, session_id, None, turn_id)
 
     @routes.get("/state")
     def state() -> ResponseReturnValue:
         session_id = from_link(request.args.get("id", ""))
-        return jsonify(mark=mark_of(access.all, session_id, access.user_id))
+        return jsonify(mark=mark_of(access.all, session_id, access.whose))
 
     @routes.post("/stop")
     def stop() -> ResponseReturnValue:
         access.must_write()
         session_id = from_link(request.form.get("id", ""))
-        access.own.cancel(session_id)
+        access.own_of(session_id).cancel(session_id)
         return _back(session_id)
 
     @routes.post("/answer")
@@ -104,7 +111,8 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
         turn_id = request.form.get("turn", "")
         if whose is None:
             whose = access.all.store.session_state(session_id).user_id
-        started = access.all.agent.turns.answer_soon(session_id, turn_id, given, whose)
+        agent = access.agents_of(session_id, whose).unbound.agent
+        started = agent.turns.answer_soon(session_id, turn_id, given, whose)
         match request.form.get("back"):
             case "waiting":
                 return redirect(url_for(".waiting"), 303)
@@ -113,6 +121,12 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
         if access.all.store.parts.parking.parked(session_id, user_id=whose) is not None:
             return _back(session_id)  # others wait still
         return _shown(session_id, *started)
+
+
+def _chosen(access: Access, name: str) -> Agents:
+    if name and name not in access.named:
+        raise InvalidInput(f"there is no agent {name!r:.100} to talk with")
+    return access.named[name] if name else access.agents
 
 
 def _answer(form: Mapping[str, str]) -> Answer:

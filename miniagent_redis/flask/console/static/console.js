@@ -23,7 +23,8 @@
   }
   if (document.querySelector("time[data-left]")) setInterval(countDown, 1000);
 
-  const chat = document.getElementById("chat");
+  // The conversation of the page: to talk in, or to look at.
+  const chat = document.querySelector("#chat, #steps");
   if (!chat) return;
 
   const byScript = { "X-Console": "script" };
@@ -50,14 +51,17 @@
 
   // Puts what the server has rendered in the place of what is shown: one way to render, its own.
   function swap(page) {
-    const fresh = page.getElementById("chat");
+    const fresh = page.getElementById(chat.id);
     if (!fresh) return false;
     const follows = isAtEnd();
     const thread = document.getElementById("thread");
     const wasOpen = [...thread.querySelectorAll("details")].map((one) => one.open);
     thread.replaceWith(fresh.querySelector("#thread"));
     document.querySelectorAll("#thread details").forEach((one, at) => { one.open = wasOpen[at] ?? one.open; });
-    document.querySelector(".rail").replaceWith(page.querySelector(".rail"));
+    for (const beside of [".rail", "#facts"]) {
+      const here = document.querySelector(beside);
+      if (here && !here.contains(document.activeElement)) here.replaceWith(page.querySelector(beside));
+    }
     for (const name of ["state", "mark", "events"]) {
       if (name in fresh.dataset) chat.dataset[name] = fresh.dataset[name];
       else delete chat.dataset[name];
@@ -65,6 +69,7 @@
     const form = page.getElementById("say");
     if (composer && form) {
       for (const name of ["id", "new", "turn"]) composer.elements[name].value = form.elements[name].value;
+      if (!form.elements.agent) composer.querySelector(".with")?.remove();
       composer.querySelector("button").disabled = form.querySelector("button").disabled;
     }
     paint();
@@ -116,7 +121,7 @@
     on("text_delta", (data) => { live += data.text ?? ""; paint(); });
     on("tool_call", () => { live = ""; paint(); refreshSoon(); });
     on("tool_result", refreshSoon);
-    on("turn_waiting", () => over("The answer waits for your decision."));
+    on("turn_waiting", () => over("The answer waits for a decision."));
     on("agent_response", () => over("The answer is complete."));
     on("turn_failed", (data) => {
       if (message && !message.value) message.value = lastSent;
