@@ -234,6 +234,7 @@ def test_the_asyncio_client_follows(
     asyncio.run(scene())
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_looks_for_itself(
     first: RedisServer, second: RedisServer, quick: None, store: RedisSessionManager
