@@ -74,7 +74,8 @@ def serve(
 ) -> None:
     """Serve agents over HTTP, as OpenAI does, and a console for people at /.
 
-    Any client of OpenAI can talk to them with another base URL. Without a key only programs on this
+    Any client of OpenAI can talk to them with another base URL, and chat pages at /api/chat (AI SDK)
+    and /agui (AG-UI). Without a key only programs on this
     machine can, as USER. Ends in order with Ctrl-C.
     """
     if not keys and not is_loopback(host):

@@ -8,7 +8,6 @@ Each MiniAgent is a model. Who asks is told by the app's login, or by API keys.
 from __future__ import annotations
 
 import hmac
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,7 +26,7 @@ from ..session import SessionAgent, SessionManager
 from .extension import MiniAgent
 from .openai_chat import add_chat
 from .openai_conversations import add_conversations
-from .openai_requests import Streaming
+from .openai_requests import Streaming, as_json
 from .openai_responses import add_responses
 from .openai_sessions import OPEN_ROUTES, add_sessions
 from .origins import refuse_foreign
@@ -176,5 +175,4 @@ def _answer(error: Exception) -> Response:
 
 def _json(body: dict[str, Any], status: int, headers: Mapping[str, str]) -> Response:
     kept = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-    text = json.dumps(body, ensure_ascii=False)
-    return Response(text, status, kept, mimetype="application/json")
+    return Response(as_json(body), status, kept, mimetype="application/json")

@@ -133,4 +133,9 @@ def named(event: Json) -> bytes:
 
 def unnamed(event: Json) -> bytes:
     """Return a chunk as it is sent."""
-    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + as_json(event) + b"\n\n"
+
+
+def as_json(data: Json) -> bytes:
+    """Return data as JSON in UTF-8; half a character, which a model may send, as its escape."""
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "backslashreplace")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.doors.conftest import KEY, Serve, Served
 from tests.support.waiting import LIMIT, until
 
 pytest.importorskip("flask")
@@ -199,6 +203,36 @@ def test_a_failure_is_told_in_words_for_people_and_is_tried_again_when_asked_aga
     again = page.chat(user("break"))
     assert kinds(again)[-2:] == ["error", "finish"]
     assert again[0]["messageId"] != chunks[0]["messageId"]
+
+
+def test_an_answer_ends_whole_on_another_instance_when_its_own_is_killed(serve: Serve) -> None:
+    one, other = serve(2, "pages_app")
+    body = json.dumps({"id": "chat", "messages": [user("slowly")]}).encode()
+    headers = {"Authorization": f"Bearer {KEY}"}
+
+    def lines(server: Served, path: str, data: bytes | None = None) -> Iterator[Json]:
+        url = server.url.removesuffix("/v1") + path
+        with urlopen(Request(url, data, headers), timeout=LIMIT) as response:
+            for line in response:
+                if line.startswith(b"data: {"):
+                    yield json.loads(line[6:])
+
+    assert list(lines(other, "/api/chat/chat/stream")) == [], "it is at work too"
+    begun = []
+    for chunk in lines(one, "/api/chat", body):
+        begun.append(chunk)
+        if len(text_of(begun)) > 20:
+            one.process.kill()
+            break
+    whole = list(lines(other, "/api/chat/chat/stream"))
+    assert text_of(whole) == SLOW
+    assert whole[0]["messageId"] == begun[0]["messageId"]
+    assert kinds(whole).count("text-start") == kinds(whole).count("reasoning-start") == 1
+    assert whole[-1]["finishReason"] == "stop"
+
+
+def test_half_a_character_is_told_as_its_escape(page: Page) -> None:
+    assert text_of(page.chat(user("\ud800"))) == "You said: \ud800"
 
 
 @pytest.mark.parametrize(
