@@ -74,9 +74,9 @@ def serve(
 ) -> None:
     """Serve agents over HTTP, as OpenAI does, and a console for people at /.
 
-    Any client of OpenAI can talk to them with another base URL, and chat pages at /api/chat (AI SDK)
-    and /agui (AG-UI). Without a key only programs on this
-    machine can, as USER. Ends in order with Ctrl-C.
+    Any client of OpenAI can talk to them with another base URL, and so can chat pages: of the AI
+    SDK at /api/chat, of AG-UI at /agui. Without a key only programs on this machine can, as USER.
+    Ends in order with Ctrl-C.
     """
     if not keys and not is_loopback(host):
         problem = (
