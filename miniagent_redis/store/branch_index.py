@@ -6,6 +6,7 @@ which readers skip and, when it is older than a minute, strike out.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import quote, unquote_to_bytes
 
 from .core import StoreCore
@@ -41,7 +42,8 @@ class BranchIndex:
         found: list[tuple[float, str]] = []
         for line in lines.split(b"\n") if lines else ():
             at, _, name = line.partition(b" ")
-            found.append((float(at), read_member(unquote_to_bytes(name))))
+            with suppress(ValueError):  # what is none of ours tells nothing
+                found.append((float(at), read_member(unquote_to_bytes(name))))
         return owner, found
 
 

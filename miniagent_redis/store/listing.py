@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -132,7 +132,8 @@ class Listing:
     ) -> tuple[list[dict[str, Any]], list[Entry]]:
         """Return what a listing tells of sessions that are alive, one round trip for all.
 
-        And the entries behind which nothing is, or somebody else's session.
+        And the entries behind which nothing is, or somebody else's session. Those whose metadata
+        cannot be read are left out, and logged.
         """
         commands: list[tuple[Any, ...]] = []
         for _, session_id in entries:
@@ -160,30 +161,34 @@ class Listing:
         empty: list[Entry] = []
         for entry, raw, values in zip(entries, replies[::2], replies[1::2], strict=True):
             session_id = entry[1]
-            user, agent, created, used, deadline, count, turns, turn = values
+            user, deadline = values[0], values[4]
             if deadline is None or (owner is not None and user != owner):
                 # Nothing is there, or someone else has the id: what a refused creation left.
                 empty.append(entry)
                 continue
-            if raw is None or int(deadline) <= now:
-                continue
-            listed.append(
-                {
-                    "session_id": session_id,
-                    "user_id": to_text(user) or None,
-                    "agent_name": to_text(agent),
-                    "message_count": int(count),
-                    "turns": int(turns),
-                    "created_at": isoformat(int(created) / 1000),
-                    "last_activity": isoformat(int(used) / 1000),
-                    "expires_at": None
-                    if int(deadline) >= NEVER_MS
-                    else isoformat(int(deadline) / 1000),
-                    "open_turn": turn.decode() if turn else None,
-                    **self._named(session_id, raw),
-                }
-            )
+            try:
+                if raw is not None and int(deadline) > now:
+                    listed.append(self._listed(session_id, raw, values))
+            except (OverflowError, TypeError, ValueError) as exc:
+                log.warning("session %s is not listed, its metadata cannot be read: %s",
+                            session_id, exc)  # fmt: skip
         return listed, empty
+
+    def _listed(self, session_id: str, raw: bytes, values: Sequence[Any]) -> dict[str, Any]:
+        user, agent, created, used, deadline, count, turns, turn = values
+        end = int(deadline)
+        return {
+            "session_id": session_id,
+            "user_id": to_text(user) or None,
+            "agent_name": to_text(agent),
+            "message_count": int(count),
+            "turns": int(turns),
+            "created_at": isoformat(int(created) / 1000),
+            "last_activity": isoformat(int(used) / 1000),
+            "expires_at": None if end >= NEVER_MS else isoformat(end / 1000),
+            "open_turn": turn.decode() if turn else None,
+            **self._named(session_id, raw),
+        }
 
     def _named(self, session_id: str, raw: bytes) -> dict[str, Any]:
         """Return what a session's document tells of its name; nothing if it cannot be read here."""

@@ -135,7 +135,10 @@ class Sessions:
             raise RecordUnreadable(
                 self._core.keys.metadata(session_id), "one of its fields is lost"
             )
-        return state_of(session_id, document, values)
+        try:
+            return state_of(session_id, document, values)
+        except ValueError as exc:
+            raise RecordUnreadable(self._core.keys.metadata(session_id), str(exc)) from exc
 
     def read(self, session_id: str, user_id: str | None) -> tuple[Json, list[Any]]:
         """Return the document and the values of FIELDS."""

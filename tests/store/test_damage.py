@@ -241,3 +241,36 @@ def test_totals_that_are_no_numbers_are_told_with_their_key(
     client.hset("metadata:{s}", "input_tokens", "many")
     with pytest.raises(RecordUnreadable, match=r"metadata:\{s\}"):
         store.usage(session_id="s")
+
+
+@pytest.mark.parametrize("field", ["deadline", "message_count", "turns", "created_at"])
+def test_a_session_whose_counters_are_no_numbers_is_in_no_list_and_fails_none(
+    store: Store, client: redis.Redis, caplog: pytest.LogCaptureFixture, field: str
+) -> None:
+    for session_id in ("s", "sound"):
+        store.create_session(session_id, user_id="ada")
+    client.hset("metadata:{s}", field, "many")
+    for user_id in (None, "ada"):
+        assert [each["session_id"] for each in store.list_sessions(user_id)] == ["sound"]
+    assert "session s is not listed" in caplog.text
+
+
+def test_a_session_whose_counters_are_no_numbers_is_told_with_their_key(
+    store: Store, client: redis.Redis
+) -> None:
+    store.create_session("s")
+    client.hset("metadata:{s}", "created_at", "many")
+    with pytest.raises(RecordUnreadable, match=r"metadata:\{s\}"):
+        store.session_state("s")
+
+
+def test_what_is_no_branch_among_those_of_a_session_is_passed_over(
+    store: Store, client: redis.Redis
+) -> None:
+    store.create_session("s")
+    store.append_to_thread("s", [Message("user", "one")])
+    branch = store.fork_session("s")
+    lines = client.hget("ops:{s}", "branches")
+    assert isinstance(lines, bytes)
+    client.hset("ops:{s}", "branches", b"nonsense\n" + lines)
+    assert [each["session_id"] for each in store.list_branches("s")] == [branch]
