@@ -23,7 +23,7 @@ def test_an_answer_is_read_as_it_is_given(site: Site, model: Model, browse: Brow
     assert not ada.has("#stop")
     ada.say("How is the weather?")
     ada.wait_for("You said: Sunny in Paris.")  # while its tool may be shown as running
-    ada.wait_for("The answer is complete.")
+    ada.wait_until("#again button")
     assert "Sunny in Paris." in ada.find("details.call").text
     assert ada.complaints == []
 
@@ -65,7 +65,8 @@ def test_a_session_is_followed_while_somebody_else_talks(
 ) -> None:
     ada, root = (Reader(browse(), site.url) for _ in "12")
     ada.open().say("Hello")
-    ada.wait_for("The answer is complete.")
+    ada.wait_for("You said: Hello")
+    ada.wait_until("#again button")
     root.open("/sessions")
     root.find("td.title a").click()
     root.wait_for("You said: Hello")
@@ -84,6 +85,25 @@ def test_a_session_is_followed_while_somebody_else_talks(
     for reader in (ada, root):
         reader.wait_for("You said: order 7 was paid back")
     assert ada.complaints == root.complaints == []
+
+
+def test_what_others_write_is_nothing_but_text(site: Site, browse: Browse) -> None:
+    evil = "<img src=x onerror='window.pwned=1'><script>window.pwned=1</script> \x1b[31m slowly"
+    ada = Reader(browse(), site.url).open()
+    ada.driver.execute_script("document.getElementById('message').value = arguments[0]", evil)
+    ada.find("#say button").click()
+    until(lambda: ada.live == HALF)
+    with site.app.app_context():
+        (listed,) = site.agents.unbound.list_sessions()
+        session_id = listed["session_id"]
+        site.agents.for_user("ada").cancel(session_id)
+    ada.wait_for("Ended early")
+    assert evil[:60] in ada.text
+    for path in ("/sessions", f"/session?id={session_id}", f"/session/keys?id={session_id}"):
+        ada.open(path)
+        assert ada.driver.execute_script("return window.pwned") is None
+        assert not ada.has("main img, main script")
+    assert ada.complaints == []
 
 
 def test_an_agent_is_chosen_for_a_new_conversation(
@@ -107,8 +127,10 @@ def test_a_message_is_edited_and_answered_again(site: Site, model: Model, browse
         ada.say(text)
         ada.wait_for(f"You said: {text}")
     model.answers["two"] = "something better"
+    ada.wait_until("#again button")
     ada.find("#again button").click()
     ada.wait_for("something better")
+    ada.wait_until("#again button")
     assert "You said: two" not in ada.text
     ada.driver.execute_script("scrollTo(0, 0)")  # else it may be below the bar
     ada.find("details.again summary").click()

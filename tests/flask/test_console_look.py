@@ -180,6 +180,36 @@ def test_what_cannot_be_read_is_shown_as_it_is_stored(open_console: OpenConsole)
     assert root.status == 200
     assert "This session cannot be read" in page.text
     assert "nothing" in root.follow(page, "What is stored of it").text
+    page = root.follow(page, "Remove…")
+    assert "which cannot be read" in page.text
+    assert "The session is removed." in root.send(page.form("/confirm")).text
+
+
+@pytest.mark.parametrize("kind", ["session", "thread", "turn", "metadata", "ops", "events"])
+@pytest.mark.parametrize("damage", ["another type", "its fields"])
+def test_a_session_that_is_damaged_fails_no_page(
+    open_console: OpenConsole, kind: str, damage: str
+) -> None:
+    app, agents = open_console(standalone)
+    sound = talk(app, agents, "ada", "this one is well")
+    session_id = talk(app, agents, "ada", "one", "I want a refund")
+    with app.app_context():
+        branch = agents.for_user("ada").fork_session(session_id, 2)
+        client, key = agents.store.client, f"{kind}:{{{session_id}}}"
+        if damage == "its fields" and kind in ("metadata", "ops"):
+            for field in client.hkeys(key):
+                client.hset(key, field, "<none>")
+        else:
+            client.delete(key)
+            client.zadd(key, {"none": 1})
+    root = Visitor(app.test_client())
+    about = [f"{path}?id={one}" for path in ("/", "/session") for one in (session_id, branch)]
+    assert app.test_client().get(f"/state?id={session_id}").status_code in (200, 404)
+    for path in (*PAGES, *about, f"/session/keys?id={session_id}"):
+        root.open(path)
+        assert root.status in (200, 404), path
+    assert "this one is well" in root.open("/sessions").links
+    assert "this one is well" in root.open(f"/?id={sound}").text
 
 
 def test_limits_are_told(open_console: OpenConsole) -> None:

@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import pytest
 
-from miniagent_redis import Message, ToolCall
+from miniagent_redis import Message, ToolCall, UsageTotals
 from miniagent_redis.errors import InvalidInput
 from miniagent_redis.flask.console import words
 from miniagent_redis.flask.console.conversation import turns_of
+from miniagent_redis.store.usage_kinds import ToolTotals
 from tests.flask.conftest import OpenConsole
 from tests.flask.test_console_look import PAGES
 from tests.support.console_apps import standalone
@@ -59,6 +60,12 @@ def test_it_is_shown_as_text_on_every_page(open_console: OpenConsole, evil: str)
         with suppress(InvalidInput):  # what is no title
             agents.store.set_title(other, evil)
         branch = agents.store.fork_session(other)
+        spent = UsageTotals(turns=1, input_tokens=7)
+        agents.store.parts.usage.note(spent, model=evil, tools={evil: ToolTotals(1)})
+        damaged = agents.for_user("ada").create_or_resume_session()
+        agents.for_user("ada").run(damaged, "Hello")
+        raw = evil.encode("utf-8", "surrogatepass")
+        agents.store.client.lset(f"thread:{{{damaged}}}", 1, raw)
     seen = ""
     for path in PAGES:
         links = check(client, path)
@@ -72,6 +79,8 @@ def test_it_is_shown_as_text_on_every_page(open_console: OpenConsole, evil: str)
     links = check(client, f"/session?id={branch}")
     (origin,) = {link for link in links if "/session?" in link and branch not in link}
     check(client, origin)
+    for path in (f"/?id={damaged}", f"/session?id={damaged}", f"/session/keys?id={damaged}"):
+        check(client, path)
     found = check(client, f"/search?q={quote(evil, errors='replace')}")
     assert evil not in CORPUS[:3] or any("/session?" in link for link in found)
 

@@ -40,7 +40,8 @@ class Reader:
         self.driver.switch_to.active_element.send_keys(*keys)
 
     def say(self, message: str) -> None:
-        """Write a message and press Enter."""
+        """Write a message and press Enter, once the answer before it is complete."""
+        until(lambda: not self.has("#say button:disabled"))
         field = self.find("#message")
         field.send_keys(message)
         field.send_keys("\ue007")

@@ -9,11 +9,14 @@ from werkzeug.exceptions import NotFound
 
 from .access import Access
 from .rendering import Pages
+from .sessions import UNREADABLE
 from .words import counted, from_link
 
 _PAGE = 1000
 _MOST_PAGES = 10
 """Of sessions that are counted before a user is forgotten: what is beyond is "more than"."""
+
+_REMOVE = "Remove this session?"
 
 
 @frozen
@@ -81,7 +84,13 @@ def _deed(access: Access, what: str, about: str) -> Deed:
     if what == "forget":
         _may_forget(access, about)
         return _forgetting(access, about)
-    state = access.all.store.session_state(about, user_id=access.whose)
+    try:
+        state = access.all.store.session_state(about, user_id=access.whose)
+    except UNREADABLE as exc:
+        if what == "clear":
+            raise
+        goes = ["all that is stored of it, which cannot be read", exc.cause or exc.problem]
+        return Deed(what, _REMOVE, about, goes, "Remove")
     messages = counted(state.message_count - state.head, "message")
     goes = [f"{messages} in {counted(state.turns, 'turn')}"]
     goes += ["a turn that is not over yet"] if state.open_turn else []
@@ -89,7 +98,7 @@ def _deed(access: Access, what: str, about: str) -> Deed:
         question = "Remove all messages of this session?"
         return Deed(what, question, about, [*goes, "not the session itself"], "Clear")
     goes += ["its data", "its totals"] if state.data else ["its totals"]
-    return Deed(what, "Remove this session?", about, goes, "Remove")
+    return Deed(what, _REMOVE, about, goes, "Remove")
 
 
 def _forgetting(access: Access, user_id: str) -> Deed:

@@ -41,6 +41,7 @@ def console_blueprint(access: Access, *, token: str | None = None) -> Blueprint:
     def add_headers(response: Response) -> Response:
         if response.mimetype == "text/html" or response.mimetype == "application/json":
             response.headers.update(HEADERS)
+        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
     @routes.errorhandler(MiniAgentError)

@@ -55,16 +55,19 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
         before = request.args.get("before", type=int)
         try:
             state = access.all.store.session_state(session_id, user_id=whose)
+            found = conversation(access.all, session_id, whose, _STEPS, before)
+            took = access.all.usage(session_id=session_id, user_id=whose)
+            tree = tree_of(access.all, session_id, whose)
         except UNREADABLE as exc:
             return pages.show("unreadable", session_id=session_id, error=exc)
         return pages.show(
             "session",
             state=state,
-            took=access.all.usage(session_id=session_id, user_id=whose),
-            found=conversation(access.all, session_id, whose, _STEPS, before),
+            took=took,
+            found=found,
             before=before,
             is_own=state.user_id == access.user_id,
-            tree=tree_of(access.all, session_id, whose),
+            tree=tree,
             data=json.dumps(state.data, ensure_ascii=False, indent=2) if state.data else "",
             agent_name=state.agent_name,
         )

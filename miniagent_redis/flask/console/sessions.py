@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ...errors import RecordUnreadable, SchemaTooNew
+from ...errors import RecordUnreadable, SchemaTooNew, StoreMisconfigured
 from ...models import Message, UsageTotals, WaitingCall
 from ...session import SessionManager
 from ...session.headings import heading_of
@@ -17,8 +17,8 @@ from .conversation import AS_STORED, Turn, turns_of
 from .raw import as_text
 from .words import one_line
 
-UNREADABLE = (RecordUnreadable, SchemaTooNew)
-"""Errors of what is stored, behind which the rest can be shown."""
+UNREADABLE = (RecordUnreadable, SchemaTooNew, StoreMisconfigured)
+"""Errors of what is stored, which can be something else's, behind which the rest can be shown."""
 _LONGEST_TITLE = 80
 
 
@@ -108,8 +108,11 @@ def _as_stored(
 
 
 def mark_of(manager: SessionManager, session_id: str, whose: str | None) -> str:
-    """Return how a session stands, in a short text; one round trip."""
-    return _mark(manager.store.parts.open_turns.look(session_id, None, whose))
+    """Return how a session stands, in a short text; "" if it cannot be read. One round trip."""
+    try:
+        return _mark(manager.store.parts.open_turns.look(session_id, None, whose))
+    except UNREADABLE:
+        return ""
 
 
 def _mark(found: FoundTurn) -> str:

@@ -18,7 +18,7 @@ from ..streams import Stream
 from .access import Access, Agents
 from .again import add_again
 from .rendering import Pages
-from .sessions import conversation, mark_of, titled
+from .sessions import UNREADABLE, conversation, mark_of, titled
 from .words import from_link, to_link
 
 _SHOWN = 200  # messages
@@ -36,9 +36,13 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
     def talk() -> ResponseReturnValue:
         session_id = from_link(request.args.get("id", ""))
         own = access.own
-        # First, so that the list never knows less than the conversation.
-        found = conversation(access.all, session_id, access.user_id, _SHOWN) if session_id else None
-        answers = access.agents_of(session_id, access.user_id) if session_id else access.agents
+        found, answers = None, access.agents
+        if session_id:  # first, so that the list never knows less than the conversation
+            try:
+                found = conversation(access.all, session_id, access.user_id, _SHOWN)
+                answers = access.agents_of(session_id, access.user_id)
+            except UNREADABLE as exc:
+                return pages.show("unreadable", session_id=session_id, error=exc)
         listed = titled(access.all, own.list_sessions(limit=_LISTED), access.user_id)
         return pages.show(
             "talk",

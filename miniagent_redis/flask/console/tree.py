@@ -11,6 +11,7 @@ from ...errors import MiniAgentError, SessionNotFound, StoreUnavailable
 from ...models.message import content_text
 from ...session import SessionManager
 from ...session.headings import heading_of
+from .sessions import UNREADABLE
 from .words import one_line
 
 _HIGHEST = 20  # sessions above one
@@ -49,7 +50,7 @@ def tree_of(manager: SessionManager, session_id: str, whose: str | None) -> Node
         seen.add(above)
         try:
             root = manager.store.session_state(above, user_id=whose)
-        except SessionNotFound:
+        except (SessionNotFound, *UNREADABLE):
             break
     told = {"session_id": root.session_id, "title": root.title}
     heading = one_line(heading_of(manager, told, whose), _LONGEST)
