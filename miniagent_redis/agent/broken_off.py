@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ModelError
 from ..models import Message, Usage
 from ..models.event import failure
-from .steps import open_calls
+from .call_results import open_calls
 from .turn_context import TurnContext
 
 _NO_RESULT = (

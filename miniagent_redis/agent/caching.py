@@ -141,7 +141,7 @@ class TurnCache:
             hold(lookup)
             check()
             result = call_tool(tools, call, longest=longest, context=context)
-            if not result.is_error:
+            if not result.is_error and result.asks is None:
                 lookup.keep(result.content, tool.cache_ttl)
         finally:
             lookup.end()

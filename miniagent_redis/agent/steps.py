@@ -14,8 +14,9 @@ from attrs import asdict, astuple, evolve, frozen
 from ..errors import ModelError
 from ..llm import ModelRequest, Reply, ToolSpec
 from ..models import Message, ToolCall, ToolResult, Usage, WaitingCall
-from ..models.waiting import ANSWERED
+from ..models.inquiry import inquiries_of, open_question
 from ..tools import ToolRegistry
+from .call_results import open_calls, result_message, unknown_outcome
 from .config import AgentConfig
 from .context import ESTIMATE, ContextWindow, View
 from .turn_context import TurnContext
@@ -142,7 +143,7 @@ class TurnLoop:
                 break
             results = refused(reply)
             # Kept at once, so that whoever resumes the turn does not run them either.
-            staged = (message, *map(self._result_message, results))
+            staged = (message, *(result_message(self.turn, result) for result in results))
             steps.extend(staged)
             yield Stage(staged)
             not_run = {result.call_id for result in results}
@@ -172,16 +173,19 @@ class TurnLoop:
         lost: list[Message] = []
         for call in open_calls(steps):
             tool = self.tools.get(call.name)
-            if (decided := self.turn.decision(call, steps)) == "approved":
+            if (asks := self._asks(call, steps)) is not None:
+                waiting.append(asks)
+            elif (decided := self.turn.decision(call, steps)) == "approved":
                 ours.append(call)
-                approved.add(call.id)
+                if not inquiries_of(steps, call.id):
+                    approved.add(call.id)
             elif decided is None and (waits := self._waits(call)) is not None:
                 waiting.append(waits)
             elif decided is None and (tool is None or tool.idempotent):
                 ours.append(call)
             else:
                 is_answer = decided == "started"
-                lost.append(self._result_message(_unknown_outcome(call), is_answer=is_answer))
+                lost.append(result_message(self.turn, unknown_outcome(call), is_answer=is_answer))
         if lost:
             steps.extend(lost)
             yield Stage(tuple(lost))
@@ -211,9 +215,15 @@ class TurnLoop:
     ) -> Generator[Action, Outcome, bool]:
         if ours:
             yield from self._run_ours(ours, steps, approved)
+            waiting = [*waiting, *filter(None, (self._asks(call, steps) for call in ours))]
         if waiting:
             yield Park(tuple(waiting))
         return bool(waiting)
+
+    def _asks(self, call: ToolCall, steps: Sequence[Message]) -> WaitingCall | None:
+        """Return the call as one whose tool wants to know something first, if that is so."""
+        question = open_question(steps, call.id)
+        return None if question is None else WaitingCall.of(call, "input", question)
 
     def _run_ours(
         self, calls: Sequence[ToolCall], steps: list[Message], approved: Set[str]
@@ -222,7 +232,8 @@ class TurnLoop:
         for _ in calls:
             result = yield AwaitTool()
             assert isinstance(result, ToolResult)
-            message = self._result_message(result, is_answer=result.call_id in approved)
+            is_answer = result.call_id in approved
+            message = result_message(self.turn, result, is_answer=is_answer)
             steps.append(message)
             yield Stage((message,))
 
@@ -258,41 +269,3 @@ class TurnLoop:
             created_at=self.turn.clock.time(),
             metadata=metadata,
         )
-
-    def _result_message(self, result: ToolResult, *, is_answer: bool = False) -> Message:
-        metadata: dict[str, Any] = {"is_error": True} if result.is_error else {}
-        if is_answer:
-            metadata[ANSWERED] = {"waits_for": "approval"}
-        if result.not_run:
-            metadata["not_run"] = True
-        if result.cached:
-            metadata |= {"cached": True, "saved_seconds": result.saved_seconds}
-        return Message(
-            "tool",
-            result.content,
-            tool_call_id=result.call_id,
-            name=result.name,
-            turn_id=self.turn.turn_id,
-            created_at=self.turn.clock.time(),
-            metadata=metadata,
-        )
-
-
-def open_calls(steps: Sequence[Message]) -> list[ToolCall]:
-    """Return the calls without result. Only the last reply can have some."""
-    answered: set[str | None] = set()
-    for message in reversed(steps):
-        if message.role != "tool":
-            return [call for call in message.tool_calls if call.id not in answered]
-        answered.add(message.tool_call_id)
-    return []
-
-
-def _unknown_outcome(call: ToolCall) -> ToolResult:
-    return ToolResult(
-        call.id,
-        call.name,
-        "outcome unknown: the process stopped while it ran, and it was not run again because "
-        "doing it twice may do harm; find out what was done before you call it again",
-        is_error=True,
-    )

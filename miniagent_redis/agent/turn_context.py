@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..errors import TurnSuperseded
 from ..llm import ModelRequest
-from ..models import Event, Message, ToolCall, ToolContext, Usage, WaitingCall
+from ..models import Event, Inquiry, Message, ToolCall, ToolContext, Usage, WaitingCall
 from ..models.event import Told, time_of
 from ..runtime.cancellation import raise_if_cancelled, ring_when_cancelled
 from ..runtime.clock import Clock, SystemClock
@@ -74,11 +74,14 @@ class TurnContext:
         """Leave the turn until the calls are answered; return the id of the event for watchers."""
         return ""
 
+    def inquiries(self, call_id: str) -> tuple[Inquiry, ...]:
+        """Return what a call of the last reply has asked the user, and was told."""
+        return ()
+
     def tool_context(self, call_id: str = "") -> ToolContext:
         """Return what a function is told that wants to know for whom it runs; may block."""
-        return ToolContext(
-            self.session_id, self.user_id, self.turn_id, call_id, self.session_data()
-        )
+        data, asked = self.session_data(), self.inquiries(call_id) if call_id else ()
+        return ToolContext(self.session_id, self.user_id, self.turn_id, call_id, data, asked)
 
     def ring(self, bell: Bell) -> None:
         """Put None to the bell whenever ``check`` or ``is_cancelled`` may have changed.

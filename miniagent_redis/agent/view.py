@@ -12,6 +12,7 @@ from itertools import chain, takewhile
 from attrs import evolve, frozen
 
 from ..models import Message
+from ..models.inquiry import is_inquiry
 
 SUMMARY = "summary"
 """In the metadata of a system message that sums up others: what it covers."""
@@ -70,8 +71,8 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
 
     Results come stored in the order in which they finished, so they are sorted by their calls.
     A result without its call, or a call without its result, is left out: that happens only when
-    a record between them could not be read. An answer that was interrupted is marked, and what sums
-    up others is left out. O(n).
+    a record between them could not be read. An answer that was interrupted is marked; what sums up
+    others, and what a tool asked the user, is left out. O(n).
     """
     if not any(_is_special(message) for message in messages):
         return tuple(messages)
@@ -86,7 +87,8 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
             continue
         results: dict[str | None, Message] = {}
         while index < len(messages) and messages[index].role == "tool":
-            results.setdefault(messages[index].tool_call_id, messages[index])
+            if not is_inquiry(messages[index]):
+                results.setdefault(messages[index].tool_call_id, messages[index])
             index += 1
         view.extend(_exchange(message, results))
     return tuple(view)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..models import Approve, Deny, WaitingCall
 from ..store.parking import Answer
+from .filling_in import fill_in
 from .line_input import Reader
 from .terminal import Terminal
 from .transcript import call_text
@@ -22,6 +23,11 @@ def ask(
     """
     answers: dict[str, Answer] = {}
     for call in calls:
+        if call.question is not None:
+            if (answer := fill_in(terminal, reader, call.name, call.question)) is None:
+                return None
+            answers[call.id] = answer
+            continue
         shown = call_text(call.name, call.arguments)
         approves = call.waits_for == "approval"
         terminal.plain(f"Run {shown}? [y/N]" if approves else f"What does {shown} give?")

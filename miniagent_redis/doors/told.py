@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from ..models import Event, Message, WaitingCall
 from ..models.event import (
@@ -14,6 +15,7 @@ from ..models.event import (
     turn_started,
     turn_waiting,
 )
+from ..models.inquiry import asks, inquiries_of, is_inquiry
 from ..models.waiting import ANSWERED
 
 
@@ -45,10 +47,14 @@ def _told(
             yield agent_response(step, 0), step
             return
         if step.role == "tool":
+            if asks(step):
+                parked = None  # others answer it, so it was parked once more
+                continue
             if ANSWERED in step.metadata and parked is not reply:
                 parked = reply
-                yield turn_waiting(_answered(reply, steps[place:])), reply
-            yield tool_result(step), step
+                yield turn_waiting(_answered(reply, steps[: place + 1], steps[place:])), reply
+            if not is_inquiry(step):
+                yield tool_result(step), step
             continue
         reply = step
         if step.text:
@@ -59,15 +65,25 @@ def _told(
         yield turn_waiting(waiting), reply
 
 
-def _answered(reply: Message, rest: Sequence[Message]) -> list[WaitingCall]:
-    """Return the calls of a reply that others have answered, as those for which it waited."""
+def _answered(
+    reply: Message, so_far: Sequence[Message], rest: Sequence[Message]
+) -> list[WaitingCall]:
+    """Return the calls of a reply that others have answered, as those for which it waited.
+
+    ``so_far`` has what they asked. They are those up to the next question.
+    """
     answered = {
         one.tool_call_id: one.metadata[ANSWERED]["waits_for"]
-        for one in rest
+        for one in takewhile(lambda one: not asks(one), rest)
         if ANSWERED in one.metadata
     }
+    asked = {call.id: inquiries_of(so_far, call.id) for call in reply.tool_calls}
     return [
-        WaitingCall.of(call, answered[call.id]) for call in reply.tool_calls if call.id in answered
+        WaitingCall.of(
+            call, answered[call.id], asked[call.id][-1].question if asked[call.id] else None
+        )
+        for call in reply.tool_calls
+        if call.id in answered
     ]
 
 
@@ -79,6 +95,8 @@ def legs_of(steps: Sequence[Message]) -> list[list[Message]]:
     for step in steps:
         if step.role != "tool":
             reply = step
+        elif asks(step):
+            parked = None
         elif ANSWERED in step.metadata and parked is not reply:
             parked = reply
             legs.append([])

@@ -3,7 +3,7 @@
 -- Answer calls for which the open turn waits. One that is answered already is passed over. With the
 -- last answer the turn is an abandoned one, with no lease and no takeover, which anybody finishes.
 -- ARGV  5 turn_id  6 max_bytes of the thread  7… answers: of each call its digest, and its result,
---       a message, or '' to approve it
+--       a message, or '' to approve it; to one that waits for input, the message with that
 -- Returns  nonce 'ok' what it still waits for, as in park_turn  |  nonce 'over', the turn is not open
 --          nonce 'toolarge' bytes  |  those of _open, _session and _sound
 local parked = open_turn == ARGV[5] and string.match(head[19] or '', '^(%S+ %S+)')
@@ -16,12 +16,13 @@ for _, message in ipairs(staged) do
 end
 local results, approved = {}, {}
 for i = 7, #ARGV, 2 do
-  local before, behind = string.match(waits, '^(.*) %a' .. ARGV[i] .. '(.*)$')
+  local before, kind, behind = string.match(waits, '^(.*) (%a)' .. ARGV[i] .. '(.*)$')
   if before then
     waits = before .. behind
-    if ARGV[i + 1] == '' then
+    if ARGV[i + 1] == '' or kind == 'i' then
       approved[#approved + 1] = ' ' .. ARGV[i]
-    else
+    end
+    if ARGV[i + 1] ~= '' then
       results[#results + 1] = ARGV[i + 1]
       bytes = bytes + #ARGV[i + 1]
     end

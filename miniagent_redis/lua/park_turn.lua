@@ -3,7 +3,7 @@
 -- Park the open turn: it has no holder until others have answered the calls that it waits for.
 -- ARGV  5 turn_id  6 holder  7 staged: how many messages the holder knows to be
 --       8 waiting_ms: for how long the session lives at the least  9 waits: for each call 'a', for
---       approval, or 'r', for a result, and its digest, with a space in front
+--       approval, 'r', for a result, or 'i', for input, and its digest, with a space in front
 --       10 told: for watchers, a record
 -- Returns  nonce 'ok' version deadline now user, id of the event or ''   now, or by an earlier try
 --          nonce 'superseded'  |  those of _open, _session and _sound

@@ -3,6 +3,7 @@
 from .budget import Budget
 from .context import ToolContext
 from .event import Event, EventType
+from .inquiry import Inquiry
 from .limits import Per, Price, RateLimit
 from .message import Message, Role, ToolCall, isoformat, new_id
 from .session import (
@@ -17,7 +18,7 @@ from .session import (
 )
 from .turn import OnBusy, ToolResult, TurnResult, TurnStands, TurnState
 from .usage import Usage, UsageTotals
-from .waiting import Approve, Deny, WaitingCall, WaitsFor
+from .waiting import Approve, Deny, Question, WaitingCall, WaitsFor
 
 __all__ = [
     "Approve",
@@ -27,12 +28,14 @@ __all__ = [
     "EventType",
     "ExpiredSession",
     "Forgotten",
+    "Inquiry",
     "Message",
     "OnBusy",
     "OpenTurn",
     "Page",
     "Per",
     "Price",
+    "Question",
     "RateLimit",
     "Role",
     "SessionState",

@@ -6,6 +6,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .inquiry import Inquiry
+
 
 @frozen
 class ToolContext:
@@ -16,7 +18,8 @@ class ToolContext:
     and ``call_id``: together they tell the call from all others of the session. ``call_id`` is
     empty where no tool is called: for instructions and model functions. ``data`` is a copy of the
     session's custom data as it was when the call began: change it by ``patch_session``.
-    ``user_id`` is the session's owner, or None.
+    ``user_id`` is the session's owner, or None. ``inquiries`` is what the call has asked the user
+    before, and was told.
     """
 
     session_id: str
@@ -24,3 +27,4 @@ class ToolContext:
     turn_id: str
     call_id: str
     data: dict[str, Any] = field(factory=dict, repr=False)
+    inquiries: tuple[Inquiry, ...] = field(default=(), repr=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .inquiry import is_inquiry
 from .message import Message, ToolCall, finish_reason_of
 from .waiting import WaitingCall
 
@@ -46,7 +47,8 @@ class EventType(StrEnum):
     """Not for watchers. ``what``, ``name``: looked for in the cache, and then computed."""
     TURN_WAITING = "turn_waiting"
     """The turn is parked. ``calls``: those that somebody has to answer, each ``id``, ``name``,
-    ``arguments`` and ``waits_for``: "approval" or "result"."""
+    ``arguments`` and ``waits_for``: "approval", "result", or "input", which has the ``question`` of
+    the tool: ``message``, and ``schema`` or ``url``."""
     AGENT_RESPONSE = "agent_response"
     """``text``: the whole answer; ``message``: the same as a dict; ``version``: the session's;
     ``persisted``: False when spooled; ``interrupted``: whether it is only a beginning;
@@ -99,7 +101,7 @@ def time_of(event_id: str) -> float:
 
 def numbered(event_id: str, count: int) -> list[str]:
     """Return the ids of ``count`` events that are kept as one, whose id the last of them has."""
-    return [f"{event_id}.{number}" for number in range(1, count)] + [event_id]
+    return [f"{event_id}.{number}" for number in range(1, count)] + [event_id] * bool(count)
 
 
 Told = tuple[EventType, dict[str, Any]]
@@ -146,7 +148,12 @@ def tool_result(message: Message) -> Told:
 
 
 def turn_step(message: Message) -> list[Told]:
-    """Tell of a message that is staged: a model's calls, or a tool's result."""
+    """Tell of a message that is staged: a model's calls, or a tool's result.
+
+    What a tool asks the user is told by TURN_WAITING, so of that there is nothing here.
+    """
+    if is_inquiry(message):
+        return []
     if message.role == "tool":
         return [tool_result(message)]
     return [tool_call(call) for call in message.tool_calls] or [text_delta(message.text)]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from .inquiry import Inquiry
 from .message import Message, readable
 from .usage import Usage
 from .waiting import WaitingCall
@@ -20,6 +21,7 @@ class ToolResult:
 
     ``cached`` is whether it was found in the cache, ``saved_seconds`` sooner than by running the
     tool; None if nobody looked. ``not_run`` is whether the call was wrong, so that no tool was run.
+    One that ``asks`` is no result yet: the tool wants to know something from the user first.
     """
 
     call_id: str
@@ -29,6 +31,7 @@ class ToolResult:
     cached: bool | None = None
     saved_seconds: float = 0.0
     not_run: bool = False
+    asks: Inquiry | None = None
 
     @property
     def text(self) -> str:

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from ..agent import StreamCallback, TurnContext, TurnOutcome
 from ..agent.broken_off import broken_off, why
-from ..agent.steps import open_calls
+from ..agent.call_results import open_calls
 from ..agent.turn_context import Decision
 from ..errors import (
     MiniAgentError,
@@ -23,8 +23,19 @@ from ..errors import (
     TurnNotSaved,
 )
 from ..llm import ModelRequest
-from ..models import Event, EventType, Message, OpenTurn, ToolCall, Usage, UsageTotals, WaitingCall
+from ..models import (
+    Event,
+    EventType,
+    Inquiry,
+    Message,
+    OpenTurn,
+    ToolCall,
+    Usage,
+    UsageTotals,
+    WaitingCall,
+)
 from ..models.event import Told, turn_started
+from ..models.inquiry import inquiries_of
 from ..runtime.interrupts import Bell
 from ..store.manager import RedisSessionManager
 from ..store.waiting_calls import call_digest, last_reply
@@ -180,6 +191,9 @@ class StoredTurn(TurnContext):
         if digest in self.open.approved:
             return "approved"
         return "started" if digest in self.open.started else None
+
+    def inquiries(self, call_id: str) -> tuple[Inquiry, ...]:
+        return inquiries_of(self.open.staged, call_id)
 
     def park(self, calls: Sequence[WaitingCall]) -> str:
         """Park the turn: its lease is over, and it is no more the one that runs here."""

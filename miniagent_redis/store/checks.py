@@ -10,6 +10,7 @@ from attrs import evolve
 
 from ..errors import InvalidInput
 from ..models import Message, OpenTurn, ToolCall, UsageTotals
+from ..models.inquiry import is_inquiry
 from ..models.message import ROLES
 from ..runtime.checks import of_kind, several
 from ..runtime.clock import Clock
@@ -157,7 +158,8 @@ def is_closed(messages: Sequence[Message]) -> bool:
         if message.role != "tool" and not waiting:
             waiting = [call.id for call in message.tool_calls]
         elif message.role == "tool" and message.tool_call_id in waiting:
-            waiting.remove(message.tool_call_id)
+            if not is_inquiry(message):
+                waiting.remove(message.tool_call_id)
         else:
             return False
     return not waiting

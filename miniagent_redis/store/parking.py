@@ -6,7 +6,7 @@ of calls; the last answer makes an abandoned turn of it, which any instance fini
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,19 +19,18 @@ from ..errors import (
     TurnSuperseded,
 )
 from ..models import (
-    Approve,
     Deny,
     Message,
     OpenTurn,
     Page,
-    ToolResult,
     WaitingCall,
     isoformat,
     new_id,
 )
 from ..models.event import turn_waiting
-from ..models.waiting import ANSWERED
 from ..records.json import Json
+from .answers import Answer as Answer
+from .answers import message_of, result_of
 from .checks import check_object, check_turn, lifetime, stamped
 from .core import OnSession, StoreCore, log
 from .cursors import Entry
@@ -44,11 +43,7 @@ from .operations.parking import Over, answer_turn, park_turn, read_waiting
 from .operations.replies import Renewed, Superseded
 from .operations.turn import cancel_turn
 from .recovery import Recovery
-from .waiting_calls import APPROVAL, RESULT, call_digest, last_reply, waiting_calls
-
-Answer = str | ToolResult | Approve | Deny
-"""What a call is answered with: its result, or whether it may run."""
-DENIED = "declined: it was not run"
+from .waiting_calls import LETTERS, call_digest, last_reply, waiting_calls
 
 
 @frozen
@@ -89,8 +84,7 @@ class Parking:
         config = self._core.config
         reply = last_reply(check_turn(turn).staged)
         waits = "".join(
-            f" {APPROVAL if call.waits_for == 'approval' else RESULT}{call_digest(reply, call.id)}"
-            for call in calls
+            f" {LETTERS[call.waits_for]}{call_digest(reply, call.id)}" for call in calls
         )
         _, told = turn_waiting(calls)
         self._index.enter_waiting(turn.session_id, turn.user_id)
@@ -138,7 +132,12 @@ class Parking:
         return self._answer(on, now, given, note) if now and now.turn_id == turn_id else None
 
     def _answer(
-        self, on: OnSession, now: Parked, given: Mapping[str, Any], note: Json | None = None
+        self,
+        on: OnSession,
+        now: Parked,
+        given: Mapping[str, Any],
+        note: Json | None = None,
+        answer_with: Callable[[WaitingCall, object, Json | None], Message | None] = message_of,
     ) -> Parked | None:
         session_id, turn_id = now.session_id, now.turn_id
         reply = last_reply(now.staged)
@@ -146,7 +145,7 @@ class Parking:
         for call_id, answer in given.items():
             if (waits := _the_call(now, call_id)) is None:
                 continue
-            result = _result(waits, answer, note)
+            result = answer_with(waits, answer, note)
             record = b""
             if result is not None:
                 message = stamped(result, turn_id, self._core.clock)
@@ -181,7 +180,8 @@ class Parking:
         if now is None or not now.calls or turn_id not in (None, now.turn_id):
             return False
         cancel_turn(on, operation=new_id())
-        self._answer(on, now, {call.id: Deny("the user went on") for call in now.calls})
+        declined = {call.id: Deny("the user went on") for call in now.calls}
+        self._answer(on, now, declined, answer_with=result_of)
         return True
 
     def parked(self, session_id: str, *, user_id: str | None = None) -> Parked | None:
@@ -195,9 +195,10 @@ class Parking:
         """List the turns that wait, those that were parked last first, as dicts.
 
         Each has ``session_id user_id turn_id since`` (ISO 8601, UTC), ``message``, the user's text,
-        and ``calls``, each with ``id name arguments waits_for``. ``user_id`` restricts the list to
-        that user's. Pass the page's ``cursor`` for the next one. Two round trips a page, whatever
-        the number of sessions. Raises InvalidInput or StoreUnavailable.
+        and ``calls``, each with ``id name arguments waits_for``, and ``question`` if it waits for
+        input. ``user_id`` restricts the list to that user's. Pass the page's ``cursor`` for the
+        next one. Two round trips a page, whatever the number of sessions. Raises InvalidInput or
+        StoreUnavailable.
         """
         keys = self._core.keys
         user = b"" if user_id is None else check_user_id(user_id)
@@ -259,32 +260,3 @@ def _the_call(parked: Parked, call_id: str) -> WaitingCall | None:
         f"turn {parked.turn_id} has no call {str(call_id)[:60]!r} that waits for an answer",
         hint=f"these wait: {names}" if names else "none of it waits any more",
     )
-
-
-def _result(call: WaitingCall, answer: object, note: Json | None) -> Message | None:
-    """Return the tool message that an answer stands for; None if it lets the call be run."""
-    is_error = False
-    text: str | list[dict[str, Any]]
-    match answer:
-        case Approve():
-            if call.waits_for == "approval":
-                return None
-            raise InvalidInput(
-                f"the call {call.id} of {call.name!r} waits for its result, not for approval",
-                hint="somebody else runs that tool: answer with what it gave, or Deny(why)",
-            )
-        case Deny(why):
-            is_error, text = True, f"{DENIED}: {why}" if why else DENIED
-        case ToolResult():
-            is_error, text = answer.is_error, answer.content
-        case str():
-            text = answer
-        case _:
-            raise InvalidInput(
-                "a call is answered with text, a ToolResult, Approve() or Deny(why), not "
-                f"{answer!r:.100}"
-            )
-    metadata: Json = {ANSWERED: {"waits_for": call.waits_for, **(note or {})}}
-    if is_error:
-        metadata["is_error"] = True
-    return Message("tool", text, tool_call_id=call.id, name=call.name, metadata=metadata)

@@ -7,11 +7,13 @@ from hashlib import sha256
 
 from attrs import evolve
 
-from ..models import Message, OpenTurn, WaitingCall
+from ..models import Message, OpenTurn, WaitingCall, WaitsFor
+from ..models.inquiry import open_question
 from .keys import to_bytes
 
-APPROVAL, RESULT = "a", "r"
+KINDS: dict[str, WaitsFor] = {"a": "approval", "r": "result", "i": "input"}
 """What stands in front of a digest: what the call waits for."""
+LETTERS = {kind: letter for letter, kind in KINDS.items()}
 _NO_REPLY = Message("assistant")
 
 
@@ -31,7 +33,11 @@ def waiting_calls(staged: Sequence[Message], waits: bytes) -> tuple[WaitingCall,
     kinds = {part[1:]: part[:1] for part in waits.decode().split()}
     found = ((call, kinds.get(call_digest(reply, call.id))) for call in reply.tool_calls)
     return tuple(
-        WaitingCall.of(call, "approval" if kind == APPROVAL else "result")
+        WaitingCall.of(
+            call,
+            KINDS.get(kind, "result"),
+            open_question(staged, call.id) if KINDS.get(kind) == "input" else None,
+        )
         for call, kind in found
         if kind is not None
     )

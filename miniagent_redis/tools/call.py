@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Callable, Coroutine
 
 from ..errors import ToolError
-from ..models import ToolCall, ToolResult
+from ..models import Inquiry, ToolCall, ToolResult
+from .asking import AskUser
 from .context import ToolContext
 from .registry import ToolRegistry
 from .results import Content, cut, result_content
@@ -29,9 +30,9 @@ def call_tool(
     A tool that raises, that does not exist, or whose arguments do not fit gives a result with
     ``is_error``, for the model to read; the last two with ``not_run``. Only KeyboardInterrupt,
     SystemExit and their like pass. A text of more than ``longest`` characters is cut, and then says
-    so at its end. Async tools are run by ``registry.run_coroutine``. A tool that takes a
-    ToolContext is given what ``context`` returns, which may block; without it, that of nobody's
-    turn.
+    so at its end. What is returned as a ToolResult counts as it is. Async tools are run by
+    ``registry.run_coroutine``. A tool that takes a ToolContext is given what ``context`` returns,
+    which may block; without it, that of nobody's turn. One that ``asks`` has no result yet.
     """
     tool = registry.get(call.name)
     is_error = was_run = True
@@ -47,7 +48,13 @@ def call_tool(
             value = run()
             if isinstance(value, Coroutine):
                 value = registry.run_coroutine(value)
-            content, is_error = result_content(value), False
+            if isinstance(value, ToolResult):
+                content, is_error = value.content, value.is_error
+            else:
+                content, is_error = result_content(value), False
+        except AskUser as exc:
+            asks = Inquiry(exc.question, exc.state)
+            return ToolResult(call.id, call.name, exc.question.message, asks=asks)
         except ToolError as exc:
             content = str(exc)
         except (Exception, asyncio.CancelledError) as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,7 +30,8 @@ from miniagent_redis.models.event import (
     turn_started,
     turn_waiting,
 )
-from miniagent_redis.models.waiting import ANSWERED
+from miniagent_redis.models.inquiry import Inquiry, question_told, reply_told
+from miniagent_redis.models.waiting import ANSWERED, Question
 
 ID = ResponseId("s", "t")
 ASKED = Message("user", "Hi", turn_id="t", metadata={ECHO: {"model": "m", "metadata": {"a": "b"}}})
@@ -195,6 +197,29 @@ def test_stored_messages_make_the_same_response_as_the_events_did() -> None:
         later = fold(leg, events_of("s", messages, is_over=True))
         assert later["output"] == fold(leg, live)["output"] != []
         assert later["status"] == "completed"
+
+
+def test_what_a_tool_asks_is_a_function_of_the_client_live_and_stored() -> None:
+    reply = Message("assistant", "Wait.", tool_calls=(CALL,), turn_id="t")
+    question = Question("Which one?", {"type": "object", "properties": {"which": {}}})
+    place: dict[str, Any] = {"tool_call_id": "c1", "name": "look", "turn_id": "t"}
+    asked = Message("tool", "Which one?", metadata=question_told(Inquiry(question)), **place)
+    said = {ANSWERED: {"waits_for": "input"}, **reply_told("accept", {"which": 2})}
+    told = Message("tool", 'answered: {"which": 2}', metadata=said, **place)
+    last = Message("assistant", "Ok", turn_id="t")
+    live = stored(
+        STARTED, text_delta("Wait."), tool_call(CALL),
+        turn_waiting([WaitingCall.of(CALL, "input", question)]), AGAIN, tool_result(RESULT),
+        agent_response(last, 4),
+    )  # fmt: skip
+    messages = [ASKED, reply, asked, told, RESULT, last]
+    assert [len(leg) for leg in legs_of(messages[1:])] == [2, 3]
+    first = fold(ID, live)["output"]
+    assert (first[-1]["type"], first[-1]["name"]) == ("function_call", "elicitation")
+    assert json.loads(first[-1]["arguments"]) == question.to_dict()
+    for leg in (ID, ID.at(1)):
+        later = fold(leg, events_of("s", messages, is_over=True))
+        assert later["output"] == fold(leg, live)["output"] != []
 
 
 def test_chat_chunks_and_the_completion_are_made_of_the_same() -> None:

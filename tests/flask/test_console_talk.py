@@ -105,6 +105,8 @@ def test_an_approval_from_a_second_browser(open_console: OpenConsole) -> None:
     [
         ("I want a refund", "Deny", {"why": "too late"}, "declined: it was not run: too late"),
         ("locate me", "Give the result", {"result": "in Paris"}, "in Paris"),
+        ("book a table", "Answer", {"result": '{"day": "friday"}'}, "booked for friday"),
+        ("book a table", "Answer", {"result": "monday"}, "booked for monday"),
     ],
 )
 def test_calls_are_answered_on_the_page(

@@ -8,16 +8,25 @@ from typing import Any
 
 from flask import Flask, request
 
-from miniagent_redis import AgentConfig, Price, RedisConfig, ToolCall, ToolRegistry
+from miniagent_redis import (
+    AgentConfig,
+    Price,
+    RedisConfig,
+    ToolCall,
+    ToolContext,
+    ToolRegistry,
+)
 from miniagent_redis.flask import MiniAgent, console_app
 from miniagent_redis.llm import Finish, ModelRequest, TextDelta, Usage
+from miniagent_redis.models import Question
+from miniagent_redis.tools.asking import AskUser
 from tests.support.waiting import LIMIT
 
 PREFIX = "/console"
 
 
 class Model:
-    """Answers with what was said; "weather" and "refund" call tools, "slowly" stops half-way."""
+    """Answers with what was said; a few words call tools, "slowly" stops half-way."""
 
     name = "scripted"
 
@@ -35,6 +44,8 @@ class Model:
             yield ToolCall("c2", "refund", {"order": 7})
         elif last.role == "user" and "locate" in last.text:
             yield ToolCall("c3", "locate", {})
+        elif last.role == "user" and "book" in last.text:
+            yield ToolCall("c4", "book", {})
         elif "break" in last.text:
             raise ValueError("no key sk-1234")
         elif "slowly" in last.text:
@@ -59,6 +70,13 @@ def tools() -> ToolRegistry:
     def refund(order: int) -> str:
         """Pay an order back."""
         return f"order {order} was paid back"
+
+    @found.tool
+    def book(context: ToolContext) -> str:
+        """Book a table."""
+        if not context.inquiries:
+            raise AskUser(Question("For <which> day?", {"properties": {"day": {}}}), {})
+        return f"booked for {context.inquiries[0].content['day']}"
 
     found.declare("locate", "Ask the phone.", {"type": "object", "properties": {}})
     return found

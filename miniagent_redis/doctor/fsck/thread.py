@@ -8,6 +8,7 @@ from attrs import define, field
 
 from ...errors import SchemaTooNew
 from ...models import Message
+from ...models.inquiry import is_inquiry
 from ...records.frame import Unreadable
 from ...records.messages import message_from_data
 from ...records.sealed import EncryptionKeyMissing
@@ -51,6 +52,8 @@ class Records:
 
     def _follow(self, message: Message) -> None:
         if message.role == "tool":
+            if is_inquiry(message) and message.tool_call_id in self._open:
+                return
             if self._open.pop(message.tool_call_id or "", None) is None:
                 self.dangling.append(f"record {self.count} is a result without its call")
             return

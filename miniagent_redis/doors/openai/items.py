@@ -13,6 +13,8 @@ from .ids import ResponseId
 Json = dict[str, Any]
 SERVER = "agent"
 """The label under which tools are shown that the agent runs itself."""
+ELICITATION = "elicitation"
+"""The function that a client is to run, in place of a tool of ours that asks the user."""
 
 
 def output_text(text: str) -> Json:
@@ -44,6 +46,12 @@ def function_call(item_id: str, call: Mapping[str, Any], status: str = "complete
     }
 
 
+def question(call: Mapping[str, Any]) -> Json:
+    """Return what a tool asks the user as a call that the client answers, with the fields."""
+    asked = call.get("question") or {}
+    return {"id": call["id"], "name": ELICITATION, "arguments": asked}
+
+
 def function_output(item_id: str, call_id: str, output: str) -> Json:
     """Return what the client's tool gave."""
     return {
@@ -60,7 +68,7 @@ def outputs_in(response: ResponseId, leg: Sequence[Message]) -> list[Json]:
     return [
         function_output(response.item("fco_", f"o{place}"), step.tool_call_id or "", step.text)
         for place, step in enumerate(leg)
-        if step.metadata.get(ANSWERED, {}).get("waits_for") == "result"
+        if step.metadata.get(ANSWERED, {}).get("waits_for") in ("result", "input")
     ]
 
 

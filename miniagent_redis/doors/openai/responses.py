@@ -196,10 +196,13 @@ class ResponseFold:
             if call.get("waits_for") == "approval":
                 item_id = self._id.item("mcpr_", f"{self._next()}.{call['id']}")
                 self._tell(calls.approval_request(item_id, self._index, call))
+                continue
+            if call.get("waits_for") == "input":
+                call = items.question(call)  # its result is still to come
             else:
                 self._asked.add(str(call.get("id")))
-                item_id = self._id.item("fc_", str(self._next()))
-                self._tell(calls.function_call(item_id, self._index, call))
+            item_id = self._id.item("fc_", str(self._next()))
+            self._tell(calls.function_call(item_id, self._index, call))
         if self._is_ours:
             self._over("completed", None)
             return

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from ...models import Usage, WaitingCall
+from ...models.inquiry import tells_of_inquiry
 from ...models.message import content_text
 from .words import seconds_of
 
@@ -28,6 +29,9 @@ class Call:
     is_cached: bool = False
     seconds: float | None = None
     waits_for: str = ""
+    question: dict[str, Any] = field(factory=dict)
+    asked: list[str] = field(factory=list)
+    """What the tool asked the user, and was told."""
 
 
 @define
@@ -126,6 +130,9 @@ def _add_result(step: Step, message: Mapping[str, Any], took: float | None) -> b
     for call in step.calls:
         if call.result is None and call.id == message.get("tool_call_id"):
             metadata = message.get("metadata", {})
+            if tells_of_inquiry(metadata):
+                call.asked.append(content_text(message["content"]))
+                return True
             call.result = content_text(message["content"])
             call.is_error = bool(metadata.get("is_error"))
             call.is_cached = bool(metadata.get("cached"))
@@ -135,11 +142,14 @@ def _add_result(step: Step, message: Mapping[str, Any], took: float | None) -> b
 
 
 def _mark(turn: Turn, waiting: Sequence[WaitingCall]) -> None:
-    kinds = {call.id: call.waits_for for call in waiting}
+    kinds = {call.id: call for call in waiting}
     for step in turn.steps:
         for call in step.calls:
             if call.result is None:
-                call.waits_for = kinds.get(call.id, "")
+                found = kinds.get(call.id)
+                call.waits_for = found.waits_for if found else ""
+                if found and found.question:
+                    call.question = found.question.to_dict()
 
 
 def _pretty(value: object) -> str:

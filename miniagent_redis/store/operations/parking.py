@@ -48,9 +48,10 @@ def park_turn(
     waits: str,
     told: bytes,
 ) -> Parked | Superseded:
-    """Leave the open turn to whoever answers. ``waits`` is, for each call, ' a' or ' r' and digest.
+    """Leave the open turn to whoever answers.
 
-    The session lives for ``waiting_ms`` at the least; ``told`` is the record for watchers.
+    ``waits`` is, for each call, ' a', ' r' or ' i' and its digest. The session lives for
+    ``waiting_ms`` at the least; ``told`` is the record for watchers.
     """
     status, *found = on("park_turn", turn_id, holder, staged, waiting_ms, waits, told)
     return Superseded() if status == "superseded" else Parked(*found)
@@ -59,7 +60,7 @@ def park_turn(
 def answer_turn(
     on: OnSession, *, turn_id: str, max_bytes: int, answers: Sequence[str | bytes]
 ) -> Answered | Over:
-    """Answer calls: of each its digest, and a result, or nothing, which approves it."""
+    """Answer calls: of each its digest, and a message, or nothing, which approves it."""
     status, *found = on("answer_turn", turn_id, max_bytes, *answers)
     return Over() if status == "over" else Answered(*found)
 
