@@ -8,6 +8,8 @@ block changes that; readers of the rendered page do not see it:
     <!-- run -->                    a console block: each line "$ command" is run by bash, and must
                                     print what follows it, where "..." stands for any text
 
+A page that says ``<!-- needs: package -->`` is left out where that package is not installed.
+
 Each page and each example has an empty store, at REDIS_URL, and an empty home folder.
 """
 
@@ -86,8 +88,10 @@ def run(command: list[str], folder: Path, redis_url: str, typed: str = "") -> st
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_in_the_documentation_runs(page: Path, tmp_path: Path, redis_url: str) -> None:
-    file = tmp_path / page.name
-    for program in programs(page.read_text(encoding="utf-8")):
+    file, text = tmp_path / page.name, page.read_text(encoding="utf-8")
+    for package in re.findall(r"^<!-- needs: (\S+) -->$", text, re.MULTILINE):
+        pytest.importorskip(package)
+    for program in programs(text):
         file.write_text(program, encoding="utf-8")
         run([sys.executable, str(file)], tmp_path, redis_url)
 

@@ -31,7 +31,7 @@ ROWS = (
     ("aio", "testing"),
     ("session", "doctor"),
     ("agent", "maintenance"),
-    ("store",),
+    ("store", "mcp"),
     ("llm", "tools"),
     ("connection", "crypto"),
     ("embedded", "records", "config", "telemetry"),

@@ -54,6 +54,7 @@ PUBLIC = {
     "miniagent_redis.llm.openai": {"OpenAIModel"},
     "miniagent_redis.crypto": {"EncryptedFormat", "EncryptionKeyMissing", "KeyRing"},
     "miniagent_redis.acl": {"acl_rule"},
+    "miniagent_redis.mcp": {"MCPServer"},
     "miniagent_redis.flask": {
         *("BoundManager", "MiniAgent", "agents_of", "console_app", "current_agents"),
         "front_ends_blueprint",

@@ -35,16 +35,16 @@ _AT_THE_END = 0.4  # seconds that the program's end waits for loops to close, bl
 _level: ContextVar[int] = ContextVar("miniagent_redis_level", default=0)
 
 
-class _Place:
+class LoopThread:
     """A loop and its thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = NAME) -> None:
         self._loop = asyncio.new_event_loop()
         self._calls: dict[int, Future[Any]] = {}  # that are not done; each change is one step
         self._is_ended = False
         self._answered = Flag()
         self._answered.set()
-        self._thread = threading.Thread(target=self._serve, name=NAME, daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         try:
             self._thread.start()
         except BaseException:  # the system has no more threads
@@ -106,7 +106,7 @@ class StartedCall(Generic[T]):
     """A coroutine that runs in a loop that stays."""
 
     future: Future[T]
-    _place: _Place
+    _place: LoopThread
 
     def end(self) -> None:
         """Cancel it, unless it is done. Waits for nothing."""
@@ -127,7 +127,7 @@ class StayingLoops:
     @reset_after_fork
     def _start_anew(self) -> None:
         self._lock = threading.RLock()  # over the places
-        self._places: dict[int, _Place] = {}
+        self._places: dict[int, LoopThread] = {}
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it to its end with a copy of this thread's context variables; blocks until then.
@@ -152,12 +152,12 @@ class StayingLoops:
             coroutine.close()
             raise
 
-    def _place_of(self, level: int) -> _Place:
+    def _place_of(self, level: int) -> LoopThread:
         found = self._places.get(level)
         if found is None or found.is_stuck(self._patience):
             with self._lock:
                 if self._places.get(level) is found:  # nobody else has been here meanwhile
-                    self._places[level] = _Place()
+                    self._places[level] = LoopThread()
                     if found is not None:
                         found.retire()
                 found = self._places[level]

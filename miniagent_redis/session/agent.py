@@ -115,7 +115,7 @@ class SessionAgent:
         In this order, tenants with it: no new turns, submitted turns and those of other threads (up
         to ``timeout`` seconds), streams not read to their end, the background
         threads, the spool (what Redis does not take stays on disk), the store, unless it was handed
-        in. By a signal or twice: fine.
+        in, and the MCP servers among its tools. By a signal or twice: fine.
         """
         deadline = self.clock.monotonic() + check_wait(timeout, "timeout")
         self._is_open = False
@@ -128,7 +128,10 @@ class SessionAgent:
             for each in family:
                 each.turns.replay()
         finally:
-            leave_store(self.store, is_given=self._is_store_given)
+            try:
+                leave_store(self.store, is_given=self._is_store_given)
+            finally:
+                self.agent.tools.close()
         return all(idle)
 
     def tenant(self, namespace: str) -> SessionAgent:

@@ -19,6 +19,7 @@ from .schema.given import read_schema
 from .schema.names import check_names
 from .schema.shapes import Json
 from .schema.signature import read_signature
+from .source import ToolSource, of_all
 from .tool import Approval, Tool, cache_ttl_of, check_approve, check_name, timeout_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,10 +45,11 @@ class ToolRegistry:
 
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
+        self._sources: tuple[ToolSource, ...] = ()
 
     @classmethod
     def of(cls, tools: Tools | None) -> ToolRegistry:
-        """Return a registry of functions and Tools; a registry that is one is returned itself.
+        """Return a registry of functions, Tools and sources; a registry is returned itself.
 
         Raises InvalidInput for anything else.
         """
@@ -60,12 +62,14 @@ class ToolRegistry:
         if isinstance(tools, ToolRegistry):
             return tools
         twin = copy.copy(self)
-        twin._tools = {}
+        twin._tools, twin._sources = {}, ()
         return twin._filled(_several(tools))
 
-    def _filled(self, tools: Iterable[Callable[..., Any] | Tool]) -> ToolRegistry:
+    def _filled(self, tools: Iterable[Callable[..., Any] | Tool | ToolSource]) -> ToolRegistry:
         for tool in tools:
-            if not isinstance(tool, Tool):
+            if isinstance(tool, ToolSource):
+                self.add_mcp(tool)
+            elif not isinstance(tool, Tool):
                 self.add(tool)
             elif self._tools.setdefault(tool.name, tool) is not tool:
                 raise InvalidInput(f"there are two tools {tool.name!r}", hint="leave one out")
@@ -216,9 +220,31 @@ class ToolRegistry:
         declared = self._tools[name] = evolve(tool, is_declared=True)
         return declared
 
+    def add_mcp(self, server: ToolSource) -> None:
+        """Have the tools of a server among these, as it has them when a turn begins.
+
+        Nothing is opened yet: the server is asked when its tools are wanted for the first time, in
+        each process. A name that is taken already keeps its tool. ``close`` closes the server.
+        """
+        if not isinstance(server, ToolSource):
+            raise InvalidInput(
+                f"a server must be an MCPServer, not {server!r:.100}",
+                hint="from miniagent_redis.mcp import MCPServer",
+            )
+        if server not in self._sources:
+            self._sources = *self._sources, server
+
+    def close(self) -> None:
+        """Close the servers whose tools are here; who wants their tools again opens them anew."""
+        for source in self._sources:
+            source.close()
+
+    def _all(self) -> dict[str, Tool]:
+        return of_all(self._tools, self._sources) if self._sources else self._tools
+
     def get(self, name: str) -> Tool | None:
         """Return the tool of that name, or None."""
-        return self._tools.get(name)
+        return self._tools.get(name) or self._all().get(name)
 
     def specs(self) -> list[Json]:
         """Return what a model is told of each tool: ``name``, ``description``, ``parameters``."""
@@ -228,9 +254,12 @@ class ToolRegistry:
         ]
 
     def copy(self, *more: Tool) -> ToolRegistry:
-        """Return another registry with the same tools, and ``more`` whose names are not taken."""
+        """Return another registry with the same tools, and ``more`` whose names are not taken.
+
+        It has those that servers have now; raises ToolError if one cannot be asked.
+        """
         twin = copy.copy(self)
-        twin._tools = dict(self._tools)
+        twin._tools, twin._sources = dict(self._all()), ()
         for tool in more:
             twin._tools.setdefault(tool.name, tool)
         return twin
@@ -243,24 +272,24 @@ class ToolRegistry:
         return staying_loops.run(coroutine)
 
     def __iter__(self) -> Iterator[Tool]:
-        return iter(list(self._tools.values()))
+        return iter(list(self._all().values()))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._tools
+        return name in self._tools or name in self._all()
 
     def __len__(self) -> int:
-        return len(self._tools)
+        return len(self._all())
 
 
 def _run_by_somebody_else(**arguments: Any) -> None:
     raise ToolError("this tool is run by somebody else, and nobody was asked")
 
 
-Tools = ToolRegistry | Iterable[Callable[..., Any] | Tool]
+Tools = ToolRegistry | Iterable[Callable[..., Any] | Tool | ToolSource]
 """What an agent takes as its tools."""
 
 
-def _several(tools: Tools) -> Iterable[Callable[..., Any] | Tool]:
+def _several(tools: Tools) -> Iterable[Callable[..., Any] | Tool | ToolSource]:
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
         raise InvalidInput(
             f"tools must be functions or a ToolRegistry, not {article(type(tools).__name__)}",
