@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.request import Request, urlopen
 
 import pytest
@@ -158,6 +159,16 @@ def test_an_answer_is_made_anew_and_a_message_edited_in_the_place_of_the_old(pag
         assert [one["role"] for one in page.messages()] == ["user", "assistant"]
     unknown = page.post("/api/chat", id="none", messages=[], trigger="regenerate-message")
     assert unknown.status_code == 400
+
+
+def test_one_that_is_asked_for_twice_at_a_time_is_made_anew_once(page: Page) -> None:
+    first = page.chat(user("one"))
+    body = {"trigger": "regenerate-message", "messageId": first[0]["messageId"]}
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: page.chat(user("one"), **body), range(3)))
+    assert {text_of(one) for one in found} == {"You said: one"}
+    assert len({one[0]["messageId"] for one in found}) == 1
+    assert len(page.messages()) == 2
 
 
 def test_an_answer_that_runs_yet_is_ended_for_another_one(page: Page) -> None:

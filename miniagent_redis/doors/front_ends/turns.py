@@ -13,7 +13,7 @@ from functools import partial
 
 from attrs import evolve, field, frozen
 
-from ...errors import SessionBusy, SessionWaiting
+from ...errors import SessionBusy, SessionExists, SessionWaiting
 from ...models import Message, ToolResult, WaitingCall
 from ...session import SessionManager
 from ...store.parking import Answer, Parked
@@ -156,10 +156,20 @@ class PageTurns:
             self._end(session_id, place)
             if self._find(session_id, lambda one: place in (one.turn_id, one.id)) is not None:
                 branch = self._name("branch", session_id, name)
-                self.manager.rewind(
-                    session_id, place, before=True, new_id=branch, user_id=self.user_id
-                )
+                try:
+                    self.manager.rewind(
+                        session_id, place, before=True, new_id=branch, user_id=self.user_id
+                    )
+                except SessionExists:  # the same request, which came twice, is being done
+                    self._wait_for(session_id, name)
         return self._start(session_id, message, name, asked)
+
+    def _wait_for(self, session_id: str, name: str) -> None:
+        end = time.monotonic() + _ENDING
+        while not self._is_known(session_id, name):
+            if time.monotonic() > end:
+                raise SessionBusy(session_id, 0.0)
+            time.sleep(0.02)
 
     def _end(self, session_id: str, turn_id: str) -> None:
         """End a turn that is open still, with what there is of it."""
