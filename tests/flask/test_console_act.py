@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -165,8 +166,8 @@ def test_nothing_of_a_read_only_console_changes_anything(open_console: OpenConso
     def stored() -> tuple[set[bytes], dict[bytes, object]]:
         """Return all names of keys, and what the session's keys hold."""
         with app.app_context():
-            client = agents.store.client
-            names = {key for key in client.keys("*") if b"usage" not in key}
+            client: Any = agents.store.client
+            names: set[bytes] = {key for key in client.keys("*") if b"usage" not in key}
             return names, {key: client.dump(key) for key in names if session_id.encode() in key}
 
     before, client, refused = stored(), app.test_client(), 0

@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_shown_as_it_is_stored(open_console: OpenConsole)
     app, agents = open_console(standalone)
     session_id = talk(app, agents, "ada", "one", "two")
     with app.app_context():
-        client = agents.store.client
+        client: Any = agents.store.client
         thread, document = (f"{key}:{{{session_id}}}" for key in ("thread", "session"))
         client.lset(thread, 2, "<b>not a record</b>")
     root = Visitor(app.test_client())

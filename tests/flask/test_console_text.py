@@ -65,7 +65,8 @@ def test_it_is_shown_as_text_on_every_page(open_console: OpenConsole, evil: str)
         damaged = agents.for_user("ada").create_or_resume_session()
         agents.for_user("ada").run(damaged, "Hello")
         raw = evil.encode("utf-8", "surrogatepass")
-        agents.store.client.lset(f"thread:{{{damaged}}}", 1, raw)
+        client_of_redis: Any = agents.store.client
+        client_of_redis.lset(f"thread:{{{damaged}}}", 1, raw)
     seen = ""
     for path in PAGES:
         links = check(client, path)
