@@ -106,10 +106,11 @@ class ContextWindow:
         turn = conversation(steps)
         if not self._is_limited:
             return View((*self._history, *turn))
-        if not self._has_room_beside(turn):
+        room = self._room_left(turn)
+        if room is None:
             self._cut_back(turn)
         messages = (*self._opening, *self._told, *left(self._history, self._cut), *turn)
-        next_start = self._next_start(turn) if self._is_summed_up else ""
+        next_start = self._next_start(turn, room) if self._is_summed_up else ""
         if self._max_tokens is None:
             return View(messages, None, self._cut, next_start)
         estimate = self._instructions + sum(map(self._size, messages))
@@ -122,20 +123,21 @@ class ContextWindow:
             )
         return View(messages, estimate if self._is_estimate else None, self._cut, next_start)
 
-    def _has_room_beside(self, turn: Sequence[Message]) -> bool:
-        """Whether there is room for what is left of the history.
+    def _room_left(self, turn: Sequence[Message]) -> _Room | None:
+        """Return the room beside the turn and what is left of the history, None if there is none.
 
         If an earlier turn's cut leaves most of it free, it is forgotten: limits were raised.
         """
         room = self._room_beside(turn)
         if not fits(self._history, self._cut, room.take):
-            return False
+            return None
         is_earlier, self._is_earlier = self._is_earlier, False
         if not is_earlier or not room.holds(self._room_beside(turn, _FREE)):
-            return True
+            return room
         self._cut = None
         self._tell()
-        return fits(self._history, None, self._room_beside(turn).take)
+        room = self._room_beside(turn)
+        return room if fits(self._history, None, room.take) else None
 
     def _cut_back(self, turn: Sequence[Message]) -> None:
         """Cut such that there is room for turns to come, unless the last exchange needs it."""
@@ -167,11 +169,17 @@ class ContextWindow:
         self._told = () if told is None else (as_told(told),)
         self._is_prepared = end_of(self._summaries[0]) in sent
 
-    def _next_start(self, turn: Sequence[Message]) -> str:
-        """Return where the window is to be cut, if that is soon and not summed up yet."""
-        room = self._room_beside(turn)
-        fits(self._history, self._cut, room.take)
-        if self._is_prepared or room.holds(self._room_beside(turn, _SOON)):
+    def _next_start(self, turn: Sequence[Message], room: _Room | None) -> str:
+        """Return where the window is to be cut, if that is soon and not summed up yet.
+
+        ``room`` is what is left of it, None if it was cut just now.
+        """
+        if self._is_prepared:
+            return ""
+        if room is None:
+            room = self._room_beside(turn)
+            fits(self._history, self._cut, room.take)
+        if room.holds(self._room_beside(turn, _SOON)):
             return ""
         return newest(self._history, self._room_beside(turn, _SUMMED_UP).take).start
 
@@ -259,11 +267,16 @@ def _remembered(history: Sequence[Message]) -> Cut | None:
 def _correction(messages: Sequence[Message]) -> float | None:
     """Return by what to multiply an estimate, as the newest replies of known cost show.
 
-    The highest of what they show: a text that was dense is still in the view, or comes again.
+    The highest of what they show: a text that was dense is still in the view, or comes again. Short
+    requests show more of what a server puts around messages than of the texts, and do not count
+    beside those that are twice as long.
     """
-    shown: list[float] = [
-        message.metadata["usage"]["input_tokens"] / message.metadata[ESTIMATE]
+    shown: list[tuple[int, int]] = [
+        (message.metadata[ESTIMATE], message.metadata["usage"]["input_tokens"])
         for message in islice(reversed(messages), _LOOKED_AT)
         if ESTIMATE in message.metadata
     ]
-    return min(max(*shown, _LEAST), _MOST) if shown else None
+    if not shown:
+        return None
+    half = max(shown)[0] / 2
+    return min(max(_LEAST, *(real / told for told, real in shown if told >= half)), _MOST)

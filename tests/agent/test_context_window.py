@@ -163,6 +163,13 @@ def test_the_highest_of_the_newest_corrections_counts() -> None:
     assert length((100, 200), same, limit=600) < length(same, same, limit=600)
 
 
+def test_a_short_request_says_little_of_what_long_ones_cost() -> None:
+    """Of a first message it is mostly what the server puts around it."""
+    long = (100, 110)
+    assert length((20, 40), long, limit=600) == length(long, long, limit=600)
+    assert length((60, 120), long, limit=600) < length(long, long, limit=600)
+
+
 def test_a_usage_that_cannot_be_neither_empties_nor_floods_the_view() -> None:
     assert length((100, 10**9), limit=600) == length((100, 400), limit=600) > 5
     assert length((100, 1), limit=150) == length((100, 50), limit=150)
