@@ -13,12 +13,13 @@ from collections.abc import Generator, Mapping
 from typing import Any, ClassVar, Literal
 
 from ..errors import InvalidInput
-from .base import ModelEvent, ModelRequest
+from .base import Finish, ModelEvent, ModelRequest
 from .output import told_in_words
 from .providers.base import ProviderModel
 from .providers.chat_replies import chat_events
 from .providers.chat_requests import chat_messages, chat_tools, json_schema
 from .providers.checked import parameters
+from .providers.faults import is_unread_call, said_by
 from .providers.hosts import azure_address, host_of, is_azure, is_openai
 from .providers.reconsidered import Way, reconsidered
 from .providers.responses_replies import responses_events
@@ -92,9 +93,15 @@ class OpenAIModel(ProviderModel):
         return f"{self.provider}-{self._api}" if self._api else self.provider
 
     def _key(self) -> str | None:
-        if is_azure(host_of(self._address())) and not self._api_key:
+        if self._is_azure() and not self._api_key:
             return (os.environ.get(_AZURE_KEY) or "").strip() or super()._key()
         return super()._key()
+
+    def _is_azure(self) -> bool:
+        """Whether it is Azure that is asked: also at another address, if a version is named."""
+        address = self._address() or ""
+        is_named = self._api_version is not None or "api-version=" in address
+        return bool(address) and (is_named or is_azure(host_of(address)))
 
     def _address(self) -> str | None:
         return self._base_url or os.environ.get(self.address_variable) or None
@@ -104,7 +111,7 @@ class OpenAIModel(ProviderModel):
         if self._max_retries is not None:
             given["max_retries"] = self._max_retries
         address = self._address()
-        if address is None or not is_azure(host_of(address)):
+        if address is None or not self._is_azure():
             return sdk.OpenAI(api_key=key, base_url=self._base_url, **given)
         url, version = azure_address(address, self._api_version)
         if version is None:
@@ -129,6 +136,9 @@ class OpenAIModel(ProviderModel):
             except Exception as exc:
                 is_forced = self._api is not None
                 other = reconsidered(way, exc, asked_responses=by_responses, is_forced=is_forced)
+                if other == way and is_unread_call(exc):
+                    yield Finish("malformed_call", said_by(exc))
+                    return
                 if begun or other == way:
                     raise
                 self._way = other
@@ -152,7 +162,7 @@ class OpenAIModel(ProviderModel):
         self, client: Any, request: ModelRequest, provider: str, way: Way
     ) -> Generator[ModelEvent]:
         host = str(client.base_url.host)
-        is_theirs = is_openai(host) or is_azure(host)
+        is_theirs = is_openai(host) or self._is_azure()
         params: dict[str, Any] = {"stream_options": {"include_usage": True}, "stream": True}
         params |= {"timeout": request.longest_wait, **request.params}
         if is_theirs and "max_tokens" in params:  # its newer models refuse the old name

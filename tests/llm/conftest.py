@@ -26,9 +26,11 @@ _SDKS = ("openai", "anthropic", "google-genai", "llmock")
 _NEEDS = {
     "test_llm_library.py": ("llm",),
     "test_azure.py": _SDKS,
+    "test_chaos.py": _SDKS,
     "test_compatible_servers.py": _SDKS,
     "test_kinds_of_errors.py": _SDKS,
     "test_llmock.py": _SDKS,
+    "test_local_model_example.py": _SDKS,
     "test_provider_clients.py": _SDKS,
     "test_provider_faults.py": _SDKS,
     "test_provider_output.py": _SDKS,
@@ -37,9 +39,11 @@ _NEEDS = {
     "test_provider_requests_once.py": _SDKS,
     "test_reasoning_shown.py": _SDKS,
     "test_responses_api.py": _SDKS,
+    "test_same_conversation.py": _SDKS,
     "test_silent_providers.py": _SDKS,
     "test_tool_choice.py": _SDKS,
     "test_vendors_example.py": _SDKS,
+    "test_ways_of_servers.py": _SDKS,
 }
 collect_ignore = [file for file, needed in _NEEDS.items() if not all(map(_is_installed, needed))]
 

@@ -8,7 +8,7 @@ import pytest
 
 from miniagent_redis.llm import ModelRequest, fold, resolve_model
 from miniagent_redis.llm.openai import OpenAIModel
-from miniagent_redis.llm.providers.hosts import azure_address
+from miniagent_redis.llm.providers.hosts import azure_address, is_azure
 from tests.support.canned_server import CannedServer
 from tests.support.provider_replies import HI, said
 
@@ -50,6 +50,22 @@ def test_a_function_gives_the_tokens_of_entra_id(azure: CannedServer) -> None:
         "gpt", base_url=HOST, api_version="2024-10-21", api_key=lambda: "token-of-entra"
     )
     assert ask(azure, model)["authorization"] == "Bearer token-of-entra"
+
+
+def test_a_gateway_in_front_of_it_is_asked_like_it_where_a_version_is_named(
+    azure: CannedServer,
+) -> None:
+    gateway = HOST.replace("res.openai.azure.com", "corp.example.org/llm/openai")
+    told = ask(azure, OpenAIModel("gpt", base_url=gateway, api_version="2024-10-21"))
+    path = "/llm/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
+    assert told["path"].endswith(path)
+    assert told["api-key"] == "key-of-azure"
+
+
+@pytest.mark.parametrize("cloud", ["us", "cn"])
+def test_its_clouds_in_other_countries_are_known(cloud: str) -> None:
+    assert is_azure(f"res.openai.azure.{cloud}")
+    assert not is_azure(f"res.openai.azure.{cloud}.example.org")
 
 
 @pytest.mark.parametrize(

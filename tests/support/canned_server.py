@@ -14,11 +14,11 @@ class CannedServer:
 
     Bytes among the events are sent as they are; their content type is ``kind``. If it
     ``is_endless``, the last event comes again and again, until the client has left. One that
-    ``is_silent`` after its events stays so until then.
+    ``is_silent`` after its events stays so until then, and so does a reply that ends with None.
     """
 
     def __init__(self) -> None:
-        self.replies: list[tuple[int, list[Any]]] = []
+        self.replies: list[tuple[int, list[Any], dict[str, str]]] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.is_endless = False
@@ -45,8 +45,9 @@ class CannedServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def add(self, *events: Any, status: int = 200) -> None:
-        self.replies.append((status, list(events)))
+    def add(self, *events: Any, status: int = 200, told: dict[str, str] | None = None) -> None:
+        """Add a reply; ``told`` are headers of it."""
+        self.replies.append((status, list(events), told or {}))
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers["content-length"]))
@@ -57,21 +58,23 @@ class CannedServer:
             self.breaks_off -= 1
             request.connection.close()
             return
-        status, events = self.replies.pop(0)
+        status, events, told = self.replies.pop(0)
+        is_silent = self.is_silent or events[-1:] == [None]
         self.was_asked.set()
         request.send_response(status)
         kind = self.kind if status == 200 else "application/json"
-        request.send_header("content-type", kind)
+        for name, value in {"content-type": kind, **told}.items():
+            request.send_header(name, value)
         request.end_headers()
         if status != 200:
             request.wfile.write(json.dumps(events[0]).encode())
             return
         try:
             while True:
-                for event in events:
+                for event in filter(None, events):
                     request.wfile.write(encode(event))
                     request.wfile.flush()
-                if self.is_silent:
+                if is_silent:
                     self.was_left.wait(20)
                     return
                 if not self.is_endless or self.was_left.wait(0.02):

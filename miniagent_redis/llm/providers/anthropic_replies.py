@@ -79,7 +79,9 @@ class AnthropicReply:
             yield TextDelta("")
         for open_block in blocks.values():  # that nobody closed
             yield from self._finished(open_block)
-        if not is_over or not reason:
+        if is_over and not reason:  # imitators that give none, but end as they should
+            reason = "end_turn"
+        if not reason:
             return
         yield anthropic_usage(counts) - told
         if reason == PAUSED and may_pause and self._blocks:
@@ -116,7 +118,10 @@ def _events(stream: EventStream) -> Iterator[dict[str, Any]]:
             yield event
             continue
         yield {"type": "message_start", "message": event}
-        for index, block in enumerate(event.get("content") or ()):
+        content = event.get("content") or ()
+        if isinstance(content, str):  # imitators' way
+            content = [{"type": "text", "text": content}]
+        for index, block in enumerate(content):
             yield {"type": "content_block_start", "index": index, "content_block": block}
             yield {"type": "content_block_stop", "index": index}
         yield {"type": "message_delta", "delta": event}

@@ -57,7 +57,10 @@ class CallPieces:
         extra = {key: value for key, value in piece.items() if value and key not in _STORED}
         call.added |= extra
         given = function.get("arguments")  # an object, from some servers
-        call.arguments += given if isinstance(given, str) else json.dumps(given) if given else ""
+        text = given if isinstance(given, str) else json.dumps(given) if given else ""
+        # Some begin with "{}", and some send all once more in the end.
+        is_anew = text.lstrip().startswith("{") and call.is_whole
+        call.arguments = text if is_anew else call.arguments + text
 
     def read(self) -> Iterator[ToolCall | UnreadCall]:
         """Yield the calls, each with an id."""

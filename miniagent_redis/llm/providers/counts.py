@@ -44,8 +44,13 @@ def openai_usage(counts: Mapping[str, int]) -> Usage:
     return Usage(
         _first(counts, "prompt_tokens", "input_tokens"),
         _first(counts, "completion_tokens", "output_tokens"),
-        cached_tokens=_first(counts, "cached_tokens", "prompt_cache_hit_tokens"),  # DeepSeek's
-        cache_write_tokens=_first(counts, "cache_write_tokens"),
+        # DeepSeek's names, and Anthropic's, which gateways and Qwen leave as they are.
+        cached_tokens=_first(
+            counts, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
+        ),
+        cache_write_tokens=_first(
+            counts, "cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens"
+        ),
         reasoning_tokens=_first(counts, "reasoning_tokens"),
     )
 

@@ -45,6 +45,16 @@ _WORDS: tuple[tuple[ModelErrorKind, str], ...] = (
     ("auth", r"api.?key.{0,20}(not valid|invalid|expired)|(invalid|incorrect) api.?key"),
     ("content_filter", r"content.?(filter|management policy|policy)|safety system"),
 )
+# Where servers say what went wrong; the last ones are of Baidu, MiniMax and Tencent.
+_SAYING = (
+    *("error", "message", "detail", "msg", "errors", "reason", "error_msg"),
+    *("base_resp", "status_msg", "Response", "Error", "Message"),
+)
+_WAIT = re.compile(
+    r"(?:try|retry)(?: again)? (?:in|after) (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?) ?(ms|s))?"
+)
+# Ollama's and llama.cpp's, of what a model wrote in place of a call; Groq has a code for it.
+_UNREAD = r"error parsing tool call|failed to parse (input at pos|tool call)"
 _STATUS: dict[int, ModelErrorKind] = {
     401: "auth",
     402: "quota",
@@ -79,6 +89,12 @@ def kind_of(exc: Exception) -> ModelErrorKind:
         return kind or "bad_request"
     other: ModelErrorKind = "bad_request" if status < 500 else "overloaded"
     return kind or _STATUS.get(status, other)
+
+
+def is_unread_call(exc: Exception) -> bool:
+    """Whether a server says that its model wrote a call which it could not read itself."""
+    said = said_by(exc)
+    return code_of(exc) == "tool_use_failed" or re.search(_UNREAD, said, re.IGNORECASE) is not None
 
 
 def _told_in_words(said: str) -> ModelErrorKind | None:
@@ -128,7 +144,7 @@ def _said_in(body: Any) -> str:
     if isinstance(body, str):
         return body
     if isinstance(body, Mapping):
-        for key in ("error", "message", "detail", "msg"):
+        for key in _SAYING:
             if said := _said_in(body.get(key)):
                 return said
     if isinstance(body, list):  # FastAPI's, of what does not fit
@@ -137,10 +153,18 @@ def _said_in(body: Any) -> str:
 
 
 def retry_after(exc: Exception) -> float | None:
-    """Return the seconds to wait, from the headers or from Google's RetryInfo."""
-    found = re.search(r"'retryDelay': '(\d+(?:\.\d+)?)s'", str(getattr(exc, "details", "")))
+    """Return the seconds to wait, from the headers, Google's RetryInfo, or the words of a 429."""
     told = told_to_wait(getattr(getattr(exc, "response", None), "headers", None) or {})
-    return float(found[1]) if told is None and found else told
+    if told is not None:
+        return told
+    found = re.search(r"'retryDelay': '(\d+(?:\.\d+)?)s'", str(getattr(exc, "details", "")))
+    if found:
+        return float(found[1])
+    words = _WAIT.search(said_by(exc)) if status_of(exc) == 429 else None
+    if words is None or not any(words.groups()):
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in words.groups()[:3])
+    return hours * 3600 + minutes * 60 + (seconds / 1000 if words[4] == "ms" else seconds)
 
 
 def told_to_wait(headers: Mapping[str, str]) -> float | None:

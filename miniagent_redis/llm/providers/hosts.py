@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 _OPENAI = "api.openai.com"
-_AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+_AZURE = re.compile(r".+\.(openai|services\.ai|cognitiveservices)\.azure\.(com|us|cn)")
 
 
 def is_openai(host: str) -> bool:
@@ -16,7 +16,7 @@ def is_openai(host: str) -> bool:
 
 def is_azure(host: str) -> bool:
     """Whether it is a resource of Azure's that offers OpenAI's models."""
-    return host.endswith(_AZURE)
+    return _AZURE.fullmatch(host) is not None
 
 
 def host_of(url: str | None) -> str:
@@ -35,6 +35,6 @@ def azure_address(url: str, api_version: str | None) -> tuple[str, str | None]:
     path = re.sub(r"/(chat/completions|responses)$", "", parts.path.rstrip("/"))
     if version in ("preview", "latest", "v1") or "/v1" in path:  # no dated versions there
         version = None
-    if not path.startswith(("/openai", "/models")):
+    if not re.search(r"/(openai|models)(/|$)", path):
         path += "/openai" if version else "/openai/v1"
     return parts._replace(path=path, query="", fragment="").geturl(), version

@@ -110,6 +110,8 @@ def media_part(part: dict[str, Any]) -> dict[str, Any] | None:
 def _part(part: dict[str, Any]) -> str | Media:
     if "text" in part:
         return str(part["text"])
+    if part.keys() & {"image_url", "source"}:  # a picture as OpenAI or Anthropic writes it
+        part = media_part(part) or part
     kind = part.get("type")
     data, url, name = (str(part.get(key) or "") for key in ("data", "url", "name"))
     if kind not in _KINDS or not (data or url):

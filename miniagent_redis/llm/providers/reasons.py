@@ -19,7 +19,9 @@ _MEANINGS = {
         "spii", "model_armor", "jailbreak", "image_safety", "image_prohibited_content",
         "image_recitation",
     ),
-    "malformed_call": ("malformed_function_call", "unexpected_tool_call"),
+    "malformed_call": (
+        "malformed_function_call", "unexpected_tool_call", "malformed_response",
+    ),
 }  # fmt: skip
 _MEANING = {word: ours for ours, words in _MEANINGS.items() for word in words}
 _TOLD = ("content_filter", "malformed_call")  # where the vendor's own word says more

@@ -25,6 +25,8 @@ def responses_events(stream: EventStream, provider: str, model: str) -> Iterator
     for event in stream:
         yield TextDelta("")
         yield from reply.read(event)
+    if stream.is_done:  # of imitators that say no more than [DONE]
+        yield from reply.end()
 
 
 class _Reply:
@@ -36,6 +38,7 @@ class _Reply:
         self._shown: dict[Any, str] = {}  # text that came in pieces, by the place of its item
         self._thought: set[Any] = set()
         self._done: set[Any] = set()
+        self._is_over = False
 
     def read(self, event: dict[str, Any]) -> Iterator[ModelEvent]:
         kind = event.get("type", "")
@@ -60,7 +63,8 @@ class _Reply:
             case "message":
                 yield from self._message(item, self._shown.get(place, ""))
             case "function_call":
-                call = read_call(item.get("call_id") or new_id(), item["name"], item["arguments"])
+                call_id = item.get("call_id") or new_id()
+                call = read_call(call_id, item["name"], item.get("arguments"))
                 self._layout.call(call.id)
                 self._has_calls = True
                 yield call
@@ -77,9 +81,10 @@ class _Reply:
                 self._own(item)
 
     def _message(self, item: dict[str, Any], shown: str) -> Iterator[ModelEvent]:
-        text = "".join(
-            part.get("text") or part.get("refusal") or "" for part in item.get("content") or ()
-        )
+        content = item.get("content") or ()
+        if isinstance(content, str):  # imitators' way
+            content = [{"text": content}]
+        text = "".join(part.get("text") or part.get("refusal") or "" for part in content)
         if text.startswith(shown) and text != shown:  # that of a whole reply, all of it
             yield TextDelta(text[len(shown) :])
         else:
@@ -91,7 +96,17 @@ class _Reply:
     def _own(self, item: dict[str, Any]) -> None:
         self._layout.own({key: value for key, value in item.items() if key not in _ONLY_TOLD})
 
+    def end(self) -> Iterator[ModelEvent]:
+        """End a reply of which nobody said that it is over; what it said in pieces is kept."""
+        if self._is_over:
+            return
+        for place, text in self._shown.items():
+            if place not in self._done:
+                self._layout.text(text)
+        yield from self._end({})
+
     def _end(self, response: dict[str, Any]) -> Iterator[ModelEvent]:
+        self._is_over = True
         counts: dict[str, int] = {}
         add_counts(counts, response.get("usage"))
         if counts:

@@ -130,8 +130,9 @@ def _checked(event: Any, *, is_whole: bool) -> dict[str, Any]:
     if error and event.get("object") != "response":  # one of those tells it by its status
         raise ToldError(error, is_whole=is_whole)
     is_error = "error" in (event.get("object"), event.get("type"))
-    if not is_error and is_whole and not any(name in event for name in _CONTENTS):
-        is_error = any(event.get(name) for name in ("message", "detail", "msg"))
-    if is_error:
+    if is_whole:  # each server has names of its own for what went wrong
+        is_error = is_error or all(event.get(name) is None for name in _CONTENTS)
+    base = event.get("base_resp")  # MiniMax's, in streams too
+    if is_error or (isinstance(base, Mapping) and base.get("status_code")):
         raise ToldError(event, is_whole=is_whole)
     return event

@@ -13,7 +13,10 @@ from ..base import ReasoningDelta, TextDelta
 _PAIRS = {f"<{word}>": f"</{word}>" for word in ("think", "thinking", "thought", "reasoning")} | {
     "[THINK]": "[/THINK]",
     "◁think▷": "◁/think▷",
-}  # Magistral's and Kimi's
+    "<seed:think>": "</seed:think>",
+    "<|channel>thought": "<channel|>",
+    "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",
+}  # Magistral's, Kimi's, Seed's, Gemma's, and that of gpt-oss
 
 
 class ThinkTags:
