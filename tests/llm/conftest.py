@@ -41,6 +41,7 @@ _NEEDS = {
     "test_responses_api.py": _SDKS,
     "test_same_conversation.py": _SDKS,
     "test_silent_providers.py": _SDKS,
+    "test_small_model.py": _SDKS,
     "test_tool_choice.py": _SDKS,
     "test_vendors_example.py": _SDKS,
     "test_ways_of_servers.py": _SDKS,
