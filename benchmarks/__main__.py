@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from . import (
     chat,
+    concurrent,
     durability,
     facade,
     listing,
@@ -34,6 +35,7 @@ _PARTS: tuple[tuple[str, Callable[[Bench], Iterator[Row]]], ...] = (
     ("threads", threads.rows),
     ("upkeep", upkeep.rows),
     ("asyncio", facade.rows),
+    ("turns at once", concurrent.rows),
     ("starting", startup.rows),
 )
 

@@ -118,11 +118,10 @@ class Agent:
         ``history`` is the thread before this turn; ``staged`` this turn's messages so far, the
         user's first (a resumed turn goes on behind the others). Each message to keep goes to
         ``turn.stage``, before the event that tells of it. Once the turn is stopped it ends with
-        TurnSuperseded: at once while the model is asked, or within 0.05 s while tools run. A
-        model or a tool that is running then goes on unheeded. Once it is cancelled, at the same
-        moments, it ends with what there is of the answer; so does an answer that breaks off (the
-        outcome's ``error``), if there is anything of it. If others have to answer calls it ends
-        parked, with TURN_WAITING.
+        TurnSuperseded, at once: a model or a tool that is running then goes on unheeded. Once it is
+        cancelled it ends, as soon, with what there is of the answer; so does an answer that breaks
+        off (the outcome's ``error``), if there is anything of it. If others have to answer calls it
+        ends parked, with TURN_WAITING.
 
         Text that comes with tool calls is streamed too, but is no part of the outcome's ``text``.
         An answer that is data is told in one piece, once it fits: before that it may be wrong.
@@ -180,7 +179,7 @@ class Agent:
                         yield turn.tell(text_delta(text))
                     case AwaitTool():
                         assert runs is not None
-                        outcome = runs.next()
+                        outcome = yield from runs.next()
                         yield from _told_of_cache(turn, "tool", outcome.name, outcome)
                     case Park(calls):
                         yield turn.tell(turn_waiting(calls), turn.park(calls))

@@ -21,7 +21,8 @@ from ..llm import ModelRequest, Reply
 from ..llm.resolve import AnyModel
 from ..models import Message, ToolCall, ToolResult, Usage
 from ..records.converter import converter
-from ..tools import Tool, ToolRegistry, call_tool
+from ..tools import Tool, ToolRegistry
+from ..tools.call import CallInSteps, call_in_steps
 from ..tools.canonical import canonical_arguments, canonical_json
 from .turn_context import TurnContext
 
@@ -109,7 +110,7 @@ class TurnCache:
     wanted: Callable[[Reply], bool] = _says_something
     by_session: bool = False
 
-    def call_tool(
+    def call_in_steps(
         self,
         tools: ToolRegistry,
         call: ToolCall,
@@ -117,19 +118,19 @@ class TurnCache:
         longest: int,
         check: Check,
         hold: Callable[[Lookup], None],
-    ) -> ToolResult:
-        """Return the result of the call, computed by this turn or another one; never an old error.
+    ) -> CallInSteps:
+        """Come to the result of the call, computed by this turn or another; never an old error.
 
         ``check`` ends the waiting for another one; there is no other end to it. ``hold`` is given
         the lookup that others wait for when the tool is about to run: to end if it takes too long.
         """
         tool, context = tools.get(call.name), partial(self.turn.tool_context, call.id)
         if self.lookups is None or tool is None or tool.cache_ttl is None:
-            return call_tool(tools, call, longest=longest, context=context)
+            return (yield from call_in_steps(tools, call, longest=longest, context=context))
         try:
             key = self._tool_key(tool, call, longest)
         except ToolError:  # which the call will tell
-            return call_tool(tools, call, longest=longest, context=context)
+            return (yield from call_in_steps(tools, call, longest=longest, context=context))
         lookup = self.lookups(key, timeout=None, check=check)
         try:
             lookup.begin()
@@ -140,7 +141,7 @@ class TurnCache:
                 )
             hold(lookup)
             check()
-            result = call_tool(tools, call, longest=longest, context=context)
+            result = yield from call_in_steps(tools, call, longest=longest, context=context)
             if not result.is_error and result.asks is None:
                 lookup.keep(result.content, tool.cache_ttl)
         finally:

@@ -190,7 +190,7 @@ class AgentConfig:
     turn_threads: int = field(default=32, validator=_number(1, whole=True))
     """How many turns of ``submit``, and of asyncio, may work at once; others stand in line.
 
-    In asyncio a turn that waits, for an async model or for a busy session, does not count.
+    In asyncio a turn that waits, for a model, for async tools or a busy session, does not count.
     """
 
     title: bool | AnyModel = field(default=True, validator=_title)

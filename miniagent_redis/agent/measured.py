@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
 from ..llm import Answer, Model, ModelEvent, ModelRequest, Reply
 from ..llm.resolve import AnyModel
 from ..llm.sources import Source
-from ..models import ToolResult
 from ..runtime.pausing import Pause
 from ..telemetry import End, ModelCall, Telemetry, ToolRun
+from ..tools.call import CallInSteps
 from .turn_context import TurnCancelled
 
 
@@ -69,10 +69,10 @@ class MeasuredAnswer(Answer):
             self._call.seconds += perf_counter() - began
 
 
-def run_measured(telemetry: Telemetry, run: ToolRun, tool: Callable[[], ToolResult]) -> ToolResult:
+def run_measured(telemetry: Telemetry, run: ToolRun, steps: CallInSteps) -> CallInSteps:
     """Run the tool, telling of it."""
     with telemetry.around(run):
-        result = tool()
+        result = yield from steps
         run.cached = result.cached
         if result.is_error:
             run.error = "ToolError"

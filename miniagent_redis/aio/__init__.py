@@ -6,7 +6,7 @@ starts a task, ``stream`` and ``get_messages`` are iterated with ``async for``, 
 and ``deserialize`` stay plain functions, called in a thread.
 
 A cancelled call waits for its thread, so that a turn is either stored or dropped by the time
-CancelledError arrives: at the model's next piece of text, or within 0.05 s while tools run.
+CancelledError arrives: at once while an async model or tool is waited for.
 Threads see the task's context variables. Plain callbacks and tools run in threads; ``async def``
 ones run in the event loop of the task whose turn it is, and are cancelled with it. Any number of
 event loops may use one object, one after the other or at once.

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from ..agent import Callback
 from ..agent import StreamCallback as _StreamCallback
 from ..models import Event
-from ..runtime.cancellation import run_coroutine
+from ..runtime.cancellation import caller_to_run_for, run_coroutine
 from ..tools import ToolRegistry as _ToolRegistry
+from ..tools.registry import StartsCoroutine
 
 T = TypeVar("T")
 
@@ -42,6 +43,12 @@ class ToolRegistry(_ToolRegistry):
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return run_coroutine(coroutine)
+
+    def starter(self) -> StartsCoroutine | None:
+        if type(self).run_coroutine is not ToolRegistry.run_coroutine:
+            return None  # a subclass has another loop
+        caller = caller_to_run_for()
+        return None if caller is None else caller.start
 
 
 def _awaited(function: Callback) -> Callback:

@@ -35,22 +35,28 @@ class Inbox(Generic[T]):
 
     def next(self, check: Callable[[], object]) -> Generator[Pause, None, T]:
         """Return the next item; raises what ``check`` raises, which each ring has called."""
-        while (item := (yield from self._next_or_bell())) is None:
+        while (item := (yield from self.next_or_bell())) is None:
             check()
         return item
 
-    def _next_or_bell(self) -> Generator[Pause, None, T | None]:
-        if self._flag is None:
-            return self._wait()
+    def next_or_bell(
+        self, seconds: float = inf, *, blocks: bool = False
+    ) -> Generator[Pause, None, T | None]:
+        """Return the next item; None for a ring, after so long, or to have who waits look around.
+
+        With ``blocks`` it blocks even where it may pause.
+        """
+        if self._flag is None or blocks:
+            return self._wait(seconds)
         self._flag.clear()
         with suppress(Empty):
             return self._items.get_nowait()
-        yield Pause(self._flag, inf)
+        yield Pause(self._flag, seconds)
         return None
 
-    def _wait(self) -> T | None:
+    def _wait(self, seconds: float = inf) -> T | None:
         with suppress(Empty):
-            return self._items.get(timeout=_LOOK_AROUND)
+            return self._items.get(timeout=max(0.0, min(seconds, _LOOK_AROUND)))
         return None
 
     def last(self) -> T:

@@ -86,12 +86,16 @@ async def wait_in_loop(pause: Pause, clock: Clock) -> None:
 
 
 class _LoopBell:
-    """Wakes a task, from any thread."""
+    """Wakes a task once, from any thread."""
 
     def __init__(self) -> None:
         self.has_rung = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._is_rung = False
 
     def put(self, item: None, /) -> None:
+        if self._is_rung:
+            return
         with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             self._loop.call_soon_threadsafe(self.has_rung.set)
+        self._is_rung = True

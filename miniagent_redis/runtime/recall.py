@@ -29,12 +29,16 @@ class Recall:
         for future in self._awaited.copy().values():
             future.cancel()
 
+    def covers(self, future: Future[Any]) -> None:
+        """Have the recall end what the future stands for, if it is not done by then."""
+        self._awaited[id(future)] = future
+        if self.is_made:
+            future.cancel()
+
     def wait(self, future: Future[T]) -> T:
         """Return the result; raises CancelledError of ``concurrent.futures`` once recalled."""
-        self._awaited[id(future)] = future
         try:
-            if self.is_made:
-                future.cancel()
+            self.covers(future)
             return future.result()
         finally:
             self._awaited.pop(id(future), None)

@@ -1,11 +1,16 @@
-"""Run one tool call: whatever happens becomes something for the model to read."""
+"""Run one tool call: whatever happens becomes something for the model to read.
+
+A call is done in steps: a generator yields the coroutine of an async tool and is sent what that
+comes to, so that a thread, or an event loop without one, may wait for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
 
 from ..errors import ToolError
 from ..models import Inquiry, ToolCall, ToolResult
@@ -15,6 +20,8 @@ from .registry import ToolRegistry
 from .results import Content, cut, result_content
 
 LONGEST_RESULT = 100_000  # characters
+CallInSteps = Generator[Coroutine[Any, Any, Any], Any, ToolResult]
+"""A call at work: each coroutine that it yields is to be awaited, and its result sent."""
 _logger = logging.getLogger(__name__)
 
 
@@ -34,6 +41,33 @@ def call_tool(
     ``registry.run_coroutine``. A tool that takes a ToolContext is given what ``context`` returns,
     which may block; without it, that of nobody's turn. One that ``asks`` has no result yet.
     """
+    return run_steps(call_in_steps(registry, call, longest=longest, context=context), registry)
+
+
+def run_steps(steps: CallInSteps, registry: ToolRegistry) -> ToolResult:
+    """Do all steps of a call, and block while ``registry.run_coroutine`` awaits."""
+    try:
+        coroutine = next(steps)
+        while True:
+            try:
+                value = registry.run_coroutine(coroutine)
+            except BaseException as exc:
+                coroutine = steps.throw(exc)
+            else:
+                coroutine = steps.send(value)
+    except StopIteration as end:
+        result: ToolResult = end.value
+        return result
+
+
+def call_in_steps(
+    registry: ToolRegistry,
+    call: ToolCall,
+    *,
+    longest: int = LONGEST_RESULT,
+    context: Callable[[], ToolContext] | None = None,
+) -> CallInSteps:
+    """Run the tool as ``call_tool`` does; the caller awaits what is to be awaited."""
     tool = registry.get(call.name)
     is_error = was_run = True
     if tool is None:
@@ -47,7 +81,7 @@ def call_tool(
             was_run = True
             value = run()
             if isinstance(value, Coroutine):
-                value = registry.run_coroutine(value)
+                value = yield value
             if isinstance(value, ToolResult):
                 content, is_error = value.content, value.is_error
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import partial
 from inspect import getdoc, isasyncgenfunction, isgeneratorfunction
 from typing import Any, TypeVar, overload
@@ -24,6 +25,8 @@ from .tool import Approval, Tool, cache_ttl_of, check_approve, check_name, timeo
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+StartsCoroutine = Callable[[Coroutine[Any, Any, Any]], Future[Any]]
+"""Begins to run a coroutine somewhere; the future is known at once. Safe for threads."""
 
 
 class ToolRegistry:
@@ -270,6 +273,13 @@ class ToolRegistry:
         Called in the tool's worker thread, which it blocks. Override it to use another loop.
         """
         return staying_loops.run(coroutine)
+
+    def starter(self) -> StartsCoroutine | None:
+        """Return what starts an async tool for the code that asks, so that no thread waits for it.
+
+        None if ``run_coroutine`` has to block for each.
+        """
+        return None
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(list(self._all().values()))

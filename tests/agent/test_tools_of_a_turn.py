@@ -17,6 +17,7 @@ from miniagent_redis.agent.tool_runs import ToolRuns
 from miniagent_redis.llm import ModelRequest, ScriptedModel, ToolCall
 from miniagent_redis.models import Message
 from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.runtime.pausing import at_once
 from miniagent_redis.tools import ToolRegistry
 from tests.support.one_turn import LIMIT, Context, Turn, scripted
 
@@ -133,7 +134,7 @@ def test_what_a_tool_had_found_when_the_turn_was_cancelled_is_not_lost() -> None
         if thread.name == "miniagent-tool-book":
             thread.join(LIMIT)
     is_cancelled.set()
-    assert runs.next().content == "booked"
+    assert at_once(runs.next()).content == "booked"
 
 
 def test_the_agents_time_limit_holds_for_tools_without_their_own() -> None:

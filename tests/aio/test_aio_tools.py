@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
 from contextvars import ContextVar
+from itertools import takewhile
 from typing import Any
 
+import pytest
+
 from miniagent_redis import ToolRegistry as SyncRegistry
-from miniagent_redis.aio import Event, EventType, StreamCallback, ToolContext, ToolRegistry
-from miniagent_redis.llm import ScriptedModel
+from miniagent_redis.aio import (
+    AgentConfig,
+    Event,
+    EventType,
+    RedisConfig,
+    SessionAgent,
+    SessionManager,
+    StreamCallback,
+    ToolCall,
+    ToolContext,
+    ToolRegistry,
+)
+from miniagent_redis.llm import ModelEvent, ModelRequest, ScriptedModel
 from tests.support.async_agents import calls, manager_of
-from tests.support.coroutines import run
+from tests.support.coroutines import LIMIT, run
 
 on_whose_behalf: ContextVar[str] = ContextVar("on_whose_behalf", default="nobody")
 
@@ -199,3 +215,176 @@ def test_tools_know_for_whom_they_run(store_url: str) -> None:
         ]
 
     run(main())
+
+
+def test_turns_that_wait_for_async_tools_hold_no_thread(store_url: str) -> None:
+    async def main() -> None:
+        go, waiting = asyncio.Event(), 0
+        tools = ToolRegistry()
+
+        async def wait() -> str:
+            nonlocal waiting
+            waiting += 1
+            await go.wait()
+            return "waited"
+
+        tools.add(wait, name="wait", description="Wait.")
+        tools.add(wait, name="remember", description="Wait.", cache_ttl=60)
+        replies = [calls("wait", "remember"), "Done."]
+        config = AgentConfig(model=Replies(replies), turn_threads=1)
+        redis = RedisConfig(url=store_url)
+        async with SessionAgent(config, tools, redis_config=redis) as agent:
+            manager = SessionManager(agent)
+            ids = [await manager.create_or_resume_session() for _ in range(4)]
+            chats = [asyncio.create_task(manager.chat(session_id, "Hi!")) for session_id in ids]
+            while waiting < 2 * len(ids):
+                await asyncio.sleep(0.01)
+            while any("miniagent-tool" in thread.name for thread in threading.enumerate()):
+                await asyncio.sleep(0.01)  # those that began with a look into the cache
+            names = [thread.name for thread in threading.enumerate()]
+            assert sum("aio-turn" in name for name in names) <= 1
+            go.set()
+            assert await asyncio.gather(*chats) == ["Done."] * len(ids)
+
+    run(main())
+
+
+def test_an_async_tool_whose_result_is_cached_runs_once_in_the_loop_of_the_caller(
+    store_url: str,
+) -> None:
+    async def main() -> None:
+        loop, tools, runs = asyncio.get_running_loop(), ToolRegistry(), 0
+
+        @tools.tool(cache_ttl=60, shared=True)
+        async def look() -> str:
+            """Look around."""
+            nonlocal runs
+            runs += 1
+            assert asyncio.get_running_loop() is loop
+            await asyncio.sleep(0.05)
+            return "seen"
+
+        async with manager_of(store_url, Replies([calls("look"), "Done."]), tools=tools) as manager:
+            ids = [await manager.create_or_resume_session() for _ in range(8)]
+            results = await asyncio.gather(*(manager.run(each, "Look!") for each in ids))
+        assert runs == 1
+        assert {result.steps[1].content for result in results} == {"seen"}
+        assert sum(result.cache_hits for result in results) == 7
+
+    run(main())
+
+
+def test_plain_and_async_tools_of_one_reply_run_at_the_same_time(store_url: str) -> None:
+    async def main() -> None:
+        tools, loop = ToolRegistry(), asyncio.get_running_loop()
+        from_plain, from_async = asyncio.Event(), threading.Event()
+
+        @tools.tool
+        async def asynchronous() -> str:
+            """Meet the other one."""
+            await from_plain.wait()
+            from_async.set()
+            return "async"
+
+        @tools.tool
+        def plain() -> str:
+            """Meet the other one."""
+            loop.call_soon_threadsafe(from_plain.set)
+            assert from_async.wait(LIMIT)
+            return "plain"
+
+        model = ScriptedModel([calls("asynchronous", "plain"), "Done."])
+        async with manager_of(store_url, model, tools=tools) as manager:
+            result = await manager.run(await manager.create_or_resume_session(), "Meet!")
+        assert {step.content for step in result.steps if step.role == "tool"} == {"async", "plain"}
+
+    run(main())
+
+
+def test_an_async_tool_that_takes_too_long_is_cancelled_and_the_model_told(store_url: str) -> None:
+    async def main() -> None:
+        tools, ended = ToolRegistry(), asyncio.Event()
+
+        @tools.tool(timeout=0.1)
+        async def hang() -> None:
+            """Wait for ever."""
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        model = ScriptedModel([calls("hang"), "It hangs."])
+        async with manager_of(store_url, model, tools=tools) as manager:
+            result = await manager.run(await manager.create_or_resume_session(), "Go!")
+            await ended.wait()
+        assert result.steps[1].content == "timed out after 0.1 s; it may still be running"
+        assert result.text == "It hangs."
+
+    run(main())
+
+
+def test_a_timeout_around_a_silent_async_tool_is_obeyed_and_what_was_done_is_kept(
+    store_url: str,
+) -> None:
+    async def main() -> None:
+        tools, began, ended = ToolRegistry(), asyncio.Event(), asyncio.Event()
+
+        @tools.tool
+        async def pay() -> None:
+            """Pay."""
+            try:
+                began.set()
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async with manager_of(store_url, ScriptedModel([calls("pay")]), tools=tools) as manager:
+            session_id = await manager.create_or_resume_session()
+            chat = asyncio.create_task(manager.chat(session_id, "Pay!"))
+            await began.wait()
+            chat.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await chat
+            assert ended.is_set()
+            assert (await manager.store.session_state(session_id)).open_turn is None
+            history = await manager.get_history(session_id)
+        assert [each["role"] for each in history] == ["user", "assistant", "tool", "assistant"]
+        assert history[-1]["metadata"]["interrupted"] == "stopped"
+
+    run(main())
+
+
+def test_a_registry_with_a_loop_of_its_own_is_asked_for_it(store_url: str) -> None:
+    async def main() -> None:
+        seen = []
+
+        class Own(ToolRegistry):
+            def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+                return asyncio.run(coroutine)
+
+        tools = Own()
+
+        @tools.tool
+        async def look() -> None:
+            """Look around."""
+            seen.append(asyncio.get_running_loop())
+
+        model = ScriptedModel([calls("look"), "Done."])
+        async with manager_of(store_url, model, tools=tools) as manager:
+            await manager.chat(await manager.create_or_resume_session(), "Look!")
+        assert seen != [asyncio.get_running_loop()]
+        assert len(seen) == 1
+
+    run(main())
+
+
+class Replies:
+    """A model that begins its replies anew in each turn."""
+
+    def __init__(self, replies: Sequence[str | list[ToolCall]]) -> None:
+        self._replies = replies
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        messages = takewhile(lambda message: message.role != "user", reversed(request.messages))
+        number = sum(message.role == "assistant" for message in messages)
+        yield from ScriptedModel([self._replies[number]]).stream(request)
