@@ -38,39 +38,38 @@ class ParkedTurns:
         now = self._store.parts.parking.answer(session_id, turn_id, answers, user_id=user_id)
         if now is not None and now.calls:
             return self._waiting(now)
-        superseded: TurnSuperseded | None = None
-        if now is not None:
+        while now is not None:
             try:
                 result = yield from self._work.resume(thread, user_id, pauses, options)
-                if result is not None:
+                if result is not None and result.turn_id == turn_id:
                     return result
             except SessionWaiting:  # others were faster: see what they came to
                 pass
-            except TurnSuperseded as exc:
-                superseded = exc
-        return self._as_it_is(session_id, turn_id, user_id, superseded)
+            except TurnSuperseded:
+                if (found := self._as_it_is(session_id, turn_id, user_id)) is None:
+                    raise
+                return found
+            if (found := self._as_it_is(session_id, turn_id, user_id)) is not None:
+                return found
+            # Others answered more of it in between, and it goes on again: wait for them.
+        if (found := self._as_it_is(session_id, turn_id, user_id)) is not None:
+            return found
+        raise _does_not_wait(session_id, turn_id, "it goes on")
 
-    def _as_it_is(
-        self, session_id: str, turn_id: str, user_id: str | None, superseded: TurnSuperseded | None
-    ) -> TurnResult:
-        """Return what a turn came to on which others work, or have worked.
-
-        If they still do, having taken it over from here, ``superseded`` is raised.
-        """
-        now = self._store.parts.parking.parked(session_id, user_id=user_id)
-        if now is not None and now.turn_id == turn_id:
-            return self._waiting(now)
-        state = self._named.state(session_id, turn_id, user_id)
-        if state.result is not None:
-            return state.result
-        running = state.state in ("running", "abandoned")
-        if running and superseded is not None:
-            raise superseded
-        raise InvalidInput(
-            f"turn {turn_id} of session {session_id!r} does not wait for an answer",
-            cause="it goes on" if running else "it is over, and nothing of it is stored",
-            hint="turn(session_id, turn_id) tells how it stands; list_waiting() which ones wait",
-        )
+    def _as_it_is(self, session_id: str, turn_id: str, user_id: str | None) -> TurnResult | None:
+        """Return what a turn came to on which others have worked; None while they still do."""
+        while True:
+            now = self._store.parts.parking.parked(session_id, user_id=user_id)
+            if now is not None and now.turn_id == turn_id:
+                return self._waiting(now)
+            state = self._named.state(session_id, turn_id, user_id)
+            if state.result is not None:
+                return state.result
+            if state.state in ("running", "abandoned"):
+                return None
+            if state.state != "waiting":  # that is since we looked: look again
+                why = "it is over, and nothing of it is stored"
+                raise _does_not_wait(session_id, turn_id, why)
 
     def _waiting(self, parked: Parked) -> TurnResult:
         return waiting_result(parked, self._work.accounting)
@@ -78,3 +77,11 @@ class ParkedTurns:
     def cancel(self, thread: KeptThread, user_id: str | None) -> None:
         """End the session's turn, if it is one that waits, with what there is of it."""
         at_once(self._work.end_wait(thread, None, user_id, pauses=False))
+
+
+def _does_not_wait(session_id: str, turn_id: str, cause: str) -> InvalidInput:
+    return InvalidInput(
+        f"turn {turn_id} of session {session_id!r} does not wait for an answer",
+        cause=cause,
+        hint="turn(session_id, turn_id) tells how it stands; list_waiting() which ones wait",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +27,7 @@ from miniagent_redis import (
     WaitingCall,
 )
 from miniagent_redis.llm import ScriptedModel
+from miniagent_redis.models import TurnState
 from miniagent_redis.tools.tool import Approval
 from tests.session.conftest import Open
 from tests.support.waiting import LIMIT
@@ -244,6 +246,104 @@ def test_of_two_who_answer_the_same_call_the_first_counts_and_both_get_the_resul
     assert {each.text for each in results} == {"done"}
     assert shop.did == ["refund 7"]
     assert len(managers[0].get_history(sid)) == 4
+
+
+def test_an_answer_whose_turn_others_park_again_meanwhile_tells_what_waits_now(
+    open_manager: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop()
+    manager, other = (
+        open_manager(Asking(REFUND), shop.tools),
+        open_manager(Asking(PICK), shop.tools),
+    )
+    sid, result = parked(manager)
+    goes_on_elsewhere(monkeypatch, manager, other, sid)
+    parking = manager.store.parts.parking
+    look, looks = parking.parked, iter([False])
+
+    def answered_just_now(*args: Any, **given: Any) -> Any:
+        """Find it answered; behind that it is parked again."""
+        return look(*args, **given) if next(looks, True) else None
+
+    monkeypatch.setattr(parking, "parked", answered_just_now)
+    now = manager.answer(sid, result.turn_id, {"c1": Approve()})
+    assert [call.name for call in now.waiting] == ["pick"]
+    assert shop.did == ["refund 7"]
+
+
+def test_an_answer_whose_turn_others_go_on_with_meanwhile_waits_for_what_it_comes_to(
+    open_manager: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, began, go = Shop(), threading.Event(), threading.Event()
+
+    def slow(messages: list[dict[str, Any]]) -> str:
+        began.set()
+        assert go.wait(LIMIT)
+        return "done"
+
+    manager, other = (
+        open_manager(Asking(REFUND), shop.tools),
+        open_manager(Asking(PICK), shop.tools),
+    )
+    third = open_manager(slow, shop.tools)
+    sid, result = parked(manager)
+    goes_on_elsewhere(monkeypatch, manager, other, sid)
+    parking, named = manager.store.parts.parking, manager.agent.turns.named
+    look, state = parking.parked, named.state
+    with ThreadPoolExecutor(1) as pool:
+
+        def answered_just_now(*args: Any, **given: Any) -> Any:
+            if not began.is_set():
+                pool.submit(third.answer, sid, result.turn_id, {"c2": "the red one"})
+                assert began.wait(LIMIT)
+            return look(*args, **given)
+
+        def tell(*args: Any) -> TurnState:
+            found = state(*args)
+            go.set()
+            return found
+
+        monkeypatch.setattr(parking, "parked", answered_just_now)
+        monkeypatch.setattr(named, "state", tell)
+        assert manager.answer(sid, result.turn_id, {"c1": Approve()}).text == "done"
+    assert shop.did == ["refund 7"]
+
+
+def test_an_answer_is_told_of_its_own_turn_where_another_one_is_abandoned_behind_it(
+    open_manager: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop()
+    manager = open_manager(Asking(REFUND, after=["another"]), shop.tools)
+    other = open_manager(ScriptedModel(["done"]), shop.tools, redis={"lease_ttl": 0.5})
+    sid, result = parked(manager)
+
+    def begin_another() -> None:
+        other.store.begin_turn(sid, "And then?")
+
+    goes_on_elsewhere(monkeypatch, manager, other, sid, begin_another)
+    now = manager.answer(sid, result.turn_id, {"c1": Approve()})
+    assert (now.turn_id, now.text) == (result.turn_id, "done")
+    assert told(manager, sid)[-2:] == [("user", "And then?"), ("assistant", "another")]
+
+
+def goes_on_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+    manager: SessionManager,
+    other: SessionManager,
+    sid: str,
+    then: Callable[[], object] = lambda: None,
+) -> None:
+    """Let the other one go on with the turn that the manager answers, before it can itself."""
+    parking = manager.store.parts.parking
+    answer = parking.answer
+
+    def and_resume(*args: Any, **given: Any) -> Any:
+        found = answer(*args, **given)
+        assert other.resume_turn(sid) is not None
+        then()
+        return found
+
+    monkeypatch.setattr(parking, "answer", and_resume)
 
 
 def test_an_answer_given_twice_returns_what_the_turn_came_to_however_late(
