@@ -10,13 +10,13 @@ from typing import Any
 
 from attrs import frozen
 
-from miniagent_redis import AgentConfig, ToolCall, aio
-from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta
+from miniagent_redis import AgentConfig, SessionAgent, SessionManager, ToolCall, aio
+from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, ScriptedModel, TextDelta
 
 from .bench import ANSWER, QUESTION, Bench, config
 from .table import Row, duration
 
-_TIMES = 5  # of which the median counts
+_TIMES = 3  # of which the median counts
 _WAITING = 40  # messages for one session
 _Messages = list[dict[str, Any]]
 
@@ -36,7 +36,7 @@ class _CallsOnce:
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Measure turns that wait for their model, or for a tool, and what waits beside others."""
-    turns, seconds = bench.times(1000, 20), 0.02 if bench.quick else 2.0
+    turns, seconds = bench.times(1000, 20), 1.0 if bench.quick else 2.0
 
     async def wait() -> str:
         """Wait."""
@@ -46,16 +46,25 @@ def rows(bench: Bench) -> Iterator[Row]:
     async def answer(messages: _Messages) -> str:
         return await wait()
 
-    kinds = {"an async model": (answer, ()), "an async tool": (_CallsOnce(), (wait,))}
     with asyncio.Runner() as runner:
-        for what, (model, tools) in kinds.items():
-            taken = runner.run(_at_once(bench, turns, model, tools))
-            wall, cpu = (median(each) for each in zip(*taken, strict=True))
-            yield Row(
-                f"{turns:,} turns at once, each with {what} that takes {seconds:g} s",
-                f"{wall:.2f} s, {cpu:.2f} s of CPU",
-                target="4 s" if model is answer else "",
-            )
+        wall, cpu = runner.run(_at_once(bench, turns, answer, ()))
+        blocking = _one_by_one(bench, turns)
+        yield Row(
+            f"{turns:,} turns at once, each with an async model that takes {seconds:g} s",
+            f"{wall:.2f} s",
+            target="4 s",
+        )
+        yield Row(
+            "their CPU time, all threads; raw: of as many blocking chats, one by one",
+            f"{cpu:.2f} s",
+            f"{blocking:.2f} s",
+            cpu / blocking,
+        )
+        wall, cpu = runner.run(_at_once(bench, turns, _CallsOnce(), (wait,)))
+        yield Row(
+            f"{turns:,} turns at once, each with an async tool that takes {seconds:g} s",
+            f"{wall:.2f} s, {cpu:.2f} s of CPU",
+        )
         yield Row(
             "how late a turn ends whose `asyncio.timeout` is over while its model is silent",
             duration(runner.run(_late(bench))),
@@ -90,7 +99,8 @@ async def _timed(work: Coroutine[Any, Any, object]) -> tuple[float, float]:
 
 async def _at_once(
     bench: Bench, turns: int, model: Any, tools: Sequence[Any]
-) -> list[tuple[float, float]]:
+) -> tuple[float, float]:
+    """Return the seconds and the CPU seconds that all take together, the median of some times."""
     async with _agent(bench, model, tools) as agent:
         manager = aio.SessionManager(agent)
         sessions = await _sessions(manager, turns)
@@ -99,7 +109,21 @@ async def _at_once(
             await asyncio.gather(*(manager.chat(each, QUESTION) for each in sessions))
 
         await all_turns()  # the connections are there
-        return [await _timed(all_turns()) for _ in range(bench.times(_TIMES, 1))]
+        taken = [await _timed(all_turns()) for _ in range(bench.times(_TIMES, 1))]
+    walls, cpus = zip(*taken, strict=True)
+    return median(walls), median(cpus)
+
+
+def _one_by_one(bench: Bench, turns: int) -> float:
+    """Return the CPU seconds of blocking chats, whose model answers at once."""
+    settings = AgentConfig(model=ScriptedModel([ANSWER] * turns))
+    with SessionAgent(settings, redis_config=config(bench.server.url)) as agent:
+        manager = SessionManager(agent)
+        sessions = [manager.create_or_resume_session() for _ in range(turns)]
+        cpu = time.process_time()
+        for session_id in sessions:
+            manager.chat(session_id, QUESTION)
+        return time.process_time() - cpu
 
 
 async def _late(bench: Bench) -> float:
