@@ -25,7 +25,7 @@ from miniagent_redis.models.event import (
     turn_waiting,
 )
 from miniagent_redis.models.waiting import ANSWERED
-from miniagent_redis.store.parking import DENIED
+from miniagent_redis.store.answers import DENIED
 
 ASKED = Message("user", "Hi", turn_id="t", id="m0")
 CALL = ToolCall("c1", "look", {"at": 1})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...store.parking import DENIED
+from ...store.answers import DENIED
 
 Json = dict[str, Any]
 
