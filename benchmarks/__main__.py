@@ -15,6 +15,7 @@ from . import (
     loading,
     startup,
     streaming,
+    streams,
     threads,
     topologies,
     turns,
@@ -49,7 +50,12 @@ def main() -> None:
     parser.add_argument(
         "--topologies", action="store_true", help="the table of docs/topologies.md instead"
     )
+    parser.add_argument(
+        "--streams", action="store_true", help="open streams under gunicorn: a table of its own"
+    )
     arguments = parser.parse_args()
+    if arguments.streams:
+        return print(streams.table(arguments.quick))
     with open_bench(arguments.quick) as bench:
         if arguments.topologies:
             return print(topologies.table(bench))

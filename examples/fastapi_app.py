@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
-from miniagent_redis import aio, errors
+from miniagent_redis import aio
 
 try:
     from fastapi import Body, FastAPI, Header, responses
@@ -30,7 +30,7 @@ app = FastAPI(lifespan=lifespan)
 sse = partial(responses.StreamingResponse, media_type="text/event-stream")
 
 
-@app.exception_handler(errors.MiniAgentError)
+@app.exception_handler(aio.MiniAgentError)
 async def refuse(request, error):
     name = type(error).__name__
     return responses.JSONResponse({"detail": name}, STATUS.get(name, 503))
@@ -53,5 +53,5 @@ async def say(chat: str, text: Annotated[str, Body()], user: User):
 @app.get("/chats/{chat}/{turn}")
 async def go_on(chat: str, turn: str, user: User, last_event_id: str = Header(None)):
     if (await app.state.chats.turn(chat, turn, user)).state == "unknown":
-        raise errors.SessionNotFound(chat)
+        raise aio.SessionNotFound(chat)
     return sse(told(chat, turn, last_event_id, user))

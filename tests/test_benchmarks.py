@@ -21,19 +21,17 @@ def table(text: str) -> list[tuple[str, str]]:
     return [(re.sub(r"[\d,]*\d", "#", name).strip(), ours.strip()) for name, ours, *_ in rows]
 
 
-def written() -> str:
+def written(mark: str = "benchmark") -> str:
     found = re.search(
-        "<!-- benchmark: begin -->(.*)<!-- benchmark: end -->", PAGE.read_text("utf-8"), re.DOTALL
+        f"<!-- {mark}: begin -->(.*)<!-- {mark}: end -->", PAGE.read_text("utf-8"), re.DOTALL
     )
     assert found
     return found[1]
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("redis_server")
-def test_a_quick_run_prints_every_row_of_the_table_in_the_documentation() -> None:
+def run_quickly(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick"],
+        [sys.executable, "-m", "benchmarks", "--quick", *arguments],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -41,6 +39,24 @@ def test_a_quick_run_prints_every_row_of_the_table_in_the_documentation() -> Non
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    printed = table(done.stdout)
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("redis_server")
+def test_a_quick_run_prints_every_row_of_the_table_in_the_documentation() -> None:
+    printed = table(run_quickly())
     assert [name for name, _ in printed] == [name for name, _ in table(written())]
     assert all(ours for _, ours in printed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+@pytest.mark.usefixtures("redis_server")
+def test_so_does_a_quick_run_with_open_streams() -> None:
+    pytest.importorskip("gevent")
+    pytest.importorskip("gunicorn")
+    printed = run_quickly("--streams")
+    assert [name for name, _ in table(printed)] == [name for name, _ in table(written("streams"))]
+    (refused,) = [line for line in printed.splitlines() if "the next one" in line]
+    assert refused.count("503, Retry-After: ") == 2

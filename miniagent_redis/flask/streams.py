@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -22,8 +21,6 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 
 OnDisconnect = Literal["continue", "cancel"]
 """What a turn does whose reader goes away: it goes on and is stored, or it is cancelled."""
-_READERS = 4
-"""Streams that read at the same time, with a connection to Redis each."""
 _RETRY_AFTER = 3.0
 """Seconds; by then some answer that streams now has ended."""
 
@@ -38,7 +35,7 @@ class OpenStreams:
     def _start_anew(self) -> None:
         self._lock = threading.RLock()
         self._streams: WeakRegistry[object] = WeakRegistry()
-        self._gates = itertools.cycle([threading.RLock() for _ in range(_READERS)])
+        self._gate = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -47,9 +44,10 @@ class OpenStreams:
         """Return what a stream holds while it reads.
 
         One event wakes all who wait for it: without this each of them would take a connection, and
-        leave none for the requests of others.
+        leave none for the requests of others. It is one for all: streams have a connection to read
+        by, and that on which the process listens. Four to read by were no faster.
         """
-        return next(self._gates)
+        return self._gate
 
     def take(self, stream: object, limit: int) -> None:
         """Have it among them until it is closed, or dropped. Raises TooManyStreams."""

@@ -32,7 +32,7 @@ app = make_app(
     testing=False,
     MINIAGENT_MODEL=Talker(),
     MINIAGENT_LEASE_TTL=float(os.environ.get("LEASE", "2")),
-    MINIAGENT_PING_INTERVAL=0.2,
+    MINIAGENT_PING_INTERVAL=float(os.environ.get("PING", "0.2")),
     MINIAGENT_DELTA_INTERVAL=0,
 )
 
