@@ -87,7 +87,7 @@ def pages(redis_url: str, paid: list[str]) -> Iterator[Any]:
 @pytest.fixture
 def page(pages: Any) -> Any:
     """Return a chat page of ada's."""
-    return import_module("tests.support.pages").Page(pages)
+    return import_module("tests.support.chat_page").Page(pages)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("flask")
-from tests.support.pages import Json, Page, user
+from tests.support.chat_page import Json, Page, user
 from tests.support.pages_app import SLOW
 from tests.support.waiting import until
 

@@ -16,7 +16,7 @@ from tests.support.waiting import LIMIT, until
 pytest.importorskip("flask")
 from flask.testing import FlaskClient
 
-from tests.support.pages import Json, Page, kinds, text_of, told, user
+from tests.support.chat_page import Json, Page, kinds, text_of, told, user
 from tests.support.pages_app import SLOW
 
 

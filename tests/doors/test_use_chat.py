@@ -12,7 +12,7 @@ from tests.doors.conftest import KEY, Serve
 from tests.support.waiting import LIMIT
 
 pytest.importorskip("flask")
-from tests.support.pages import Page
+from tests.support.chat_page import Page
 from tests.support.pages_app import SLOW
 
 PROGRAM = Path(__file__).with_name("use_chat.mjs")

@@ -1,54 +1,110 @@
-"""A chat page without a browser: what it posts, and what it is told."""
+"""Pages as a browser without a script sees them: text, links, and forms that can be sent."""
 
 from __future__ import annotations
 
-import json
+from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urljoin
 
-from flask.testing import FlaskClient
+from attrs import define, field
 
-Json = dict[str, Any]
+_VOID = {"meta", "link", "input", "br", "line", "rect"}
 
 
-class Page:
-    """A page of a user, which knows nothing but what it sends."""
+@define
+class Form:
+    """A form: where it goes, what it sends, and the values of its buttons by their text."""
 
-    def __init__(self, client: FlaskClient, key: str = "key-ada") -> None:
-        self.client = client
-        self.headers = {"Authorization": f"Bearer {key}"}
+    action: str
+    method: str
+    fields: dict[str, str] = field(factory=dict)
+    buttons: dict[str, tuple[str, str]] = field(factory=dict)
 
-    def post(self, path: str, **body: Any) -> Any:
-        return self.client.post(path, json=body, headers=self.headers)
 
-    def get(self, path: str) -> Any:
-        return self.client.get(path, headers=self.headers)
+class Page(HTMLParser):
+    """What is on a page. ``elements`` are tags with their attributes, in their order."""
 
-    def chat(self, *messages: Json, id: str = "chat", **more: Any) -> list[Json]:
-        return told(self.post("/api/chat", id=id, messages=messages, **more))
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.forms: list[Form] = []
+        self.links: dict[str, str] = {}
+        self._open: list[str] = []
+        self._texts: list[str] = []
+        self._inside = ""  # the text of the link or button that is open
+        self._attributes: dict[str, str] = {}
+        self.feed(html)
+        self.close()
+        assert self._open == [], "all is closed"
+        self.text: str = " ".join("".join(self._texts).split())
 
-    def run(self, *messages: Json, **more: Any) -> list[Json]:
-        body = {"threadId": "chat", "runId": "r1", "messages": messages, **more}
-        return told(self.post("/agui", **body))
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, found))
+        if tag not in _VOID:
+            self._open.append(tag)
+        if tag == "form":
+            self.forms.append(Form(found["action"], found["method"]))
+        elif tag in ("input", "textarea") and "name" in found and self.forms:
+            if found.get("type") != "checkbox":
+                self.forms[-1].fields[found["name"]] = found.get("value", "")
+        elif tag in ("a", "button"):
+            self._inside, self._attributes = "", found
 
-    def messages(self, id: str = "chat") -> list[Json]:
-        found: list[Json] = self.get(f"/api/chat/{id}").json["messages"]
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        words, found = " ".join(self._inside.split()), self._attributes
+        if tag == "a":
+            self.links[words] = found["href"]
+        elif tag == "button" and self.forms:
+            self.forms[-1].buttons[words] = found.get("name", ""), found.get("value", "")
+
+    def handle_data(self, data: str) -> None:
+        if "head" not in self._open:
+            self._texts.append(data)
+        self._inside += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        """Return the attributes of all elements of a tag."""
+        return [found for name, found in self.elements if name == tag]
+
+    def form(self, end_of_action: str) -> Form:
+        """Return the one form that goes there."""
+        (found,) = (one for one in self.forms if one.action.endswith(end_of_action))
         return found
 
 
-def told(response: Any) -> list[Json]:
-    """Return what a stream told."""
-    assert response.status_code == 200, response.text
-    lines = [line.removeprefix("data: ") for line in response.text.split("\n\n")]
-    return [json.loads(line) for line in lines if line.startswith("{")]
+class Visitor:
+    """Somebody who opens pages, follows links and sends forms."""
 
+    def __init__(self, client: Any, **headers: str) -> None:
+        self._client = client
+        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.status: int = 0
+        self.address: str = "/"
 
-def user(text: str, id: str = "u1") -> Json:
-    return {"id": id, "role": "user", "parts": [{"type": "text", "text": text}]}
+    def open(self, path: str) -> Page:
+        return self._read(self._client.get(path, headers=self._headers, follow_redirects=True))
 
+    def follow(self, page: Page, link: str) -> Page:
+        return self.open(urljoin(self.address, page.links[link]))
 
-def text_of(chunks: list[Json]) -> str:
-    return "".join(one["delta"] for one in chunks if one["type"] == "text-delta")
+    def send(self, form: Form, button: str = "", **fields: str) -> Page:
+        assert form.method == "post"
+        sent = {**form.fields, **fields}
+        if button:
+            name, value = form.buttons[button]
+            sent |= {name: value} if name else {}
+        action = urljoin(self.address, form.action)
+        return self._read(
+            self._client.post(action, data=sent, headers=self._headers, follow_redirects=True)
+        )
 
-
-def kinds(chunks: list[Json]) -> list[str]:
-    return [one["type"] for one in chunks]
+    def _read(self, answer: Any) -> Page:
+        self.status, self.address = answer.status_code, answer.request.full_path.rstrip("?")
+        assert answer.mimetype == "text/html", answer.text
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        return Page(answer.text)
