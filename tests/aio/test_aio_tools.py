@@ -268,7 +268,7 @@ def test_an_async_tool_whose_result_is_cached_runs_once_in_the_loop_of_the_calle
             ids = [await manager.create_or_resume_session() for _ in range(8)]
             results = await asyncio.gather(*(manager.run(each, "Look!") for each in ids))
         assert runs == 1
-        assert {result.steps[1].content for result in results} == {"seen"}
+        assert {result.steps[1].text for result in results} == {"seen"}
         assert sum(result.cache_hits for result in results) == 7
 
     run(main())
@@ -296,7 +296,7 @@ def test_plain_and_async_tools_of_one_reply_run_at_the_same_time(store_url: str)
         model = ScriptedModel([calls("asynchronous", "plain"), "Done."])
         async with manager_of(store_url, model, tools=tools) as manager:
             result = await manager.run(await manager.create_or_resume_session(), "Meet!")
-        assert {step.content for step in result.steps if step.role == "tool"} == {"async", "plain"}
+        assert {step.text for step in result.steps if step.role == "tool"} == {"async", "plain"}
 
     run(main())
 
