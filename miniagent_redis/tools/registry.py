@@ -164,17 +164,9 @@ class ToolRegistry:
         if description is None:
             description, _ = read_docstring(getdoc(named))
         tool = Tool(
-            name,
-            description,
-            signature.schema,
-            function,
-            idempotent,
-            longest,
-            ttl,
-            shared,
-            approve,
-            signature=signature,
-        )
+            name, description, signature.schema, function, idempotent, longest, ttl, shared,
+            approve, signature=signature,
+        )  # fmt: skip
         self._tools[name] = tool
         return tool
 
