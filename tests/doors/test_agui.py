@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("flask")
 from tests.support.chat_page import Json, Page, user
-from tests.support.pages_app import SLOW
+from tests.support.pages_app import DAY, SLOW
 from tests.support.waiting import until
 
 SHOUT = {"name": "shout", "description": "Shout.", "parameters": {"type": "object"}}
@@ -67,6 +67,27 @@ def test_an_interrupt_that_is_cancelled_declines_the_call(page: Page, paid: list
     rest = page.run(said("refund"), resume=[{"interruptId": asked["id"], "status": "cancelled"}])
     assert "declined" in text_of(rest)
     assert paid == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        ({"status": "resolved", "payload": {"day": "Friday"}}, "booked for Friday"),
+        ({"status": "cancelled"}, "not booked"),
+    ],
+)
+def test_what_a_tool_asks_is_an_interrupt_with_a_form(
+    page: Page, answer: Json, result: str
+) -> None:
+    (asked,) = page.run(said("book"))[-1]["outcome"]["interrupts"]
+    assert (asked["reason"], asked["message"]) == ("input_required", "For which day?")
+    assert asked["responseSchema"] == DAY
+    rest = page.run(said("book"), resume=[{"interruptId": asked["id"], **answer}], runId="r2")
+    (told,) = [one for one in rest if one["type"] == "TOOL_CALL_RESULT"]
+    assert (told["toolCallId"], told["content"]) == ("c1.0", result)
+    assert text_of(rest) == f"book: {result}"
+    history = page.run(runId="r3")[1]["messages"]
+    assert [one["content"] for one in history if one["role"] == "tool"] == [result]
 
 
 def test_tools_of_the_page_end_the_run_and_their_results_begin_the_next(page: Page) -> None:

@@ -17,7 +17,7 @@ pytest.importorskip("flask")
 from flask.testing import FlaskClient
 
 from tests.support.chat_page import Json, Page, kinds, text_of, told, user
-from tests.support.pages_app import SLOW
+from tests.support.pages_app import DAY, SLOW
 
 
 def test_a_message_is_answered_in_the_form_of_the_ai_sdk(page: Page) -> None:
@@ -106,6 +106,31 @@ def test_a_call_is_approved_in_the_next_request(
     assert said == "refund: paid back" if approved else "not today" in said
     assert text_of(page.chat(asked, answer)) == said, "and again"
     assert len(page.messages()) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        ({"state": "output-available", "output": {"day": "Friday"}}, "booked for Friday"),
+        ({"state": "output-available", "output": "Friday"}, "booked for Friday"),
+        ({"state": "output-error", "errorText": "never"}, "not booked"),
+    ],
+)
+def test_what_a_tool_asks_is_answered_in_the_next_request(
+    page: Page, answer: Json, result: str
+) -> None:
+    chunks = page.chat(user("book"))
+    (question,) = [one["data"] for one in chunks if one["type"] == "data-question"]
+    assert question["message"] == "For which day?"
+    assert question["schema"] == DAY
+    asked, said = page.messages()
+    assert [one["data"] for one in said["parts"] if one["type"] == "data-question"] == [question]
+    (part,) = [one for one in said["parts"] if one.get("toolCallId") == question["toolCallId"]]
+    assert part["state"] == "input-available"
+    rest = page.chat(asked, {**said, "parts": [{**part, **answer}]})
+    assert [one["output"] for one in rest if one["type"] == "tool-output-available"] == [result]
+    assert text_of(rest) == f"book: {result}"
+    assert f"'output': '{result}'" in str(page.messages()[1])
 
 
 def test_approvals_of_other_turns_and_made_up_ones_count_for_nothing(

@@ -9,13 +9,16 @@ from typing import Any
 
 from flask import Flask
 
-from miniagent_redis import AgentConfig, RedisConfig, ToolCall, ToolRegistry
+from miniagent_redis import AgentConfig, RedisConfig, ToolCall, ToolContext, ToolRegistry
 from miniagent_redis.flask import MiniAgent, front_ends_blueprint, openai_blueprint
 from miniagent_redis.llm import Finish, ModelRequest, ReasoningDelta, TextDelta, Usage
+from miniagent_redis.models import Question
+from miniagent_redis.tools.asking import AskUser
 
 KEYS = {"key-ada": "ada", "key-bob": "bob"}
 WORDS = [f"w{number} " for number in range(40)]
 SLOW = "".join(WORDS)
+DAY = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
 
 
 class Shop:
@@ -73,6 +76,14 @@ def tools(paid: list[str]) -> ToolRegistry:
         """Pay back."""
         paid.append(about)
         return "paid back"
+
+    @found.tool
+    def book(about: str, context: ToolContext) -> str:
+        """Book a table."""
+        if not context.inquiries:
+            raise AskUser(Question("For which day?", DAY), {})
+        (told,) = context.inquiries
+        return f"booked for {told.content['day']}" if told.action == "accept" else "not booked"
 
     about = {"type": "object", "properties": {"about": {"type": "string"}}}
     found.declare("locate", "Ask the phone where it is.", about)

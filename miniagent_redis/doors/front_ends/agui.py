@@ -115,15 +115,26 @@ class RunFold(TurnFold):
     def _outcome(self, reason: str) -> Json:
         if reason == "cancelled":
             return {"type": "cancelled"}
-        asked = [call for call in self._open if call.get("waits_for") == "approval"]
+        asked = [call for call in self._open if call.get("waits_for") != "result"]
         if asked:
             return {"type": "interrupt", "interrupts": [self._interrupt(call) for call in asked]}
         pending = [call["id"] for call in self._open]
         return {"type": "success", **({"pendingToolCallIds": pending} if pending else {})}
 
     def _interrupt(self, call: Json) -> Json:
+        known_as = interrupt_id(self.turn_id, str(call["id"]))
+        if call.get("waits_for") == "input":
+            question = call["question"]
+            return {
+                "id": known_as,
+                "reason": "input_required",
+                "message": question["message"],
+                "toolCallId": call["id"],
+                "responseSchema": question.get("schema", {}),
+                **({"metadata": {"url": question["url"]}} if question.get("url") else {}),
+            }
         return {
-            "id": interrupt_id(self.turn_id, str(call["id"])),
+            "id": known_as,
             "reason": "tool_call",
             "message": f"May {call['name']} be run?",
             "toolCallId": call["id"],
@@ -132,7 +143,7 @@ class RunFold(TurnFold):
 
 
 def interrupt_id(turn_id: str, call_id: str) -> str:
-    """Return the id of the question whether a call may be run."""
+    """Return the id of the question whether a call may be run, or of what a tool asks."""
     return f"{turn_id}/{call_id}"
 
 

@@ -93,6 +93,9 @@ class MessageFold(TurnFold):
                     approvalId=approval_id(self.turn_id, str(call["id"])),
                     toolCallId=call["id"],
                 )
+            elif call.get("waits_for") == "input":
+                question = {"toolCallId": call["id"], "toolName": call["name"], **call["question"]}
+                self.send("data-question", id=call["id"], data=question)
 
     def end(self, reason: str) -> None:
         about: Json = {"finishReason": reason}

@@ -26,7 +26,10 @@ _MOST_ID = 128
 
 @frozen
 class Asked:
-    """A request of a page: ``answers`` by the ids of calls, ``approvals`` by those of questions."""
+    """A request of a page: ``answers`` by the ids of calls, ``approvals`` by those of questions.
+
+    ``fields`` are what was filled in where a tool asked, by the ids of questions too.
+    """
 
     session_id: str
     content: str | list[Json] | None = None
@@ -37,6 +40,7 @@ class Asked:
     """Whether the page has something behind that message."""
     answers: Mapping[str, Answer] = field(factory=dict)
     approvals: Mapping[str, Answer] = field(factory=dict)
+    fields: Mapping[str, Answer] = field(factory=dict)
     turn_id: str | None = None
     """The turn that is answered, or is to be answered anew, if the page names one."""
     is_edited: bool = False
@@ -151,11 +155,13 @@ def run_input(body: object) -> tuple[Asked, str]:
         str(one.get("toolCallId")): _agui_result(one) for one in behind if one.get("role") == "tool"
     }
     approvals: dict[str, Answer] = {}
+    fields: dict[str, Answer] = {}
     for place, one in enumerate(list_of(data.get("resume"), "resume")):
         entry = object_of(one, f"resume[{place}]")
-        approvals[text_in(entry, "interruptId", f"resume[{place}]", required=True)] = (
-            _decision(entry.get("payload")) if entry.get("status") == "resolved" else Deny()
-        )
+        known_as = text_in(entry, "interruptId", f"resume[{place}]", required=True)
+        payload, is_resolved = entry.get("payload"), entry.get("status") == "resolved"
+        approvals[known_as] = _decision(payload) if is_resolved else Deny()
+        fields[known_as] = (_filled_in(payload) if is_resolved else None) or Deny()
     context = "\n".join(
         f"{one.get('description', '')}: {one.get('value', '')}"
         for one in list_of(data.get("context"), "context")
@@ -175,6 +181,7 @@ def run_input(body: object) -> tuple[Asked, str]:
         is_answered=bool(behind),
         answers=answers,
         approvals=approvals,
+        fields=fields,
         tools=tools,
         context=context,
         thoughts=thoughts,
@@ -231,6 +238,10 @@ def _decision(given: object) -> Answer:
         why = given.get("reason")
         return Deny(why if isinstance(why, str) else "")
     return Deny()
+
+
+def _filled_in(payload: object) -> Answer | None:
+    return payload if isinstance(payload, (str, Mapping)) else None
 
 
 def _role(message: object) -> object:

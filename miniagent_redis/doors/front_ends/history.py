@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from ...models import Message, WaitingCall
+from ...models.inquiry import is_inquiry
 from ..told import events_of
 from .agui import result_id
 from .ai_sdk import MessageFold
@@ -55,7 +56,7 @@ def agui_messages(messages: Iterable[Message]) -> list[Json]:
         number = 0
         for message in turn:
             number += message.role == "assistant"
-            if message.role != "system":
+            if message.role != "system" and not is_inquiry(message):
                 found.append(_in_agui(message, number))
     return found
 
@@ -132,6 +133,8 @@ def _add(made: Json, parts: dict[str, Json], chunk: Json) -> None:
         case "tool-approval-request":
             approval = {"id": chunk["approvalId"]}
             parts[chunk["toolCallId"]] |= {"state": "approval-requested", "approval": approval}
+        case "data-question":
+            made["parts"].append(chunk)
         case "tool-output-available":
             parts[chunk["toolCallId"]] |= {"state": "output-available", "output": chunk["output"]}
         case "tool-output-error":

@@ -14,7 +14,7 @@ from functools import partial
 from attrs import evolve, field, frozen
 
 from ...errors import SessionBusy, SessionExists, SessionWaiting
-from ...models import Message, ToolResult, WaitingCall
+from ...models import Deny, Message, ToolResult, WaitingCall
 from ...session import SessionManager
 from ...store.parking import Answer, Parked
 from ..openai.checks import refuse
@@ -250,14 +250,19 @@ def _is_same(message: Message, other: Message) -> bool:
 
 
 def _answers(parked: Parked, asked: Asked) -> dict[str, Answer]:
-    """Return the answers to calls that wait: results for those of the page, decisions for ours."""
+    """Return the answers to calls that wait: results of the page; decisions and fields for ours."""
     found: dict[str, Answer] = {}
     for call in parked.calls:
+        known_as = approval_id(parked.turn_id, call.id)
         if call.waits_for == "approval":
-            given = asked.approvals.get(approval_id(parked.turn_id, call.id))
+            given = asked.approvals.get(known_as)
+        elif call.waits_for == "input" and known_as in asked.fields:
+            given = asked.fields[known_as]
         else:
             given = asked.answers.get(call.id)
-        if isinstance(given, ToolResult):
+        if isinstance(given, ToolResult) and call.waits_for == "input":
+            given = Deny(given.text)  # the page says that there is no answer
+        elif isinstance(given, ToolResult):
             given = evolve(given, call_id=call.id, name=call.name)
         if given is not None:
             found[call.id] = given
@@ -268,7 +273,7 @@ def _results(parked: Parked, answers: dict[str, Answer]) -> Sequence[Message]:
     """Return the results among answers as messages, to be shown."""
     found = []
     for call in parked.calls:
-        given = answers.get(call.id)
+        given = answers.get(call.id) if call.waits_for == "result" else None
         if isinstance(given, (str, ToolResult)):
             text = given if isinstance(given, str) else given.text
             found.append(
