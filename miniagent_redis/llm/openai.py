@@ -162,7 +162,7 @@ class OpenAIModel(ProviderModel):
         self, client: Any, request: ModelRequest, provider: str, way: Way
     ) -> Generator[ModelEvent]:
         host = str(client.base_url.host)
-        is_theirs = is_openai(host) or self._is_azure()
+        is_theirs = is_openai(host) or is_azure(host) or self._is_azure()
         params: dict[str, Any] = {"stream_options": {"include_usage": True}, "stream": True}
         params |= {"timeout": request.longest_wait, **request.params}
         if is_theirs and "max_tokens" in params:  # its newer models refuse the old name
