@@ -11,9 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ...models import Usage
 from .fold import Part, TurnFold
-from .wire import Json, output_text
+from .wire import Json, output_text, question_id, usage_object
 
 VERSION = "1.0"
 APPROVAL_FORM: Json = {
@@ -103,7 +102,8 @@ class RunFold(TurnFold):
             self.send("CUSTOM", name="miniagent.title", value={"title": self.title})
         more: Json = {"outcome": self._outcome(reason), "result": {"finishReason": reason}}
         if self.usage is not None:
-            more["usage"] = [usage_object(self.usage)]
+            written = self.usage.cache_write_tokens
+            more["usage"] = [{**usage_object(self.usage), "cacheWriteInputTokens": written}]
         self.send("RUN_FINISHED", **self._where, **more)
 
     def fail(self, code: str, words: str) -> None:
@@ -122,7 +122,7 @@ class RunFold(TurnFold):
         return {"type": "success", **({"pendingToolCallIds": pending} if pending else {})}
 
     def _interrupt(self, call: Json) -> Json:
-        known_as = interrupt_id(self.turn_id, str(call["id"]))
+        known_as = question_id(self.turn_id, str(call["id"]))
         if call.get("waits_for") == "input":
             question = call["question"]
             return {
@@ -142,23 +142,6 @@ class RunFold(TurnFold):
         }
 
 
-def interrupt_id(turn_id: str, call_id: str) -> str:
-    """Return the id of the question whether a call may be run, or of what a tool asks."""
-    return f"{turn_id}/{call_id}"
-
-
 def result_id(turn_id: str, call_id: str) -> str:
     """Return the id of the message that a tool's result is."""
     return f"{turn_id}-{call_id}"
-
-
-def usage_object(usage: Usage) -> Json:
-    """Return tokens by the names of AG-UI."""
-    return {
-        "inputTokens": usage.input_tokens,
-        "outputTokens": usage.output_tokens,
-        "totalTokens": usage.total_tokens,
-        "reasoningTokens": usage.reasoning_tokens,
-        "cachedInputTokens": usage.cached_tokens,
-        "cacheWriteInputTokens": usage.cache_write_tokens,
-    }

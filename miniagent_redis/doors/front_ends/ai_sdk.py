@@ -11,9 +11,8 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from ...models import Usage
 from .fold import Part, TurnFold
-from .wire import Json, is_denied, output_text
+from .wire import Json, is_denied, output_text, question_id, usage_object
 
 HEADERS = {"x-vercel-ai-ui-message-stream": "v1"}
 END = b"data: [DONE]\n\n"
@@ -90,7 +89,7 @@ class MessageFold(TurnFold):
             if call.get("waits_for") == "approval":
                 self.send(
                     "tool-approval-request",
-                    approvalId=approval_id(self.turn_id, str(call["id"])),
+                    approvalId=question_id(self.turn_id, str(call["id"])),
                     toolCallId=call["id"],
                 )
             elif call.get("waits_for") == "input":
@@ -127,11 +126,6 @@ def turn_of(given: object) -> str | None:
     return given.removeprefix(_MESSAGE) or None
 
 
-def approval_id(turn_id: str, call_id: str) -> str:
-    """Return the id of the question whether a call may be run."""
-    return f"{turn_id}/{call_id}"
-
-
 def as_data(content: object) -> object:
     """Return what a tool gave: as data, if its text is a JSON object or array."""
     if isinstance(content, str) and content[:1] in ("{", "["):
@@ -140,14 +134,3 @@ def as_data(content: object) -> object:
         except ValueError:
             return content
     return content
-
-
-def usage_object(usage: Usage) -> Json:
-    """Return tokens by the names of the AI SDK."""
-    return {
-        "inputTokens": usage.input_tokens,
-        "outputTokens": usage.output_tokens,
-        "totalTokens": usage.total_tokens,
-        "reasoningTokens": usage.reasoning_tokens,
-        "cachedInputTokens": usage.cached_tokens,
-    }

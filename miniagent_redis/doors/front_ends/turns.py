@@ -21,10 +21,9 @@ from ..openai.checks import refuse
 from ..openai.echo import ECHO, SYSTEM
 from ..openai.ids import new_name
 from ..openai.options import options_of, turn_options
-from .ai_sdk import approval_id
 from .asked import Asked
 from .history import FRONT_END, page_id
-from .wire import Json
+from .wire import Json, question_id
 
 _PAGE = 100
 _ENDING = 5.0
@@ -120,7 +119,7 @@ class PageTurns:
         if parked is not None:
             raise SessionWaiting(parked.session_id, parked.turn_id, parked.calls)
         turn_id = asked.turn_id or ""
-        approved = (one.removeprefix(approval_id(turn_id, "")) for one in asked.approvals)
+        approved = (one.removeprefix(question_id(turn_id, "")) for one in asked.approvals)
         calls = {*asked.answers, *approved}
         state = self.manager.turn(asked.session_id, turn_id, self.user_id) if turn_id else None
         known = {one.id for step in (state.steps if state else ()) for one in step.tool_calls}
@@ -253,7 +252,7 @@ def _answers(parked: Parked, asked: Asked) -> dict[str, Answer]:
     """Return the answers to calls that wait: results of the page; decisions and fields for ours."""
     found: dict[str, Answer] = {}
     for call in parked.calls:
-        known_as = approval_id(parked.turn_id, call.id)
+        known_as = question_id(parked.turn_id, call.id)
         if call.waits_for == "approval":
             given = asked.approvals.get(known_as)
         elif call.waits_for == "input" and known_as in asked.fields:
