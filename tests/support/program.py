@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -71,7 +72,8 @@ class Program:
             return self._said.get(timeout=limit)
         except Empty:
             self.process.send_signal(signal.SIGABRT)  # it tells where its threads are
-            self.process.wait()
+            with suppress(subprocess.TimeoutExpired):  # one that is paused does not end of it
+                self.process.wait(LIMIT)
             raise AssertionError(f"the program said nothing for {limit:g} s") from None
 
     def tell(self, **words: Any) -> None:
