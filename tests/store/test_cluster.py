@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha1
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,12 +40,12 @@ from miniagent_redis.store.scripts import source
 from miniagent_redis.telemetry import Exchange
 from tests.support.calls import CALLS
 from tests.support.cluster import ClusterServers, Node
+from tests.support.every_call import make_every_call
 from tests.support.instruments import Notes
 from tests.support.scripts import OPERATIONS
 from tests.support.servers import RedisServer
 from tests.support.waiting import LIMIT, until
 from tests.support.words import call, lines, result, said, soon
-from tests.support.world import World
 
 X = Message("user", "x")
 SESSIONS = [f"s{number}" for number in range(30)]
@@ -179,16 +178,7 @@ def test_every_call_works_and_each_script_keeps_to_one_slot(
         return send(self, nonce, node, commands, **more)
 
     monkeypatch.setattr(Connections, "_send", noted)
-    place: Any = SimpleNamespace(proxy=SimpleNamespace(url=cluster_url))
-    for number, (name, each) in enumerate(CALLS.items()):
-        world = World(place, "password wanted", f"w{number}")
-        world.wait = 0.05
-        try:
-            each(world)
-        except Exception as exc:
-            raise AssertionError(f"{name} failed on a cluster") from exc
-        finally:
-            world.close()
+    make_every_call(cluster_url, "on a cluster")
     with Store(RedisConfig(url=cluster_url)) as store:
         store.create_session("busy")
         store.begin_turn("busy", X)

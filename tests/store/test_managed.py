@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -24,11 +22,10 @@ from miniagent_redis import (
     SessionManager,
     StoreMisconfigured,
 )
-from tests.support.calls import CALLS
 from tests.support.doctor_checks import examine
+from tests.support.every_call import make_every_call
 from tests.support.servers import RedisServer
 from tests.support.waiting import LIMIT
-from tests.support.world import World
 
 TAKEN = ("HELLO", "CLIENT", "CONFIG", "INFO", "SCRIPT", "SUBSCRIBE", "KEYS")
 CASES = [*((name,) for name in TAKEN), TAKEN]
@@ -74,16 +71,7 @@ def url(way: str, names: tuple[str, ...], tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("names", [NOT_HEARD], ids=["all but SUBSCRIBE"], indirect=True)
 def test_every_call_works(url: str, names: tuple[str, ...]) -> None:
-    place: Any = SimpleNamespace(proxy=SimpleNamespace(url=url))
-    for number, (name, each) in enumerate(CALLS.items()):
-        world = World(place, "password wanted", f"w{number}")
-        world.wait = 0.05
-        try:
-            each(world)
-        except Exception as exc:
-            raise AssertionError(f"{name} failed without {', '.join(names)}") from exc
-        finally:
-            world.close()
+    make_every_call(url, f"without {', '.join(names)}")
 
 
 def test_a_conversation_that_another_process_watches(url: str) -> None:
