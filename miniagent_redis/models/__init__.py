@@ -1,11 +1,12 @@
 """The data that travels: frozen attrs classes that know nothing of Redis or of any model vendor."""
 
+from ..runtime.ids import new_id
 from .budget import Budget
 from .context import ToolContext
 from .event import Event, EventType
 from .inquiry import Inquiry
 from .limits import Per, Price, RateLimit
-from .message import Message, Role, ToolCall, isoformat, new_id
+from .message import Message, Role, ToolCall, isoformat
 from .session import (
     ExpiredSession,
     Forgotten,

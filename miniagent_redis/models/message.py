@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from attrs import field, frozen
 
+from ..runtime.ids import new_id
+
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
-
-
-def new_id() -> str:
-    """Return a fresh random id: 32 hexadecimal digits, 128 bits."""
-    return os.urandom(16).hex()
 
 
 def isoformat(seconds: float) -> str:
