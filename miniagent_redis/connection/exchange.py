@@ -90,17 +90,13 @@ def _moves(link: Link) -> bool:
 
 def are_answers(commands: Sequence[Command], replies: Sequence[Any], nonce: bytes) -> bool:
     """Whether all replies are errors, or those of scripts which were given the nonce."""
-    return all(
-        isinstance(reply, Exception) or is_answer(reply, nonce)
-        for command, reply in zip(commands, replies, strict=True)
-        if command is not ASKING
-    )
-
-
-def is_answer(reply: Any, nonce: bytes) -> bool:
-    """Whether a reply is that of the script which was given the nonce."""
-    first = reply[0] if isinstance(reply, list) and reply else None
-    return isinstance(first, bytes) and first.partition(b" ")[0] == nonce
+    for command, reply in zip(commands, replies, strict=True):
+        if command is ASKING or isinstance(reply, Exception):
+            continue
+        first = reply[0] if isinstance(reply, list) and reply else None
+        if not isinstance(first, bytes) or first.partition(b" ")[0] != nonce:
+            return False
+    return True
 
 
 def checked(replies: list[Any], faults: Faults) -> list[Any]:

@@ -69,6 +69,7 @@ class Wire:
             protocolError=redis.InvalidResponse, replyError=parse_error, notEnoughData=_MORE
         )
         self._is_plain = _set_kernel_timeouts(sock, self._silence, timeout)
+        self._gets_signals = main_thread().ident  # a forked child has wires of its own
         if self._is_plain:
             self._poller = select.poll()
             try:
@@ -106,7 +107,7 @@ class Wire:
 
     def _read(self, is_another_answered: Probe | None) -> bytes:
         try:
-            if self._is_plain and get_ident() == main_thread().ident:
+            if self._is_plain and get_ident() == self._gets_signals:
                 self._wait(self._silence)
             data: bytes = self._sock.recv(_AT_ONCE)
         except (BlockingIOError, TimeoutError):  # the kernel's, or Python's

@@ -43,8 +43,8 @@ def check_members(data: Json) -> None:
     for name, value in data.items():
         if type(name) is not str:
             _find_fault({name: None}, "the data", 0)
-        if type(value) not in _PLAIN:
-            check_json(value, f"the {name}")
+        if type(value) not in _PLAIN and not _surely_fits(value, 0):
+            _find_fault(value, f"the {name}", 0)
 
 
 def _surely_fits(value: Any, depth: int) -> bool:

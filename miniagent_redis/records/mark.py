@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-_CHECKSUM = re.compile(rb'[0-9a-f]{8}"}\Z')
+_CHECKSUM = re.compile(rb'[0-9a-f]{8}"}')
+_ITS_SIZE = len('00000000"}')
 _MOST = 256  # bytes: as many as lua/_mark.lua gives; without a checksum ids and times are in them
 
 
 def mark_of(record: bytes) -> bytes:
     """Return the mark of a record: its checksum, or more if it seems to have none."""
-    found = _CHECKSUM.search(record[-_MOST:])
-    return found[0] if found else record[-_MOST:]
+    end = record[-_ITS_SIZE:]
+    return end if _CHECKSUM.fullmatch(end) else record[-_MOST:]
 
 
 def is_mark_of(mark: bytes, end: bytes) -> bool:

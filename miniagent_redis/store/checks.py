@@ -106,7 +106,7 @@ def check_message(message: object) -> None:
         raise InvalidInput(
             f"a message's role is one of {', '.join(ROLES)}, not {message.role!r:.100}"
         )
-    content = cast(object, message.content)
+    content: object = message.content
     if isinstance(content, list):
         for part in cast(list[object], content):
             check_object(part, "a content part")
@@ -114,15 +114,16 @@ def check_message(message: object) -> None:
         raise InvalidInput(
             f"a message must be text or a list of content parts, not {type(content).__name__}"
         )
-    calls = cast(object, message.tool_calls)
+    calls: object = message.tool_calls
     if not isinstance(calls, (tuple, list)):
         raise InvalidInput(f"tool_calls is a tuple of ToolCall, not {type(calls).__name__}")
     for call in cast(Sequence[object], calls):
         _check_tool_call(call)
     texts = message.id, message.turn_id or "", message.tool_call_id or "", message.name or ""
-    if not all(isinstance(text, str) for text in cast(tuple[object, ...], texts)):
-        raise InvalidInput("id, turn_id, tool_call_id and name of a message are text, or None")
-    at = cast(object, message.created_at)
+    for text in cast(tuple[object, ...], texts):
+        if not isinstance(text, str):
+            raise InvalidInput("id, turn_id, tool_call_id and name of a message are text, or None")
+    at: object = message.created_at
     if not isinstance(at, (int, float)) or not 0 <= at < _YEAR_10000:
         raise InvalidInput(f"created_at must be seconds since the epoch, not {at!r}")
     check_object(message.metadata, "metadata")

@@ -46,8 +46,7 @@ class TurnCounts(NamedTuple):
         for count in usual:
             if type(count) is not int or not 0 <= count < 2**53:
                 raise InvalidInput(f"tokens and tool calls are whole numbers from 0, not {usual!r}")
-        counts = all_counts(spent)
-        others = {name: counts[name] for name in counts if name not in _OF_TURN}
+        others = {name: n for name, n in all_counts(spent).items() if name not in _OF_TURN}
         return cls(*usual, packed(others))
 
 

@@ -50,7 +50,7 @@ class Scripts:
     @reset_after_fork
     def _start_anew(self) -> None:
         # Names this process and store: with a counter behind it no two calls share a nonce.
-        self._prefix = os.urandom(6).hex()
+        self._prefix = os.urandom(6).hex().encode()
         self._calls = itertools.count()
         self._times: dict[Node, ServerTime] = {}  # servers need not have the same
 
@@ -74,38 +74,32 @@ class Scripts:
         """
         text, digest = self._loaded.get(name) or self._load(name)
         tries = tries or Tries()
-        exchange = self._connections.exchange
-        if mark:
-            exchange = partial(exchange, mark=mark)
+        connections, key = self._connections, keys[0]
+        exchange = partial(connections.exchange, mark=mark) if mark else connections.exchange
 
         def attempt() -> list[Any]:
+            told = tries.begin(self._time_at(key), connections.clock, lambda: self._ask_time(key))
+            nonce = b"%s%x%s" % (self._prefix, next(self._calls), told)
+            tail = (len(keys), *keys, nonce, *args)
             try:
-                return send()
+                try:
+                    return exchange([("EVALSHA", digest, *tail)], nonce)
+                except NoScript:
+                    pass  # not in here: what is raised next would hold this error and its frames
+                return exchange([("EVAL", text, *tail)], nonce)
             except ReplyLost as exc:
                 if isinstance(exc, NotReplicated) and exc.reply[1] not in _CONFIRMED:
                     return [exc.reply]
                 tries.is_lost = True
                 raise
 
-        def send() -> list[Any]:
-            time, ask = self._time_at(keys[0]), partial(self._ask_time, keys[0])
-            told = tries.begin(time, self._connections.clock, ask)
-            nonce = b"%s%x%s" % (self._prefix.encode(), next(self._calls), told)
-            tail = (len(keys), *keys, nonce, *args)
-            try:
-                return exchange([("EVALSHA", digest, *tail)], nonce)
-            except NoScript:
-                pass  # not in here: what is raised next would hold this error and all its frames
-            return exchange([("EVAL", text, *tail)], nonce)
-
         # Neither no-writes nor allow-oom, which a server without memory takes.
         writes = "flags=" not in text.partition("\n")[0]
         while True:
-            reply = self._connections.persist(attempt, insist, operation=name, writes=writes)[0]
+            reply = connections.persist(attempt, insist, operation=name, writes=writes)[0]
             status = reply[1].decode()
             if time := reply[0].partition(b" ")[2]:
-                now = self._connections.clock.monotonic()
-                self._time_at(keys[0]).hear(int(time), at=now)
+                self._time_at(key).hear(int(time), at=connections.clock.monotonic())
             if status != "late":
                 break
             tries.late += 1  # nothing was done, and no try of it is under way any more

@@ -104,7 +104,8 @@ class TurnBegin:
         if on_busy not in ON_BUSY:
             raise InvalidInput(f"on_busy is one of {', '.join(ON_BUSY)}, not {on_busy!r:.100}")
         if not isinstance(message, Message):
-            message = Message("user", message)
+            at = self._core.clock.time()
+            message = Message("user", message, turn_id=turn, created_at=at)
         message = stamped(message, turn, self._core.clock)
         if message.role != "user":
             raise InvalidInput(f"a turn begins with a user message, not {message.role!r}")
