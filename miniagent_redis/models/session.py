@@ -186,4 +186,5 @@ class OpenTurn:
 
     def heard(self, *event_ids: bytes) -> None:
         """Take note of the events that a call told, where there were any."""
-        self.event_ids.extend(event_id.decode() for event_id in event_ids if event_id)
+        for event_id in filter(None, event_ids):
+            self.event_ids.append(event_id.decode())

@@ -24,7 +24,8 @@ def check_object(value: object, what: str) -> dict[str, Any]:
     """Return ``value`` if it is a dict; raise InvalidInput otherwise."""
     if not isinstance(value, dict):
         raise InvalidInput(f"{what} must be a dict, not {type(value).__name__}")
-    return cast(dict[str, Any], value)
+    found: dict[str, Any] = value
+    return found
 
 
 def milliseconds(ttl: Duration, what: str) -> int:
@@ -108,7 +109,7 @@ def check_message(message: object) -> None:
         )
     content: object = message.content
     if isinstance(content, list):
-        for part in cast(list[object], content):
+        for part in content:
             check_object(part, "a content part")
     elif not isinstance(content, str):
         raise InvalidInput(
@@ -117,10 +118,15 @@ def check_message(message: object) -> None:
     calls: object = message.tool_calls
     if not isinstance(calls, (tuple, list)):
         raise InvalidInput(f"tool_calls is a tuple of ToolCall, not {type(calls).__name__}")
-    for call in cast(Sequence[object], calls):
+    for call in calls:
         _check_tool_call(call)
-    texts = message.id, message.turn_id or "", message.tool_call_id or "", message.name or ""
-    for text in cast(tuple[object, ...], texts):
+    texts: tuple[object, ...] = (
+        message.id,
+        message.turn_id or "",
+        message.tool_call_id or "",
+        message.name or "",
+    )
+    for text in texts:
         if not isinstance(text, str):
             raise InvalidInput("id, turn_id, tool_call_id and name of a message are text, or None")
     at: object = message.created_at

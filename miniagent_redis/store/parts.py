@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from attrs import evolve
 
@@ -113,7 +113,7 @@ class Parts:
         )
         self.along: Along = Along(core, self.index, self.usage)
         self.channels: Channels = Channels(core)
-        self._by_kind = {type(noun): noun for noun in vars(self).values()}
+        self._by_kind: dict[type[Any], Any] = {type(noun): noun for noun in vars(self).values()}
 
     def tenant(self, namespace: str) -> Parts:
         """Return the parts of another namespace on the same connections, the same ones each time.
@@ -134,7 +134,8 @@ class Parts:
 
     def part(self, kind: type[N]) -> N:
         """Return the noun of a class."""
-        return cast(N, self._by_kind[kind])
+        found: N = self._by_kind[kind]
+        return found
 
     def finish(self) -> None:
         """Stop listening, give locks back, write what is noted. While Redis is away it is lost."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..connection.connections import Connections
 from ..connection.faults import NoScript, ReplyLost
@@ -39,12 +39,20 @@ def source(name: str) -> str:
     return "\n".join([*parts, rest])
 
 
+class _Loaded(NamedTuple):
+    """An operation as it is sent. One that ``writes`` is refused by a server without memory."""
+
+    text: str
+    digest: str
+    writes: bool
+
+
 class Scripts:
     """Runs the operations over the connections of one store."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._loaded: dict[str, tuple[str, str]] = {}
+        self._loaded: dict[str, _Loaded] = {}
         self._start_anew()
 
     @reset_after_fork
@@ -72,7 +80,7 @@ class Scripts:
         what it wrote. Raises StoreUnavailable, StoreMisconfigured (also for a foreign type at our
         key), ReplyLost or NotReplicated.
         """
-        text, digest = self._loaded.get(name) or self._load(name)
+        text, digest, writes = self._loaded.get(name) or self._load(name)
         tries = tries or Tries()
         connections, key = self._connections, keys[0]
         exchange = partial(connections.exchange, mark=mark) if mark else connections.exchange
@@ -93,8 +101,6 @@ class Scripts:
                 tries.is_lost = True
                 raise
 
-        # Neither no-writes nor allow-oom, which a server without memory takes.
-        writes = "flags=" not in text.partition("\n")[0]
         while True:
             reply = connections.persist(attempt, insist, operation=name, writes=writes)[0]
             status = reply[1].decode()
@@ -136,7 +142,7 @@ class Scripts:
 
         Returns the replies, which are as that of ``run``, and so is what is raised. Not atomic.
         """
-        text, digest = self._loaded.get(name) or self._load(name)
+        text, digest, _ = self._loaded.get(name) or self._load(name)
         tails = [(len(keys), *keys, "", *args) for keys in several]
         try:
             commands = [("EVALSHA", digest, *tail) for tail in tails]
@@ -146,12 +152,13 @@ class Scripts:
             replies = self._connections.call_many(commands, name)
         return [[reply[1].decode(), *reply[2:]] for reply in replies]
 
-    def _load(self, name: str) -> tuple[str, str]:
+    def _load(self, name: str) -> _Loaded:
         text = source(name)
+        writes = "flags=" not in text.partition("\n")[0]
         if self._connections.is_memory:
             text = text.replace("#!lua", "-- #!lua", 1)  # fakeredis does not know the line
-        self._loaded[name] = text, sha1(text.encode()).hexdigest()
-        return self._loaded[name]
+        self._loaded[name] = loaded = _Loaded(text, sha1(text.encode()).hexdigest(), writes)
+        return loaded
 
 
 def _wrong_type(key: str, found: str) -> StoreMisconfigured:
