@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence, Set
 from typing import Any
 
-from attrs import asdict, astuple, evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from ..errors import ModelError
 from ..llm import ModelRequest, Reply, ToolSpec
@@ -240,9 +240,10 @@ class TurnLoop:
     def _reply_message(self, reply: Reply, view: View, lost: Usage) -> Message:
         """Return what is stored of the reply; ``lost`` was used by those before that are not."""
         metadata = view.noted
-        if usage := (reply.usage + lost if any(astuple(lost)) else reply.usage).to_dict():
+        is_asked_again = any(lost.amounts())
+        if usage := (reply.usage + lost if is_asked_again else reply.usage).to_dict():
             metadata["usage"] = usage
-            if view.estimate is not None and reply.usage.input_tokens and not any(astuple(lost)):
+            if view.estimate is not None and reply.usage.input_tokens and not is_asked_again:
                 metadata[ESTIMATE] = view.estimate
         if reply.interrupted:
             metadata["interrupted"] = reply.interrupted

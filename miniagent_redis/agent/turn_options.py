@@ -19,6 +19,7 @@ from .turn_context import TurnContext
 
 OnClose = Literal["keep", "drop", "finish"]
 """What becomes of a turn whose reader leaves before its end."""
+_ON_CLOSE = get_args(OnClose)
 
 
 @frozen
@@ -48,13 +49,13 @@ class TurnOptions:
 
         ``usual`` are the agent's tools: those of the turn are run as they are.
         """
-        if on_close not in get_args(OnClose):
+        if on_close not in _ON_CLOSE:
             raise InvalidInput(
                 f'on_close must be "keep", "drop" or "finish", not {on_close!r:.100}',
                 hint="it says what becomes of the turn when its reader leaves",
             )
-        given = (instructions, tools, params, output)
-        if all(each is None for each in given) and on_close == "keep":
+        is_usual = instructions is None and tools is None and params is None and output is None
+        if is_usual and on_close == "keep":
             return USUAL
         if instructions is not None:
             check_instructions(instructions, "instructions")

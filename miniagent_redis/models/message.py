@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from math import modf
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -16,7 +18,16 @@ ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 
 def isoformat(seconds: float) -> str:
     """Render seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    fraction, second = modf(seconds)
+    ms = round(fraction * 1e6) // 1000  # as datetime does it
+    if not 0 <= ms < 1000:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return f"{_second(int(second))}.{ms:03d}+00:00"
+
+
+@lru_cache(256)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @frozen

@@ -7,7 +7,7 @@ Who joins it hears its stored events, as any watcher does, and reads its result 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from attrs import define, evolve, frozen
 
@@ -37,6 +37,8 @@ from .runner import TurnWork
 
 _SOON = 0.05
 """Seconds behind the end of a lease at which somebody looks whether it was renewed."""
+_BEGAN_NOTHING = (SessionBusy, SessionNotFound, SessionWaiting, InvalidInput)
+"""What a request meets that is refused, or repeats a turn: it is counted no more."""
 
 
 @frozen
@@ -102,9 +104,12 @@ class NamedTurns:
     ) -> Generator[Pause, None, OpenTurn]:
         """Open the turn. Raises TurnRuns or TurnStored where it is a repetition."""
         admission = opened.admission if opened else self._admit(asked)
-        with _counted_if_begun(admission):
+        try:
             first = opened.turn if opened else None
             turn = yield from self._work.begin(thread, asked, first)
+        except _BEGAN_NOTHING:
+            take_back(admission)
+            raise
         if opened is None:
             self._ask_recovery(asked)
         if turn.resumed:  # it was counted when it was begun
@@ -114,8 +119,11 @@ class NamedTurns:
     def begin_at_once(self, asked: Asked, thread: KeptThread) -> Opened:
         """Open the turn, or an abandoned one that comes first; raise SessionBusy if that waits."""
         admission = self._admit(asked)
-        with _counted_if_begun(admission):
+        try:
             opened = Opened(at_once(self._work.open(thread, asked)), admission)
+        except _BEGAN_NOTHING:
+            take_back(admission)
+            raise
         self._ask_recovery(asked)
         return opened
 
@@ -251,13 +259,3 @@ class NamedTurns:
         result = self._result(session_id, messages, found.committed or found.version)
         over: TurnStands = "interrupted" if result.interrupted else "completed"
         return TurnState(turn_id, over, messages[0], result.steps, result.text, result)
-
-
-@contextmanager
-def _counted_if_begun(admission: Admission | None) -> Iterator[None]:
-    """Count a request no more that began nothing: it is refused, or repeats a turn."""
-    try:
-        yield
-    except (SessionBusy, SessionNotFound, SessionWaiting, InvalidInput):
-        take_back(admission)
-        raise
