@@ -48,6 +48,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote, unquote_to_bytes
 from uuid import UUID
@@ -174,6 +175,13 @@ def check_namespace(namespace: object) -> str:
     )
 
 
+@lru_cache(1024)
+def _of_session(ns: str, session_id: str) -> tuple[str, ...]:
+    tag = "{" + encode_id(session_id) + "}"
+    nouns = "session", "thread", "turn", "metadata", "ops", "events", "queue"
+    return tuple(f"{ns}{noun}:{tag}" for noun in nouns)
+
+
 class Keys:
     """Builds the keys of one namespace, and the channels of one database of the server."""
 
@@ -187,17 +195,7 @@ class Keys:
 
         session, thread, turn, metadata, ops, events, queue.
         """
-        tag = "{" + encode_id(session_id) + "}"
-        ns = self.ns
-        return [
-            f"{ns}session:{tag}",
-            f"{ns}thread:{tag}",
-            f"{ns}turn:{tag}",
-            f"{ns}metadata:{tag}",
-            f"{ns}ops:{tag}",
-            f"{ns}events:{tag}",
-            f"{ns}queue:{tag}",
-        ]
+        return list(_of_session(self.ns, session_id))
 
     def mark(self, session_id: str) -> str:
         """Return the key that is written for replicas to confirm, beside those of a session."""

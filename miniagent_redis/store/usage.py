@@ -76,10 +76,11 @@ class UsageCounts:
             if len(noted) >= _MOST_NOTED - 2 and (day, user_id) not in noted:
                 self._core.tally.dropped_usage += user_id is not None
                 user_id = None
-            _add(noted.setdefault((day, user_id), {}), all_counts(spent))
+            counts = all_counts(spent)
+            _add(noted.setdefault((day, user_id), {}), counts)
             if model:
-                for prefix, counts in counts_of(spent, model, tools or {}):
-                    _add(self._kinds.setdefault((day, self._named(day, prefix)), {}), counts)
+                for prefix, its in counts_of(counts, model, tools or {}):
+                    _add(self._kinds.setdefault((day, self._named(day, prefix)), {}), its)
 
     def _named(self, day: int, prefix: str) -> str:
         """Return the name under which it is counted: its own, or that of all others."""

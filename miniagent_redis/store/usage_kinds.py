@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from attrs import Factory, frozen
 
 from ..models import Message, UsageTotals
-from .counts import all_counts, totals
+from .counts import totals
 
 MOST_NAMES = 200
 """Models and tools that a process counts by name, on one day; clients may name tools of theirs."""
@@ -58,13 +59,12 @@ def tools_of(steps: Iterable[Message]) -> dict[str, ToolTotals]:
 
 
 def counts_of(
-    spent: UsageTotals, model: str, tools: Mapping[str, ToolTotals]
+    counts: Counts, model: str, tools: Mapping[str, ToolTotals]
 ) -> Iterator[tuple[str, Counts]]:
-    """Return the counts of a model and of tools, by what their fields begin with.
+    """Return a turn's counts as those of its model, and those of tools, by how fields begin.
 
     A name, which is any text, has no spaces there.
     """
-    counts = all_counts(spent)
     if of_model := {name: counts[name] for name in _OF_MODEL if name in counts}:
         yield _prefix("model", model), of_model
     for tool, ran in tools.items():
@@ -97,6 +97,7 @@ def day_totals(day: date, counts: Mapping[str, int]) -> DayTotals:
     )
 
 
+@lru_cache(MOST_NAMES)
 def _prefix(kind: str, name: str) -> str:
     raw = (name[:_LONGEST] or "(no name)").encode("utf-8", "surrogatepass")
     return f"{kind}:{quote(raw, safe='')}"
