@@ -131,10 +131,11 @@ ModelEvent = (
 class Model(Protocol):
     """Anything that answers. One instance serves many threads at once.
 
-    An agent asks it in a thread of its own for each answer, so that a turn that is cancelled can
-    leave one that keeps silent. One that never does may say so, and save that thread, by an
-    attribute ``answers_at_once`` that is true. One that heeds ``ModelRequest.output`` by itself has
-    an attribute ``takes_output`` that is true: others are told the schema in the system prompt.
+    An agent asks it in a thread of its own for each answer, up to 64 events ahead of who takes
+    them, so that a turn that is cancelled can leave one that keeps silent. One that never does may
+    say so, and save that thread, by an attribute ``answers_at_once`` that is true. One that heeds
+    ``ModelRequest.output`` by itself has an attribute ``takes_output`` that is true: others are
+    told the schema in the system prompt.
     """
 
     def stream(self, request: ModelRequest) -> Iterable[ModelEvent]:

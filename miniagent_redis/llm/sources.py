@@ -36,54 +36,56 @@ class Source(Protocol):
 
 
 class ModelSource:
-    """A model is asked: in the thread of ``aside``, which can be left, or else in the caller's."""
+    """A model is asked in the caller's thread, as its events are asked for."""
 
-    def __init__(self, model: Model, request: ModelRequest, aside: Aside | None = None) -> None:
-        self._model = model
-        self._request = request
-        self._aside = aside
-        self._stream: Iterable[ModelEvent] = ()
-        self._events: Iterator[ModelEvent] | None = None
-        self._behind: ModelEvent | None = None  # what came after Finish
-        self._is_over = False
+    def __init__(self, model: Model, request: ModelRequest) -> None:
+        self._events = _events(model, request)
 
     def next(self) -> Generator[Pause, None, ModelEvent | None]:
-        if self._is_over:
-            return None
-        if self._aside is None or isinstance(self._stream, list):  # it is there as a whole
-            return self._pull()
-        return (yield from self._aside.call(self._pull))
-
-    def _pull(self) -> ModelEvent | None:
-        try:
-            if self._events is None:
-                self._stream = self._model.stream(self._request)
-                self._events = iter(self._stream)
-            event, self._behind = self._behind or next(self._events, None), None
-            if isinstance(event, Finish):  # the end comes with it: one wait for both
-                self._behind = next(self._events, None)
-        except Exception as exc:
-            if (told := raised_by_signal(exc)) is not None:
-                raise told from None
-            if isinstance(exc, MiniAgentError):
-                raise
-            raise ModelFailed(exc) from exc
-        if self._behind is None and (event is None or isinstance(event, Finish)):
-            self._close()
-            self._is_over = True
-        return event
+        return next(self._events, None)
+        yield  # it is a generator that never pauses
 
     def close(self) -> None:
-        """End the model's stream, and its thread; one that was left ends by itself."""
-        if self._aside is None:
-            self._close()
-        else:
-            self._aside.end(None if self._is_over else self._close)
+        try:
+            self._events.close()
+        except ModelFailed as failed:
+            raise failed.error from None
 
-    def _close(self) -> None:
-        close = getattr(self._stream, "close", None)
-        if close is not None:
-            close()
+
+def _events(model: Model, request: ModelRequest) -> Generator[ModelEvent, None, None]:
+    """Yield the events of one answer. Raises ModelFailed or a MiniAgentError."""
+    stream: Iterable[ModelEvent] = ()
+    try:
+        try:
+            stream = model.stream(request)
+            events: Iterator[ModelEvent | None] = iter(stream)
+            for event in events:
+                if event is None:  # a model of one's own may give anything
+                    return
+                if not isinstance(event, Finish):
+                    yield event
+                    continue
+                behind = next(events, None)  # the end comes with it: one wait for both
+                if behind is None:
+                    _close(stream)
+                    stream = ()
+                yield event
+                if behind is not None:
+                    yield behind
+        finally:
+            _close(stream)
+    except Exception as exc:
+        if (told := raised_by_signal(exc)) is not None:
+            raise told from None
+        if isinstance(exc, MiniAgentError):
+            raise
+        raise ModelFailed(exc) from exc
+
+
+def _close(stream: Iterable[ModelEvent]) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        close()
 
 
 class AwaitedSource:
@@ -129,4 +131,4 @@ def source_of(
         return AwaitedSource(model, request, ring, check, pauses=pauses)
     if getattr(model, "answers_at_once", False):
         return ModelSource(model, request)
-    return ModelSource(model, request, Aside(ring, check, pauses=pauses))
+    return Aside(_events(model, request), ring, check, pauses=pauses)

@@ -1,7 +1,8 @@
-"""Calls in a thread of their own, so that whoever waits for them can go at any moment.
+"""Items that an iterator gives in a thread of its own, so that whoever waits for one can go.
 
 Python cannot interrupt a call that blocks: it goes on until it ends by itself, but nobody waits for
-it, and what it gives is thrown away. One that has a connection can have it cut.
+it, and what it gives is thrown away. One that has a connection can have it cut. The thread reads
+some items ahead, so that those that come together cost one change of threads.
 """
 
 from __future__ import annotations
@@ -11,114 +12,158 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from contextvars import ContextVar, copy_context
+from math import inf
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from time import monotonic, thread_time
+from typing import Any, Generic, TypeVar
 
-from .inbox import Inbox
+from .inbox import AHEAD, Inbox
 from .interrupts import Bell
 from .kept_threads import KeptThreads
 from .pausing import Pause
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
-R = TypeVar("R")
-_Result = tuple[Any, BaseException | None]
+T = TypeVar("T")
+_COMPUTES = 0.00025
+"""Seconds for which the thread computes at the most while an item may wait for who takes it."""
+_ENDS_WITHIN = 0.2
+"""Seconds for which one who goes between two items waits for the iterator to be closed."""
 
 
 class Left(BaseException):
     """Raised in a call that nobody waits for any more. No Exception, so nobody tries again."""
 
 
-class _Ties:
-    """What is between the thread and who waits for it."""
+class _Ties(Generic[T]):
+    """What is between the thread and who takes its items."""
 
-    def __init__(self, results: Inbox[_Result]) -> None:
-        self.calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()  # None: the end
-        self.results = results
+    def __init__(self, *, pauses: bool) -> None:
+        # An item, or the exception that the iterator raised; the end has neither.
+        self.inbox: Inbox[tuple[T | None, BaseException | None]] = Inbox(pauses=pauses)
+        self.put = self.taken = 0
+        self.wakes_at: float = inf  # as many have to be taken until the thread is woken
+        self.room: SimpleQueue[None] = SimpleQueue()  # wakes it
+        self.waited_at = 0.0  # when the thread last waited for that, in seconds of its computing
         self.lock = threading.RLock()  # over what follows, and while the connection is cut
         self.has_left = False
         self.cut: Callable[[], object] | None = None
 
+    def hand_on(self, item: T) -> None:
+        """Put an item; block while too many wait, or if the thread has computed for long.
 
-_ties: ContextVar[_Ties | None] = ContextVar("miniagent_redis_aside", default=None)
+        It may hold up the other one in its place then: no two of them run Python at a time.
+        """
+        self.put += 1
+        self.inbox.put((item, None))
+        if thread_time() - self.waited_at > _COMPUTES:
+            wakes_at = self.put
+        elif self.put - self.taken >= AHEAD:
+            wakes_at = self.put - AHEAD // 2
+        else:
+            return
+        while self.taken < wakes_at and not self.has_left:
+            self.wakes_at = wakes_at
+            if self.taken < wakes_at:  # whoever takes one from here on may wake us
+                self.room.get()
+        self.waited_at = thread_time()
+
+    def take(self, found: tuple[T | None, BaseException | None]) -> T | None:
+        """Return the item of what was found, or raise the exception."""
+        self.taken += 1
+        if self.taken >= self.wakes_at:
+            self.wakes_at = inf
+            self.room.put(None)
+        item, error = found
+        try:
+            if error is not None:
+                raise error
+            return item
+        finally:
+            del found, error  # the error's traceback holds this frame
+
+    def leave(self) -> None:
+        """Have the thread end, as soon as its call does."""
+        self.has_left = True
+        self.room.put(None)
 
 
-class Aside:
-    """Calls in one thread, from the first to ``end``, with a copy of the first caller's context.
+_ties: ContextVar[_Ties[Any] | None] = ContextVar("miniagent_redis_aside", default=None)
 
-    ``check`` is called before a call and whenever the bell rings that ``ring`` is given: what it
+
+class Aside(Generic[T]):
+    """The items of a generator, read and closed by one thread with the first caller's context.
+
+    ``check`` is called before a wait and whenever the bell rings that ``ring`` is given: what it
     raises ends the waiting. For one caller at a time; a forked child has no such thread. With
-    ``pauses`` a call that is waited for yields them, else it blocks.
+    ``pauses`` an item that is waited for yields them, else ``next`` blocks.
     """
 
     def __init__(
         self,
+        items: Generator[T, None, None],
         ring: Callable[[Bell], object],
         check: Callable[[], object],
         *,
         pauses: bool = False,
     ) -> None:
+        self._items = items
         self._ring = ring
         self._check = check
         self._pauses = pauses
-        self._ties: _Ties | None = None
+        self._ties: _Ties[T] | None = None
         self._is_waiting = False
+        self._is_over = False
         self._pid = os.getpid()
 
-    def call(self, work: Callable[[], R]) -> Generator[Pause, None, R]:
-        """Return what ``work()`` returns in the thread, or raise what it or ``check`` raises."""
-        self._check()
-        self._is_waiting = True
-        if (ties := self._ties) is None:
-            ties = self._start(work)
-        else:
-            ties.calls.put(work)
-        result = yield from ties.results.next(self._check)
-        self._is_waiting = False
-        value, error = result
+    def next(self) -> Generator[Pause, None, T | None]:
+        """Return the next item, None at the end; raise what the generator or ``check`` raises."""
+        if self._is_over:
+            return None
+        ties = self._ties
+        if ties is None or (found := ties.inbox.next_at_once()) is None:
+            self._check()
+            self._is_waiting = True
+            if ties is None:
+                ties = self._start()
+            found = yield from ties.inbox.next(self._check)
+            self._is_waiting = False
+        self._is_over = found[0] is None
         try:
-            if error is not None:
-                raise error
-            return value  # type: ignore[no-any-return]
+            return ties.take(found)
         finally:
-            del result, value, error  # the error's traceback holds this frame
+            del found
 
-    def end(self, last: Callable[[], object] | None = None) -> None:
-        """End the thread, with ``last`` as its last call, if any; raise what that raises.
+    def close(self) -> None:
+        """End the thread, which closes the generator; what that raises is logged there.
 
-        If a call was left, its connection is cut and the rest is not waited for.
+        If its call has a connection, that is cut. It is waited for, unless somebody who waited for
+        an item went, or it takes longer than a moment.
         """
-        if (ties := self._ties) is None:
-            if last is not None:
-                last()
-            return
-        if self._pid != os.getpid():
-            return  # the thread, and what it works on, are the parent's
+        if (ties := self._ties) is None or self._is_over or self._pid != os.getpid():
+            return  # there is none; or it, and what it works on, are the parent's
+        self._is_over = True
+        with ties.lock:
+            ties.leave()
+            if ties.cut is not None:
+                ties.cut()
         if self._is_waiting:
-            with ties.lock:
-                ties.has_left = True
-                if ties.cut is not None:
-                    ties.cut()
-            ties.results.put(None)  # nobody is to go on pausing for it
-        if last is not None:
-            ties.calls.put(last)
-        ties.calls.put(None)
-        self._ties = None
-        if last is None or self._is_waiting:
+            ties.inbox.put(None)  # nobody is to go on pausing for it
             return
-        _, error = ties.results.last()
-        if error is not None:
-            raise error
+        until = monotonic() + _ENDS_WITHIN
+        while (left := until - monotonic()) > 0:
+            found = ties.inbox.wait(left)
+            if found is not None and found[0] is None:
+                return
 
     def __del__(self) -> None:
         if (ties := getattr(self, "_ties", None)) is not None:
-            ties.calls.put(None)  # `end` was broken off, or never called
+            ties.leave()  # `close` was broken off, or never called
 
-    def _start(self, work: Callable[[], object]) -> _Ties:
-        ties = self._ties = _Ties(Inbox(pauses=self._pauses))
-        ties.calls.put(work)
-        self._ring(ties.results)
-        context = copy_context()
-        _threads.run(lambda: context.run(_work, ties))
+    def _start(self) -> _Ties[T]:
+        ties = self._ties = _Ties(pauses=self._pauses)
+        self._ring(ties.inbox)
+        context, items = copy_context(), self._items
+        _threads.run(lambda: context.run(_read, ties, items))
         return ties
 
 
@@ -126,21 +171,32 @@ NAME = "miniagent-model"  # of the threads
 _threads = KeptThreads(NAME)
 
 
-def _work(ties: _Ties) -> None:
+def _read(ties: _Ties[T], items: Generator[T, None, None]) -> None:
     _ties.set(ties)
+    ties.waited_at = thread_time()
     pid = os.getpid()
-    while (call := ties.calls.get()) is not None:
-        result: _Result
-        try:
-            result = call(), None
-        except BaseException as exc:  # it is raised where the result is wanted
-            result = None, exc
-        if os.getpid() != pid:
-            # A child was forked in the call, and came back from it. It has this thread alone.
-            log.error("a forked child ended a call of its parent, whose caller it does not have")
-            os._exit(1)
-        ties.results.put(result)
-        del call, result
+    end: tuple[None, BaseException | None] = None, None
+    try:
+        for item in items:
+            _must_be(pid)
+            ties.hand_on(item)
+            if ties.has_left:
+                break
+    except BaseException as exc:  # it is raised where the item is wanted
+        end = None, exc
+    _must_be(pid)
+    try:
+        items.close()
+    except BaseException:
+        log.warning("what nobody waits for any more failed at its end", exc_info=True)
+    ties.inbox.put(end)
+
+
+def _must_be(pid: int) -> None:
+    """End a child that was forked in the iterator, and came back from it with this thread alone."""
+    if os.getpid() != pid:
+        log.error("a forked child ended a call of its parent, whose caller it does not have")
+        os._exit(1)
 
 
 def is_left() -> bool:

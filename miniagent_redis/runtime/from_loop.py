@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from .cancellation import caller_to_run_for
-from .inbox import Inbox
+from .inbox import AHEAD, Inbox
 from .interrupts import Bell
 from .pausing import Pause
 from .staying_loops import staying_loops
@@ -23,8 +23,6 @@ from .staying_loops import staying_loops
 log: logging.Logger = logging.getLogger("miniagent_redis")
 T = TypeVar("T")
 Items = Callable[[], AsyncIterator[T]]
-AHEAD = 64
-"""Items that wait to be taken; then the iterator is not asked for more."""
 
 
 class FromLoop(Generic[T]):

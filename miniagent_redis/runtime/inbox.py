@@ -12,6 +12,8 @@ from .interrupts import Flag
 from .pausing import Pause
 
 T = TypeVar("T")
+AHEAD = 64
+"""Items that may wait to be taken; whoever reads an iterator for others goes no further then."""
 _LOOK_AROUND = 0.5
 """Seconds after which a wait begins anew: a signal that comes just before it is seen behind it."""
 
@@ -47,20 +49,22 @@ class Inbox(Generic[T]):
         With ``blocks`` it blocks even where it may pause.
         """
         if self._flag is None or blocks:
-            return self._wait(seconds)
+            return self.wait(seconds)
         self._flag.clear()
         with suppress(Empty):
             return self._items.get_nowait()
         yield Pause(self._flag, seconds)
-        return None
+        return self.next_at_once()  # what came before the bell is taken before it is heard
 
-    def _wait(self, seconds: float = inf) -> T | None:
+    def wait(self, seconds: float = inf) -> T | None:
+        """Block for the next item; None as above."""
         with suppress(Empty):
             return self._items.get(timeout=max(0.0, min(seconds, _LOOK_AROUND)))
         return None
 
-    def last(self) -> T:
-        """Block until there is an item; return it."""
-        while (item := self._wait()) is None:
-            pass
-        return item
+    def next_at_once(self) -> T | None:
+        """Return the next item if it is there; else None."""
+        try:
+            return self._items.get_nowait()
+        except Empty:
+            return None

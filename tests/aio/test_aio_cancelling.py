@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from miniagent_redis import EventType
 from miniagent_redis.aio import ToolRegistry
 from miniagent_redis.llm import ScriptedModel
 from tests.support.async_agents import SlowModel, calls, manager_of
@@ -15,11 +16,12 @@ from tests.support.coroutines import LIMIT, reached, run
 
 def test_a_chat_that_is_cancelled_while_the_model_talks_is_stored_so_far(store_url: str) -> None:
     async def main() -> None:
-        model = SlowModel()
+        model, told = SlowModel(), threading.Event()
         async with manager_of(store_url, model) as manager:
+            manager.agent.callbacks.on(EventType.TEXT_DELTA, lambda event: told.set())
             session_id = await manager.create_or_resume_session()
             chat = asyncio.create_task(manager.chat(session_id, "Hello!"))
-            await reached(model.began)
+            await reached(told)
             chat.cancel()
             await asyncio.sleep(0)
             model.go.set()
