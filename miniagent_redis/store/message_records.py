@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
 from ..errors import RecordUnreadable
 from ..models import Message, ThreadSlice, UnreadableRecord
-from ..records.format import Where
 from ..records.frame import Unreadable
 from ..records.messages import message_from_data, message_to_data
 from .core import StoreCore, log
@@ -60,18 +59,23 @@ class MessageRecords:
         where = self._core.where("message", session_id)
         messages: list[Message] = []
         unreadable: list[UnreadableRecord] = []
-        for raw, found in zip(records, self._each(records, where), strict=True):
-            if isinstance(found, Message):
-                messages.append(found)
-                continue
-            index = start + len(messages) + len(unreadable)
-            unreadable.append(UnreadableRecord(index, str(found), raw))
-            self._core.tally.unreadable_records += 1
-            log.warning("record %d of %s:%s cannot be read and was set aside: %s",
-                        index, what, session_id, found)  # fmt: skip
-        bad = {record.index for record in unreadable}
-        indexes = tuple(i for i in range(start, start + len(records)) if i not in bad)
-        return Decoded(tuple(messages), indexes, tuple(unreadable))
+        last: Message | None = None
+        for index, found in enumerate(self._core.format.decode_many(records, where), start):
+            try:
+                if isinstance(found, Unreadable):
+                    raise found
+                last = message_from_data(found, last)  # what it shares with the last one
+                messages.append(last)
+            except Unreadable as exc:
+                unreadable.append(UnreadableRecord(index, str(exc), records[index - start]))
+                self._core.tally.unreadable_records += 1
+                log.warning("record %d of %s:%s cannot be read and was set aside: %s",
+                            index, what, session_id, exc)  # fmt: skip
+        indexes: Iterable[int] = range(start, start + len(records))
+        if unreadable:
+            bad = {record.index for record in unreadable}
+            indexes = (index for index in indexes if index not in bad)
+        return Decoded(tuple(messages), tuple(indexes), tuple(unreadable))
 
     def staged(self, session_id: str, records: Sequence[bytes]) -> tuple[Message, ...]:
         """Return the messages of an open turn, all of them: raises RecordUnreadable otherwise."""
@@ -81,14 +85,3 @@ class MessageRecords:
             first = found.unreadable[0]
             raise RecordUnreadable(key, first.reason, first.raw)
         return found.messages
-
-    def _each(self, records: Sequence[bytes], where: Where) -> Iterator[Message | Unreadable]:
-        last: Message | None = None
-        for data in self._core.format.decode_many(records, where):
-            try:
-                if isinstance(data, Unreadable):
-                    raise data
-                last = message_from_data(data, last)  # what it shares with the last one
-                yield last
-            except Unreadable as exc:
-                yield exc

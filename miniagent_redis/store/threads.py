@@ -15,7 +15,7 @@ from .checks import check_mark
 from .core import LET_GO, StoreCore
 from .looking_back import FIRST, PAGE, look_back
 from .message_records import MessageRecords
-from .operations.thread import Piece, load_thread
+from .operations.thread import Piece, load_thread, read_on
 
 Enough = Callable[[Sequence[Message]], bool]
 """Tells whether the newest messages of a thread, from one of a user on, are all that is needed."""
@@ -65,7 +65,7 @@ class Threads:
             return self._load_needed(found, session_id, user_id, enough)
         pieces = [found]
         while (at := _end(found)) < found.count:
-            found = self._load(session_id, user_id, found.epoch, at, mark=found.mark)
+            found = self._read_on(session_id, user_id, found, at)
             if found.start != at:
                 pieces.clear()  # cleared in between, or lost: what we have is history
             elif found.head != pieces[0].head:
@@ -80,6 +80,21 @@ class Threads:
             indexes=tuple(chain.from_iterable(piece.indexes for piece in pieces)),
             unreadable=tuple(chain.from_iterable(piece.unreadable for piece in pieces)),
         )
+
+    def _read_on(
+        self, session_id: str, user_id: str | None, found: ThreadSlice, at: int
+    ) -> ThreadSlice:
+        """Load the page behind a slice that ends at ``at``, as of the same version if it can be."""
+        version, epoch, count, head = found.version, found.epoch, found.count, found.head
+        if found.mark and at > head:
+            stop, mark = min(at + PAGE, count), found.mark
+            records = read_on(
+                self._core, session_id, epoch=epoch, head=head, start=at, stop=stop, mark=mark
+            )
+            if records is not None:
+                piece = Piece(version, epoch, count, at, records, head)
+                return self.slice_of(session_id, piece, mark)
+        return self._load(session_id, user_id, epoch, at, mark=found.mark)
 
     def _load_needed(
         self, found: ThreadSlice, session_id: str, user_id: str | None, enough: Enough

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -159,25 +160,59 @@ def test_a_clear_between_two_pages_gives_the_new_thread_whole(
     assert (found.start, found.count) == (0, 1200)
 
 
-def test_messages_added_between_two_pages_are_in_the_slice(
+def between_two_pages(
+    reader: Store, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
+) -> None:
+    """Have something done behind the first page that is read."""
+    scripts, pages = reader.parts.core.scripts, list[Any]()
+    load = scripts.run
+
+    def load_and_go_on(*args: Any, **options: Any) -> Any:
+        pages.append(load(*args, **options))
+        if len(pages) == 1:
+            meanwhile()
+        return pages[-1]
+
+    monkeypatch.setattr(scripts, "run", load_and_go_on)
+
+
+def test_messages_added_between_two_pages_are_not_in_the_slice_as_it_is_of_one_version(
     store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store, 0, 1500)
-    reader = open_store()
-    scripts, pages = reader.parts.core.scripts, []
-    load = scripts.run
-
-    def load_and_append(*args: Any, **options: Any) -> Any:
-        found = load(*args, **options)
-        if not pages:
-            fill(store, 1500, 1503)
-        pages.append(found)
-        return found
-
-    monkeypatch.setattr(scripts, "run", load_and_append)
+    version, reader = store.load_tail("s", 1).version, open_store()
+    between_two_pages(reader, monkeypatch, lambda: fill(store, 1500, 1503))
     found = reader.load_thread("s")
-    assert texts(found) == numbers(0, 1503)
-    assert found.count == 1503
+    assert texts(found) == numbers(0, 1500)
+    assert (found.count, found.version) == (1500, version)
+    found = reader.load_thread("s", epoch=found.epoch, start=1500, mark=found.mark)
+    assert texts(found) == numbers(1500, 1503)
+
+
+def test_a_thread_that_was_replaced_between_two_pages_is_read_anew(
+    store: Store, open_store: OpenStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a server that has lost the end of it, and got as many other messages since."""
+
+    def replace() -> None:
+        records = client.lrange("thread:{s}", 0, -1)
+        client.delete("thread:{s}")
+        client.rpush("thread:{s}", *reversed(records))
+
+    fill(store, 0, 1500)
+    reader = open_store()
+    between_two_pages(reader, monkeypatch, replace)
+    assert texts(reader.load_thread("s")) == list(reversed(numbers(0, 1500)))
+
+
+def test_records_that_are_lost_between_two_pages_are_told(
+    store: Store, open_store: OpenStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, 0, 1500)
+    reader = open_store()
+    between_two_pages(reader, monkeypatch, lambda: client.ltrim("thread:{s}", 0, -2))
+    with pytest.raises(RecordUnreadable, match=r"thread:\{s\}"):
+        reader.load_thread("s")
 
 
 @pytest.mark.parametrize("lost", ["all", "some"])
@@ -226,7 +261,7 @@ def test_a_session_that_is_not_there_has_no_thread_and_not_an_empty_one(store: S
             load("nowhere")
 
 
-def test_what_is_new_takes_one_command_and_the_whole_one_a_page(real_store: Store) -> None:
+def test_what_is_new_takes_one_command_and_a_page_more_takes_two(real_store: Store) -> None:
     real_store.create_session("t")
     real_store.append_to_thread("t", [Message("user", str(n)) for n in range(2500)])
     found = real_store.load_thread("t")
@@ -235,4 +270,4 @@ def test_what_is_new_takes_one_command_and_the_whole_one_a_page(real_store: Stor
     assert len(sent) == 1
     with watched(real_store.client) as sent:
         real_store.load_thread("t")
-    assert len(sent) == 3
+    assert len(sent) == 1 + 2 * 2

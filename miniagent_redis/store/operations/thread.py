@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...records.mark import is_mark_of
 from ..core import OnSession, StoreCore
 from ..keys import GRACE_MS
 from .replies import Changed, Unsure
@@ -64,6 +65,29 @@ def load_thread(
     """
     found = on("load_thread", _or_none(epoch), _or_none(start), _or_none(end), most, mark)
     return Piece(*found[1:])
+
+
+def read_on(
+    core: StoreCore, session_id: str, *, epoch: int, head: int, start: int, stop: int, mark: bytes
+) -> list[bytes] | None:
+    """Read the records from ``start`` on up to ``stop``, of a thread that was read up to there.
+
+    Not by a script: handing on records takes Lua four times as long as the server itself. What
+    stands at a position stays there as long as the thread has the same epoch and head, so these are
+    asked for behind the records; and the record in front of them has to be that of ``mark``. None
+    if it is not so, or if records are missing.
+    """
+    _, thread, _, metadata, *_ = core.keys.of_session(session_id)
+    records, (its_epoch, its_head) = core.call_many(
+        [
+            ("LRANGE", thread, start - 1 - head, stop - 1 - head),
+            ("HMGET", metadata, "epoch", "head"),
+        ]
+    )
+    is_same = (its_epoch, int(its_head or 0)) == (b"%d" % epoch, head)
+    if not is_same or len(records) != 1 + stop - start or not is_mark_of(mark, records[0]):
+        return None
+    return list(records[1:])
 
 
 class Back(NamedTuple):
