@@ -28,11 +28,13 @@ from .view import Cut, History, conversation, fits, is_said, is_there, left, new
 ESTIMATE = "estimated_input_tokens"  # in a reply's metadata, beside the real ``usage``
 CUT = "context_cut"
 """In a reply's metadata, if it was asked for without the oldest messages: a Cut, as ids."""
+TOLD = "context_summary"
+"""In such a reply's metadata: the id of the summary of what was left out, "" if there was none."""
 NEXT = "context_next"
 """In a reply's metadata: where the window is to be cut soon, so that it can be summed up before."""
-_SOON = 0.15  # of the room: as little is left
+_SOON = 0.25  # of the room: as little is left, and a model has this long to sum up
 _FREE = 0.65  # of the room: what no cut leaves free, but one for lower limits
-_SUMMED_UP = 0.55  # of the room, where the view is cut that is summed up before
+_SUMMED_UP = 0.45  # of the room, where the view is cut that is summed up before: then all but _SOON
 _KEPT = 0.7  # of the room, where the view is cut: what remains is for the turns to come
 _RESERVE = 1.05  # a text that is denser than the others before it is estimated too low
 _LEAST, _MOST = 0.5, 4.0  # a correction beyond these says that the usage was no such thing
@@ -44,13 +46,14 @@ _log = logging.getLogger("miniagent_redis")
 class View:
     """The messages of a request, and what it was estimated to cost, if anybody had to know.
 
-    ``cut`` is what was left out of the thread, None for nothing; ``next_start`` where it is to be
-    cut soon, if that is to be prepared.
+    ``cut`` is what was left out of the thread, None for nothing, and ``summary`` the id of what
+    stands for it; ``next_start`` where it is to be cut soon, if that is to be prepared.
     """
 
     messages: tuple[Message, ...]
     estimate: int | None = None
     cut: Cut | None = None
+    summary: str = ""
     next_start: str = ""
 
     @property
@@ -59,6 +62,7 @@ class View:
         found: dict[str, Any] = {}
         if self.cut is not None and self.cut.start:
             found[CUT] = [self.cut.start, *self.cut.bare]
+            found[TOLD] = self.summary
         if self.next_start:
             found[NEXT] = self.next_start
         return found
@@ -89,12 +93,13 @@ class ContextWindow:
         self._opening: tuple[Message, ...] = ()
         self._history: Sequence[Message] = history if self._is_limited else history.conversation()
         self._cut: Cut | None = None
+        told: str | None = None
         if self._is_limited:
             self._opening = opening(history)
             self._history = history[len(self._opening) :] if self._opening else history
-            self._cut = _remembered(self._history)
+            self._cut, told = _remembered(self._history)
         self._is_earlier = self._cut is not None
-        self._tell()
+        self._tell(told)
 
     def view(self, steps: Sequence[Message]) -> View:
         """Return the newest exchanges of the history that there is room for, and all ``steps``.
@@ -111,8 +116,9 @@ class ContextWindow:
             self._cut_back(turn)
         messages = (*self._opening, *self._told, *left(self._history, self._cut), *turn)
         next_start = self._next_start(turn, room) if self._is_summed_up else ""
+        summary = self._told[0].id if self._told else ""
         if self._max_tokens is None:
-            return View(messages, None, self._cut, next_start)
+            return View(messages, None, self._cut, summary, next_start)
         estimate = self._instructions + sum(map(self._size, messages))
         if estimate * self._correction > self._max_tokens:
             _log.warning(
@@ -121,7 +127,8 @@ class ContextWindow:
                 estimate * self._correction,
                 self._max_tokens,
             )
-        return View(messages, estimate if self._is_estimate else None, self._cut, next_start)
+        shown = estimate if self._is_estimate else None
+        return View(messages, shown, self._cut, summary, next_start)
 
     def _room_left(self, turn: Sequence[Message]) -> _Room | None:
         """Return the room beside the turn and what is left of the history, None if there is none.
@@ -160,13 +167,19 @@ class ContextWindow:
         self._told = before
         return has_room
 
-    def _tell(self) -> None:
-        """Find the newest summary that covers nothing of what is sent."""
+    def _tell(self, before: str | None = None) -> None:
+        """Find the newest summary that covers nothing of what is sent.
+
+        ``before`` is the id of the one that was told with this cut, "" for none. It stays: one that
+        came since would change the beginning of requests a second time, and waits for the next cut.
+        """
         if not self._summaries:
             return
         sent = {message.id for message in left(self._history, self._cut)[1:]}
-        told = next((known for known in self._summaries if end_of(known) not in sent), None)
-        self._told = () if told is None else (as_told(told),)
+        past = [known for known in self._summaries if end_of(known) not in sent]
+        if before is not None:
+            past = [known for known in past if known.id == before] or (past if before else [])
+        self._told = (as_told(past[0]),) if past else ()
         self._is_prepared = end_of(self._summaries[0]) in sent
 
     def _next_start(self, turn: Sequence[Message], room: _Room | None) -> str:
@@ -258,10 +271,15 @@ def to_be_summed_up(reply: Message) -> str:
     return str(reply.metadata.get(NEXT) or ("" if cut is None else cut.start))
 
 
-def _remembered(history: Sequence[Message]) -> Cut | None:
-    """Return the cut beside the newest reply that tells one, unless its start was let go of."""
-    told = filter(None, map(cut_beside, islice(reversed(history), _LOOKED_AT)))
-    return next((cut for cut in islice(told, 1) if is_there(history, cut)), None)
+def _remembered(history: Sequence[Message]) -> tuple[Cut | None, str | None]:
+    """Return the cut beside the newest reply that tells one, and the summary that was told with it.
+
+    None if its start was let go of; None for a summary of which the reply says nothing.
+    """
+    for message in islice(reversed(history), _LOOKED_AT):
+        if cut := cut_beside(message):
+            return (cut, message.metadata.get(TOLD)) if is_there(history, cut) else (None, None)
+    return None, None
 
 
 def _correction(messages: Sequence[Message]) -> float | None:

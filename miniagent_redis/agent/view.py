@@ -57,11 +57,11 @@ class History(list[Message]):
         return known
 
     def summaries(self) -> tuple[Message, ...]:
-        """Return the newest two messages that sum up others, the newest first."""
+        """Return the messages that sum up others, the newest first."""
         count, known = self._summed_up
         if count < len(self):
             new = self[count:]
-            known = (*filter(is_summary, reversed(new)), *known)[:2]
+            known = (*filter(is_summary, reversed(new)), *known)
             self._summed_up = count + len(new), known
         return known
 

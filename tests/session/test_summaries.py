@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
+
+import pytest
 
 from miniagent_redis import SessionManager
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta, Usage
@@ -148,7 +151,7 @@ def test_a_model_that_fails_holds_up_no_turn_and_is_made_up_for(open_manager: Op
     session_id = manager.create_or_resume_session("ada")
     scribe.fails = True
     talk(manager, session_id, range(7))
-    assert len(scribe.asked) == 1
+    assert len(scribe.asked) == 2  # not in each turn
     scribe.fails = False
     talk(manager, session_id, range(7, 12))
     assert model.remembers(range(12))
@@ -170,6 +173,40 @@ def test_its_tokens_are_those_of_the_user(open_manager: Open) -> None:
     talk(manager, session_id, range(6))
     assert summaries(manager, session_id)[0]["metadata"]["usage"]["input_tokens"] == 100
     until(lambda: manager.usage(user_id="ada").input_tokens == 6 * 10 + 100)
+
+
+@pytest.mark.parametrize("late", [0, 1, 2, 3, 5, 9])
+def test_the_beginning_of_requests_moves_once_a_cut_however_late_a_summary_comes(
+    late: int, open_manager: Open
+) -> None:
+    model, scribe = Speaker(), Scribe()
+    limits = {"max_context_messages": 21}
+    managers = [open_manager(model, summary_model=scribe, **limits) for _ in range(2)]
+    session_id = managers[0].create_or_resume_session("ada")
+    scribe.may_answer.clear()
+    asked_for = 0  # turns since a summary was asked for
+    for number in range(80):
+        managers[number % 2].chat(session_id, f"Let us speak of topic{number}.")
+        is_asked = any(manager.agent.turns.submitted for manager in managers)
+        if is_asked and asked_for >= late:
+            scribe.may_answer.set()
+            until(lambda: not any(manager.agent.turns.submitted for manager in managers))
+            scribe.may_answer.clear()
+            asked_for = 0
+        else:
+            asked_for += is_asked
+    scribe.may_answer.set()
+    requests = [[message.text for message in request.messages] for request in model.requests]
+    moves = sum(old != new[: len(old)] for old, new in pairwise(requests))
+    history = managers[0].get_history(session_id)
+    replies = [message for message in history if message["role"] == "assistant"]
+    cuts = {reply["metadata"].get("context_cut", [""])[0] for reply in replies} - {""}
+    assert moves == len(cuts)
+    assert 80 / 10 <= len(cuts) <= 80 / 3
+    assert len(summaries(managers[0], session_id)) > 1
+    told = [new[0] for new in requests if new[0].startswith(TOLD)]
+    assert len(told) > 40  # it waits for the next cut, no longer
+    assert len(set(told)) > 2
 
 
 def test_a_full_session_that_lets_go_of_its_oldest_turns_keeps_its_summary(
