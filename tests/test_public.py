@@ -59,7 +59,7 @@ PUBLIC = {
         *("BoundManager", "MiniAgent", "agents_of", "console_app", "current_agents"),
         "front_ends_blueprint",
         "openai_blueprint",
-        *("ForeignOrigin", "MessageTooLarge", "NotLoggedIn", "TooManyStreams"),
+        *("ForeignOrigin", "MessageTooLarge", "NotLoggedIn", "ReadOnly", "TooManyStreams"),
         *("NotSetUp", "TurnNotFound"),
         *("Problem", "problem_of", "response_to"),
     },

@@ -54,7 +54,7 @@ def _keys(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
     show_envvar=True,
     help="What opens the console; beyond this machine a random one by default.",
 )
-@click.option("--read-only", is_flag=True, help="Let the console change nothing.")
+@click.option("--read-only", is_flag=True, help="Show what is there, and let nobody change it.")
 @user_option
 @url_option
 @debug_option

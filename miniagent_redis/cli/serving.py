@@ -50,13 +50,7 @@ def serve_models(
         agent.user_loader(lambda: user)
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
-    app = console_app(agents[0], token, read_only, user, others=agents[1:])
-    # Without keys it is the person at this machine, to whom the console shows all as well.
-    door = openai_blueprint(*agents, keys=keys, admin=lambda: not keys)
-    app.register_blueprint(door, url_prefix="/v1")
-    app.register_blueprint(front_ends_blueprint(*agents, keys=keys))
-    if not keys:
-        app.before_request(_refuse_other_names)
+    app = served_app(agents, keys=keys, user=user, token=token, read_only=read_only)
     try:
         with app.app_context():
             keep_options({one.settings.agent.name: one.agent for one in agents})
@@ -77,6 +71,25 @@ def serve_models(
         with app.app_context():
             for agent in agents:
                 agent.close()
+
+
+def served_app(
+    agents: Sequence[MiniAgent],
+    *,
+    keys: Mapping[str, str],
+    user: str,
+    token: str | None,
+    read_only: bool,
+) -> Flask:
+    """Return the app with all doors; with ``read_only`` none of them changes anything."""
+    app = console_app(agents[0], token, read_only, user, others=agents[1:])
+    # Without keys it is the person at this machine, to whom the console shows all as well.
+    door = openai_blueprint(*agents, keys=keys, admin=lambda: not keys, read_only=read_only)
+    app.register_blueprint(door, url_prefix="/v1")
+    app.register_blueprint(front_ends_blueprint(*agents, keys=keys, read_only=read_only))
+    if not keys:
+        app.before_request(_refuse_other_names)
+    return app
 
 
 def _agents(

@@ -44,6 +44,7 @@ _TABLE: dict[type[BaseException], tuple[int, str]] = {
     errors.ToolError: (502, f"A tool could not be used. {_AGAIN}"),
     refusals.NotLoggedIn: (401, "Please log in."),
     refusals.ForeignOrigin: (403, "This was sent from another site, and was not done."),
+    refusals.ReadOnly: (403, "This is read-only: nothing can be changed here."),
     refusals.MessageTooLarge: (413, "This message is too long."),
     refusals.TurnNotFound: (404, "Nothing is known of this answer."),
     refusals.TooManyStreams: (503, f"Too many are connected just now. {_AGAIN}"),

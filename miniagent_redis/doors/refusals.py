@@ -26,6 +26,13 @@ class ForeignOrigin(MiniAgentError):
         super().__init__(problem, hint=hint)
 
 
+class ReadOnly(MiniAgentError):
+    """Nothing may be changed by this door."""
+
+    def __init__(self) -> None:
+        super().__init__("a request that changes something came to what only shows")
+
+
 class MessageTooLarge(InvalidInput):
     """The message has more bytes than ``max_message_size``."""
 

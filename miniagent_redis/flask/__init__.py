@@ -6,6 +6,7 @@ from ..doors.refusals import (
     MessageTooLarge,
     NotLoggedIn,
     NotSetUp,
+    ReadOnly,
     TooManyStreams,
     TurnNotFound,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "NotLoggedIn",
     "NotSetUp",
     "Problem",
+    "ReadOnly",
     "TooManyStreams",
     "TurnNotFound",
     "agents_of",

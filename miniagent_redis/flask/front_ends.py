@@ -37,13 +37,14 @@ def front_ends_blueprint(
     models: Mapping[str, MiniAgent] | None = None,
     keys: Mapping[str, str] | None = None,
     max_body: int = MAX_BODY,
+    read_only: bool = False,
 ) -> Blueprint:
     """Return the blueprint: it has ``/api/chat`` and ``/agui``.
 
-    The first agent answers, or the one that a page names as ``model``. ``models`` and ``keys`` as
-    of ``openai_blueprint``. Raises InvalidInput if there is no agent.
+    The first agent answers, or the one that a page names as ``model``. ``models``, ``keys``
+    and ``read_only`` as of ``openai_blueprint``. Raises InvalidInput if there is no agent.
     """
-    door = Door(agents, dict(models or {}), dict(keys or {}), max_body)
+    door = Door(agents, dict(models or {}), dict(keys or {}), max_body, read_only)
     if not agents and not models:
         raise InvalidInput("there is no agent", hint="write front_ends_blueprint(agents)")
     blueprint = Blueprint("miniagent_front_ends", __name__)

@@ -21,6 +21,7 @@ from ..doors.openai.creating import Creating
 from ..doors.openai.faults import RequestRefused, body_of, fault_of
 from ..doors.openai.options import keep_options
 from ..doors.openai.stored import StoredResponses
+from ..doors.refusals import ReadOnly
 from ..errors import InvalidInput, MiniAgentError
 from ..session import SessionAgent, SessionManager
 from .extension import MiniAgent
@@ -29,7 +30,7 @@ from .openai_conversations import add_conversations
 from .openai_requests import Streaming, as_json
 from .openai_responses import add_responses
 from .openai_sessions import OPEN_ROUTES, add_sessions
-from .origins import refuse_foreign
+from .origins import may_change, refuse_foreign
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -43,15 +44,16 @@ def openai_blueprint(
     keys: Mapping[str, str] | None = None,
     max_body: int = MAX_BODY,
     admin: Callable[[], bool] | None = None,
+    read_only: bool = False,
 ) -> Blueprint:
     """Return the blueprint; register it under ``/v1``.
 
     A model has the name of its agent (``AgentConfig.name``), or that in ``models``. ``keys`` are
     API keys with the user of each; without them users are those of the first agent's
     ``user_loader``. For whom ``admin`` returns True, in the request, there are the totals of all.
-    Raises InvalidInput if there is no agent.
+    With ``read_only`` all that changes anything is 403. Raises InvalidInput if there is no agent.
     """
-    door = Door(agents, dict(models or {}), dict(keys or {}), max_body)
+    door = Door(agents, dict(models or {}), dict(keys or {}), max_body, read_only)
     if not agents and not models:
         raise InvalidInput("there is no agent", hint="write openai_blueprint(agents)")
     blueprint = Blueprint("miniagent_openai", __name__)
@@ -73,15 +75,19 @@ class Door:
     named: dict[str, MiniAgent]
     keys: dict[str, str] = field(repr=False)
     max_body: int
+    is_read_only: bool = False
 
     def check(self) -> None:
-        """Refuse a request of nobody, and one that a page of another site has sent."""
+        """Refuse a request of nobody, of another site's page, and one that may change nothing."""
         if (request.endpoint or "").rpartition(".")[2] in OPEN_ROUTES:
             return
         request.max_content_length = self.max_body
         self.user_id()
-        if not self.keys and request.method not in ("GET", "HEAD", "OPTIONS"):
-            refuse_foreign(self._any.settings.web.trusted_origins)
+        if may_change():
+            if not self.keys:
+                refuse_foreign(self._any.settings.web.trusted_origins)
+            if self.is_read_only:
+                raise ReadOnly
         keep_options(self.opened())  # it finishes turns of instances that died
 
     def user_id(self) -> str:

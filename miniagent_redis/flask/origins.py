@@ -15,13 +15,18 @@ from flask import request
 from ..doors.refusals import ForeignOrigin
 
 
+def may_change() -> bool:
+    """Whether the request is of a kind that changes something; one that is not, never does."""
+    return request.method not in ("GET", "HEAD", "OPTIONS")
+
+
 def refuse_foreign(trusted: Collection[str], *, may_read: bool = False) -> None:
     """Raise ForeignOrigin if the request was sent by a page of another site, and not a trusted one.
 
     One with a bearer token passes: no browser adds that by itself. With ``may_read`` one that only
     reads does too: people follow links.
     """
-    if may_read and request.method in ("GET", "HEAD", "OPTIONS"):
+    if may_read and not may_change():
         return
     origin = request.headers.get("Origin", "").rstrip("/")
     site = request.headers.get("Sec-Fetch-Site")

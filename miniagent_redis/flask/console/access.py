@@ -9,6 +9,7 @@ from attrs import frozen
 from flask import Flask
 from werkzeug.exceptions import Forbidden
 
+from ...doors.refusals import ReadOnly
 from ...session import SessionManager
 from ..bound import BoundManager
 from ..opening import Opening
@@ -102,6 +103,6 @@ class Access:
             raise Forbidden("This page is for those who run the service.")
 
     def must_write(self) -> None:
-        """Raise Forbidden if nothing may be changed here."""
+        """Raise ReadOnly if nothing may be changed here."""
         if self.is_read_only:
-            raise Forbidden("This console is read-only: nothing can be changed here.")
+            raise ReadOnly

@@ -10,10 +10,10 @@ from ...doors.problems import problem_of
 from ...doors.refusals import NotLoggedIn
 from ...error_base import MiniAgentError
 from ..answers import tell_operators
-from ..origins import refuse_foreign
+from ..origins import may_change, refuse_foreign
 from .access import Access
 from .act import add_act
-from .guard import Guard
+from .guard import LOGIN, Guard
 from .health import add_health
 from .look import add_look
 from .rendering import HEADERS, Pages
@@ -31,11 +31,16 @@ def console_blueprint(access: Access, *, token: str | None = None) -> Blueprint:
 
     @routes.before_request
     def check() -> None:
-        if request.method not in ("GET", "HEAD", "OPTIONS"):
+        if may_change():
             refuse_foreign(access.agents.settings.web.trusted_origins)
 
     if access.user is not None:
         Guard(token, pages).add_to(routes)
+
+    @routes.before_request
+    def check_writing() -> None:
+        if may_change() and (request.endpoint or "").rpartition(".")[2] != LOGIN:
+            access.must_write()
 
     @routes.after_request
     def add_headers(response: Response) -> Response:

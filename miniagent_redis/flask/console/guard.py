@@ -13,6 +13,8 @@ from werkzeug.exceptions import Forbidden
 from ...config.address import is_loopback
 from .rendering import Pages
 
+LOGIN = "login"
+"""The route by which a browser gives the token: it changes nothing that is stored."""
 _COOKIE = "miniagent_console_"
 _MONTH = 30 * 86400  # seconds
 
@@ -27,7 +29,7 @@ class Guard:
     def add_to(self, routes: Blueprint) -> None:
         """Stand in front of the routes, and add the page that asks."""
         routes.before_request(self.check)
-        routes.add_url_rule("/login", "login", self.login, methods=["GET", "POST"])
+        routes.add_url_rule("/login", LOGIN, self.login, methods=["GET", "POST"])
 
     def check(self) -> ResponseReturnValue | None:
         """Let the request pass, or return what it is answered with."""
@@ -38,7 +40,7 @@ class Guard:
                     "start it with one."
                 )
             return None
-        if (request.endpoint or "").rpartition(".")[2] in ("login", "static"):
+        if (request.endpoint or "").rpartition(".")[2] in (LOGIN, "static"):
             return None
         if self._is_token(request.args.get("token", "")) and request.method == "GET":
             return self._let_in(url_for(".talk"))
@@ -47,7 +49,7 @@ class Guard:
             return None
         if hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._mark.encode()):
             return None
-        return redirect(url_for(".login"), 303)
+        return redirect(url_for(f".{LOGIN}"), 303)
 
     def login(self) -> ResponseReturnValue:
         """Show the page that asks for the token, or let in who has it."""
