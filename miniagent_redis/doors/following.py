@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 
 from ..models import Event, EventType, TurnState
+from ..runtime.pausing import OPEN, run_in_thread
 from ..session import SessionManager
 from .told import events_of
 
@@ -25,14 +27,17 @@ def follow_turn(
     turn_id: str,
     user_id: str,
     after: str | None = None,
+    gate: AbstractContextManager[object] = OPEN,
 ) -> Generator[Event | None, None, None]:
     """Yield the events of a turn until it is over; None whenever it is silent for PING seconds.
 
     From its first event on, or behind the place ``after``. A turn whose events are not kept any
     more is told by its messages. While it waits for answers nothing comes. Each ``next`` blocks for
-    PING seconds at the most. Raises SessionNotFound or StoreUnavailable.
+    PING seconds at the most; the ``gate`` is held while it reads what has happened, and not while
+    it waits. Raises SessionNotFound or StoreUnavailable.
     """
-    look = manager.store.parts.open_turns.look
+    store = manager.store
+    look, watch = store.parts.open_turns.look, store.parts.watching.watch_in_steps
     place = after
     if place is None:
         found = look(session_id, turn_id, user_id)
@@ -44,7 +49,8 @@ def follow_turn(
             yield from events_of(session_id, found.staged, is_over=False)
     while True:
         heard = None
-        for event in manager.watch(session_id, place, PING, user_id=user_id, turn_id=turn_id):
+        steps = watch(session_id, place, PING, user_id=user_id, turn_id=turn_id)
+        for event in run_in_thread(steps, store.clock, gate):
             heard = event
             place = event.id or place
             yield event

@@ -99,14 +99,11 @@ class MiniAgent:
             return settings_of(app.config, self.prefix, self._config, self._redis_config)
 
         read_settings()  # what is wrong is told here
+        beside = [one for _, one in known.values()]
         opening = Opening(
-            app,
-            read_settings,
-            self.tools,
-            self._callbacks,
-            self._instrumentation,
-            self._expiry_hooks,
-        )
+            app, read_settings, self.tools, self._callbacks, self._instrumentation,
+            self._expiry_hooks, beside,
+        )  # fmt: skip
         known[self.prefix] = self, opening
         answer_errors(app)
 

@@ -108,7 +108,7 @@ def _telling(door: Door, model: str | None = None) -> Telling:
         found = (agent.agent.tools.get(name) for agent in agents)
         return any(tool is not None and tool.is_declared for tool in found)
 
-    return Telling(door.manager(model), door.user_id(), is_declared)
+    return Telling(door.manager(model), door.user_id(), is_declared, door.streams.gate())
 
 
 def _key(turns: PageTurns) -> str:

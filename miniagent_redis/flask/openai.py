@@ -31,6 +31,7 @@ from .openai_requests import Streaming, as_json
 from .openai_responses import add_responses
 from .openai_sessions import OPEN_ROUTES, add_sessions
 from .origins import may_change, refuse_foreign
+from .streams import OpenStreams
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -105,6 +106,11 @@ class Door:
     def _any(self) -> MiniAgent:
         return next(iter([*self.agents, *self.named.values()]))
 
+    @property
+    def streams(self) -> OpenStreams:
+        """The open streams of the app."""
+        return self._any.opening.streams
+
     def models(self) -> dict[str, MiniAgent]:
         """Return the agents by the names of the models that they are."""
         found = dict(self.named)
@@ -136,11 +142,11 @@ class Door:
 
     def stored(self) -> StoredResponses:
         """Return the user's responses."""
-        return StoredResponses(self.manager(), self.user_id())
+        return StoredResponses(self.manager(), self.user_id(), self.streams.gate())
 
     def streaming(self) -> Streaming:
         """Return a stream to be told. Raises TooManyStreams."""
-        return Streaming(self._any.opening.streams, self._any.settings.web.max_streams)
+        return Streaming(self.streams, self._any.settings.web.max_streams)
 
     def conversations(self) -> Conversations:
         """Return the user's conversations."""

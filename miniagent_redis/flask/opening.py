@@ -56,12 +56,14 @@ class Opening:
         callbacks: StreamCallback | None,
         instrumentation: Instrumentation | None,
         expiry_hooks: Iterable[ExpiryHook],
+        beside: Iterable[Opening],
     ) -> None:
         self._app = weakref.ref(app)
         self._read_settings = read_settings
         self._parts = tools, callbacks, instrumentation
         self._expiry_hooks = expiry_hooks
-        self.streams: OpenStreams = OpenStreams()
+        # One for all agents of an app: each stream has a thread of the server, whosever it is.
+        self.streams: OpenStreams = next((one.streams for one in beside), OpenStreams())
         self._clock = SystemClock()
         self._settings: Settings | None = None
         self._agent: SessionAgent | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from math import inf
 from typing import TypeVar, cast
 
@@ -20,6 +20,8 @@ from .interrupts import Flag
 
 T = TypeVar("T")
 R = TypeVar("R")
+OPEN: AbstractContextManager[object] = nullcontext()
+"""A gate that holds nobody up."""
 _LOOK_AROUND = 0.25
 """Seconds between looks at whether the task that a thread waits for was cancelled."""
 _LOOK_AT_THE_CLOCK = 1.0
@@ -51,10 +53,17 @@ def at_once(steps: Generator[Pause, None, R]) -> R:
         return result
 
 
-def run_in_thread(steps: Steps[T], clock: Clock) -> Iterator[T]:
-    """Yield what the generator yields, and block at its pauses."""
+def run_in_thread(
+    steps: Steps[T], clock: Clock, gate: AbstractContextManager[object] = OPEN
+) -> Iterator[T]:
+    """Yield what the generator yields, and block at its pauses. The gate is held for each step."""
     with closing(steps):
-        for step in steps:
+        while True:
+            try:
+                with gate:
+                    step = next(steps)
+            except StopIteration:
+                return
             if isinstance(step, Pause):
                 wait_in_thread(step, clock)
             else:

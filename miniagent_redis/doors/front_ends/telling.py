@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 
 from attrs import frozen
 
@@ -11,6 +11,7 @@ from ...errors import SessionNotFound
 from ...models import Event, EventType, Message, Usage, WaitingCall
 from ...models.event import turn_waiting
 from ...models.waiting import ANSWERED
+from ...runtime.pausing import OPEN
 from ...session import SessionManager
 from ...session.titling import title_of_text
 from ..following import follow_turn
@@ -35,6 +36,8 @@ class Telling:
     manager: SessionManager
     user_id: str
     declared: Callable[[str], bool]
+    gate: AbstractContextManager[object] = OPEN
+    """Held while events are read: one for all who follow in a process."""
 
     # --- AI SDK -------------------------------------------------------------------------------
 
@@ -138,7 +141,9 @@ class Telling:
         session_id, turn_id = begun.session_id, begun.turn_id
         if begun.still:
             return self._waits_on(folded, begun)
-        events = follow_turn(self.manager, session_id, turn_id, self.user_id, begun.after)
+        events = follow_turn(
+            self.manager, session_id, turn_id, self.user_id, begun.after, self.gate
+        )
         return self._all(folded, begun, events)
 
     def _all(

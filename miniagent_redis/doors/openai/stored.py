@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 
 from attrs import frozen
 
 from ...errors import SessionNotFound
 from ...models import Event, EventType, Message, TurnState, Usage
 from ...models.waiting import ANSWERED
+from ...runtime.pausing import OPEN
 from ...session import SessionManager
 from ..following import events_in, follow_turn
 from ..told import legs_of
@@ -31,6 +32,8 @@ class StoredResponses:
 
     manager: SessionManager
     user_id: str
+    gate: AbstractContextManager[object] = OPEN
+    """Held while events are read: one for all who follow in a process."""
 
     def retrieve(self, response: ResponseId) -> Json:
         """Return the object of a response, as far as it has come."""
@@ -108,7 +111,7 @@ class StoredResponses:
     def _events(self, response: ResponseId) -> Generator[Event | None, None, None]:
         try:
             yield from follow_turn(
-                self.manager, response.session_id, response.turn_id, self.user_id
+                self.manager, response.session_id, response.turn_id, self.user_id, gate=self.gate
             )
         except SessionNotFound:
             raise not_found("Response", response) from None
