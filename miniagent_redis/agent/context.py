@@ -13,15 +13,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, takewhile
 from math import inf
 from typing import Any
 
-from attrs import define, evolve, frozen
+from attrs import evolve, frozen
 
 from ..llm import CountTokens, ToolSpec, estimate_tokens, instruction_tokens, message_tokens
 from ..models import Message
 from .config import AgentConfig
+from .room import Room
 from .summaries import as_told, end_of
 from .view import Cut, History, conversation, fits, is_said, is_there, left, newest, opening
 
@@ -35,6 +36,7 @@ NEXT = "context_next"
 _SOON = 0.25  # of the room: as little is left, and a model has this long to sum up
 _FREE = 0.65  # of the room: what no cut leaves free, but one for lower limits
 _SUMMED_UP = 0.45  # of the room, where the view is cut that is summed up before: then all but _SOON
+_FREED = 0.2  # of the room: what a cut that is summed up has to make free, to be made
 _KEPT = 0.7  # of the room, where the view is cut: what remains is for the turns to come
 _RESERVE = 1.05  # a text that is denser than the others before it is estimated too low
 _LEAST, _MOST = 0.5, 4.0  # a correction beyond these says that the usage was no such thing
@@ -94,6 +96,7 @@ class ContextWindow:
         self._history: Sequence[Message] = history if self._is_limited else history.conversation()
         self._cut: Cut | None = None
         told: str | None = None
+        self._next = _asked_for(history) if self._is_summed_up else ""
         if self._is_limited:
             self._opening = opening(history)
             self._history = history[len(self._opening) :] if self._opening else history
@@ -130,7 +133,7 @@ class ContextWindow:
         shown = estimate if self._is_estimate else None
         return View(messages, shown, self._cut, summary, next_start)
 
-    def _room_left(self, turn: Sequence[Message]) -> _Room | None:
+    def _room_left(self, turn: Sequence[Message]) -> Room | None:
         """Return the room beside the turn and what is left of the history, None if there is none.
 
         If an earlier turn's cut leaves most of it free, it is forgotten: limits were raised.
@@ -149,9 +152,10 @@ class ContextWindow:
     def _cut_back(self, turn: Sequence[Message]) -> None:
         """Cut such that there is room for turns to come, unless the last exchange needs it."""
         before = () if self._cut is None else self._cut.bare
+        is_prepared = self._is_prepared and self._frees(turn, end_of(self._summaries[0]))
         self._history = left(self._history, self._cut)
         cut = newest(self._history, self._room_beside(turn, _KEPT).take)
-        if self._is_prepared and self._fits_prepared(turn):
+        if is_prepared and self._fits_prepared(turn):
             cut = Cut(end_of(self._summaries[0]))
         elif not cut.start or cut.start in cut.bare:
             cut = newest(self._history, self._room_beside(turn).take)
@@ -159,6 +163,12 @@ class ContextWindow:
         ids = {message.id for message in self._history}
         self._cut = evolve(cut, bare=(*cut.bare, *(known for known in before if known in ids)))
         self._tell()
+
+    def _frees(self, turn: Sequence[Message], start: str) -> bool:
+        """Whether a cut that was prepared makes room for many turns: it may be of long ago."""
+        sent = left(self._history, self._cut)
+        out = [*takewhile(lambda message: message.id != start, sent)]
+        return len(out) < len(sent) and not self._room_beside(turn, _FREED).take(out)
 
     def _fits_prepared(self, turn: Sequence[Message]) -> bool:
         self._told, before = self._summaries[:1], self._told
@@ -182,59 +192,37 @@ class ContextWindow:
         self._told = (as_told(past[0]),) if past else ()
         self._is_prepared = end_of(self._summaries[0]) in sent
 
-    def _next_start(self, turn: Sequence[Message], room: _Room | None) -> str:
+    def _next_start(self, turn: Sequence[Message], room: Room | None) -> str:
         """Return where the window is to be cut, if that is soon and not summed up yet.
 
         ``room`` is what is left of it, None if it was cut just now.
         """
-        if self._is_prepared:
+        if self._is_prepared and self._frees(turn, end_of(self._summaries[0])):
             return ""
         if room is None:
             room = self._room_beside(turn)
             fits(self._history, self._cut, room.take)
         if room.holds(self._room_beside(turn, _SOON)):
             return ""
+        if self._next and self._frees(turn, self._next):
+            return self._next  # somebody is at it
         return newest(self._history, self._room_beside(turn, _SUMMED_UP).take).start
 
-    def _room_beside(self, turn: Sequence[Message], share: float = 1.0) -> _Room:
+    def _room_beside(self, turn: Sequence[Message], share: float = 1.0) -> Room:
         """Return a share of the room that the turn, and what comes with every request, leave."""
         fixed = (*self._opening, *self._told, *turn)
         messages = inf if self._max_messages is None else self._max_messages - len(fixed)
         if self._max_tokens is None:
-            return _Room(messages * share, inf, self._size)
+            return Room(messages * share, inf, self._size)
         most: float = self._max_tokens
         if self._is_estimate:
             self._correction = max(self._correction, _correction(turn) or 0)
             most /= self._correction * _RESERVE
         tokens = most - self._instructions - sum(map(self._size, fixed))
-        return _Room(messages * share, tokens * share, self._size)
+        return Room(messages * share, tokens * share, self._size)
 
     def _size(self, message: Message) -> int:
         return message_tokens(message, self._count)
-
-
-@define
-class _Room:
-    """Room for so many more messages and tokens."""
-
-    messages: float
-    tokens: float
-    size: Callable[[Message], int]
-
-    def holds(self, other: _Room) -> bool:
-        return self.messages >= other.messages and self.tokens >= other.tokens
-
-    def take(self, messages: Sequence[Message]) -> bool:
-        """Take up room for all these messages, or for none if it is too little."""
-        if len(messages) > self.messages:
-            return False
-        tokens = self.tokens
-        for message in messages:
-            if (tokens := tokens - self.size(message)) < 0:
-                return False
-        self.messages -= len(messages)
-        self.tokens = tokens
-        return True
 
 
 def enough_for(config: AgentConfig) -> Callable[[Sequence[Message]], bool] | None:
@@ -269,6 +257,12 @@ def to_be_summed_up(reply: Message) -> str:
     """Return the id of the message up to which all is to be, by what is beside a reply; or ""."""
     cut = cut_beside(reply)
     return str(reply.metadata.get(NEXT) or ("" if cut is None else cut.start))
+
+
+def _asked_for(history: Sequence[Message]) -> str:
+    """Return where the newest reply says that the window is to be cut soon."""
+    replies = (one for one in islice(reversed(history), _LOOKED_AT) if one.role == "assistant")
+    return str(next((one.metadata.get(NEXT, "") for one in replies), ""))
 
 
 def _remembered(history: Sequence[Message]) -> tuple[Cut | None, str | None]:

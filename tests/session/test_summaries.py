@@ -151,7 +151,7 @@ def test_a_model_that_fails_holds_up_no_turn_and_is_made_up_for(open_manager: Op
     session_id = manager.create_or_resume_session("ada")
     scribe.fails = True
     talk(manager, session_id, range(7))
-    assert len(scribe.asked) == 2  # not in each turn
+    assert len(scribe.asked) == 2  # before the window is cut, and then
     scribe.fails = False
     talk(manager, session_id, range(7, 12))
     assert model.remembers(range(12))
@@ -175,7 +175,7 @@ def test_its_tokens_are_those_of_the_user(open_manager: Open) -> None:
     until(lambda: manager.usage(user_id="ada").input_tokens == 6 * 10 + 100)
 
 
-@pytest.mark.parametrize("late", [0, 1, 2, 3, 5, 9])
+@pytest.mark.parametrize("late", [0, 1, 2, 3, 5, 9, 20])
 def test_the_beginning_of_requests_moves_once_a_cut_however_late_a_summary_comes(
     late: int, open_manager: Open
 ) -> None:
@@ -202,10 +202,10 @@ def test_the_beginning_of_requests_moves_once_a_cut_however_late_a_summary_comes
     replies = [message for message in history if message["role"] == "assistant"]
     cuts = {reply["metadata"].get("context_cut", [""])[0] for reply in replies} - {""}
     assert moves == len(cuts)
-    assert 80 / 10 <= len(cuts) <= 80 / 3
-    assert len(summaries(managers[0], session_id)) > 1
+    assert 80 / 10 <= len(cuts) <= 80 / 4
+    assert 1 < len(summaries(managers[0], session_id)) <= len(cuts) + 1
     told = [new[0] for new in requests if new[0].startswith(TOLD)]
-    assert len(told) > 40  # it waits for the next cut, no longer
+    assert len(told) > 80 / 3  # it waits for the next cut, no longer
     assert len(set(told)) > 2
 
 
