@@ -37,6 +37,8 @@ _TABLE: dict[type[BaseException], tuple[int, str]] = {
     errors.LockTimeout: (503, f"Something else is under way. {_AGAIN}"),
     errors.StoreUnavailable: (503, f"Conversations cannot be reached just now. {_AGAIN}"),
     errors.OutcomeUnknown: (503, "It is not known whether this was done. Please look again."),
+    errors.RecordUnreadable: (422, "What is stored of this conversation cannot be read."),
+    errors.SchemaTooNew: (503, f"This was stored by a newer version of the service. {_AGAIN}"),
     errors.StoreMisconfigured: (503, "Conversations cannot be reached just now."),
     errors.RateLimited: (429, "That was a lot. Please wait a little."),
     errors.ModelError: (502, f"The model could not answer. {_AGAIN}"),

@@ -22,7 +22,7 @@ from ..doors.openai.faults import RequestRefused, body_of, fault_of
 from ..doors.openai.options import keep_options
 from ..doors.openai.stored import StoredResponses
 from ..doors.refusals import ReadOnly
-from ..errors import InvalidInput, MiniAgentError
+from ..errors import InvalidInput, MiniAgentError, RecordUnreadable
 from ..session import SessionAgent, SessionManager
 from .extension import MiniAgent
 from .openai_chat import add_chat
@@ -180,7 +180,7 @@ def _answer(error: Exception) -> Response:
     fault = fault_of(error)
     if not isinstance(error, MiniAgentError):
         log.error("%s %s", request.method, request.path, exc_info=error)
-    elif fault.status >= 500:
+    elif fault.status >= 500 or isinstance(error, RecordUnreadable):
         log.warning("%s %s: %s", request.method, request.path, error)
     return _json(fault.body, fault.status, fault.headers)
 

@@ -242,7 +242,8 @@ class NamedTurns:
         """Tell how a turn stands: one round trip, and a look into the thread once it is over."""
         found = self._open_turns.look(session_id, turn_id, user_id)
         if found.is_open:
-            message, *steps = found.staged
+            message = next(iter(found.staged), None)  # None if its records were lost
+            steps = found.staged[1:]
             said = [step.text for step in steps if step.role == "assistant"]
             state: TurnStands = "running"
             calls = waiting_calls(found.staged, found.waits.encode())

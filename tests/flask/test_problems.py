@@ -32,8 +32,8 @@ def model_error(kind: e.ModelErrorKind, retry_after: float | None = None) -> e.M
     [
         (e.MiniAgentError(SECRET), 500, "internal_error", None),
         (ValueError(SECRET), 500, "internal_error", None),
-        (e.RecordUnreadable("key", SECRET), 500, "internal_error", None),
-        (e.SchemaTooNew(SECRET, 2, 1), 500, "internal_error", None),
+        (e.RecordUnreadable("key", SECRET), 422, "record_unreadable", None),
+        (e.SchemaTooNew(SECRET, 2, 1), 503, "schema_too_new", 1),
         (e.InvalidInput(SECRET), 422, "invalid_input", None),
         (e.SessionNotFound("s"), 404, "session_not_found", None),
         (e.SessionExists("s"), 409, "session_exists", None),
@@ -91,7 +91,7 @@ def app() -> Flask:
 
     @app.route("/broken")
     def broken() -> str:
-        raise e.SchemaTooNew("it", 2, 1)
+        raise e.MiniAgentError("it")
 
     @app.route("/theirs")
     def theirs() -> str:

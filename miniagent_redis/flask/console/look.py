@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from .access import Access
 from .charts import DAYS, Bars, bars, of_days, of_models, of_tools
+from .export import exported
 from .raw import stored_keys
 from .rendering import Pages
 from .sessions import UNREADABLE, conversation, titled
@@ -75,7 +76,10 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
     @routes.get("/session/export")
     def export() -> ResponseReturnValue:
         session_id = from_link(request.args.get("id", ""))
-        lines = access.all.store.export_thread(session_id, user_id=access.whose)
+        try:
+            lines = exported(access.all, session_id, access.whose)
+        except UNREADABLE as exc:
+            return pages.show("unreadable", session_id=session_id, error=exc)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         answer = Response(text, mimetype="application/jsonl")
         answer.headers["Content-Disposition"] = 'attachment; filename="session.jsonl"'

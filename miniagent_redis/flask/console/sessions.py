@@ -57,7 +57,7 @@ def conversation(
         if before is None and found.is_open:
             staged, open_turn = found.staged, found.turn_id
     except UNREADABLE as exc:
-        broken = _as_stored(manager, session_id, "turn", most, str(exc.cause or exc))
+        broken = as_stored(manager, session_id, "turn", most, str(exc.cause or exc))
     history, end = _history(manager, session_id, whose, most, before)
     here = {message["id"] for message in history if "id" in message}
     pending = [
@@ -83,7 +83,7 @@ def _history(
     try:
         found = manager.store.load_tail(session_id, most, before=before, user_id=whose)
     except UNREADABLE as exc:
-        return _as_stored(manager, session_id, "thread", most, str(exc.cause or exc)), 0
+        return as_stored(manager, session_id, "thread", most, str(exc.cause or exc)), 0
     history: list[Mapping[str, Any]] = [
         {"index": index, **message.to_dict()}
         for index, message in zip(found.indexes, found.messages, strict=True)
@@ -95,10 +95,10 @@ def _history(
     return sorted(history, key=lambda one: int(one["index"])), found.count
 
 
-def _as_stored(
+def as_stored(
     manager: SessionManager, session_id: str, what: str, most: int, why: str
 ) -> list[Mapping[str, Any]]:
-    """Return the records of a list that cannot be read as a whole, as they are stored."""
+    """Return the last ``most`` records of a list that cannot be read as a whole, as stored."""
     core = manager.store.parts.core
     key = core.keys.of_session(session_id)[1 if what == "thread" else 2]
     return [
