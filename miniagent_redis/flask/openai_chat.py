@@ -6,6 +6,7 @@ from attrs import evolve
 from flask import Blueprint, Response, request
 
 from ..doors.openai.chat import chunks, completion
+from ..doors.openai.checks import about
 from ..doors.openai.given import Given
 from ..doors.openai.ids import session_of
 from ..doors.openai.requests import Request, chat_request
@@ -28,8 +29,8 @@ def add_chat(blueprint: Blueprint, door: Doorkeeper) -> None:
         if session_id := session_of(request.headers.get(SESSION)):
             creating.manager.create_or_resume_session(door.user_id(), session_id)
             asked = evolve(asked, session_id=session_id, given=_newest(asked), store=True)
-        response = creating.create(asked, name)
-
+        with about("messages"):
+            response = creating.create(asked, name)
         if streaming is not None:
             told = stored.follow(response)
             told = told if asked.store else left_behind(told, creating, response)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from ..doors.openai.checks import refuse
+from ..doors.openai.checks import about, refuse
 from ..doors.openai.conversations import page
 from ..doors.openai.faults import not_found
 from ..doors.openai.ids import session_of
@@ -17,7 +17,8 @@ def add_conversations(blueprint: Blueprint, door: Doorkeeper) -> None:
 
     @blueprint.post("/conversations")
     def create_conversation() -> Json:
-        return door.conversations().create(body())
+        with about("items"):
+            return door.conversations().create(body())
 
     @blueprint.get("/conversations/<conversation>")
     def get_conversation(conversation: str) -> Json:
@@ -37,7 +38,8 @@ def add_conversations(blueprint: Blueprint, door: Doorkeeper) -> None:
 
     @blueprint.post("/conversations/<conversation>/items")
     def add_items(conversation: str) -> Json:
-        found = door.conversations().add(_read(conversation), body())
+        with about("items"):
+            found = door.conversations().add(_read(conversation), body())
         return page(found, None, len(found), "asc")
 
     @blueprint.get("/conversations/<conversation>/items/<item>")

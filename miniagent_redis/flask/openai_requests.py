@@ -40,9 +40,13 @@ class Doorkeeper(Protocol):
 def body() -> Any:
     """Return the JSON of the request, whatever it says of its type."""
     try:
-        return json.loads(request.get_data() or b"{}")
-    except ValueError:
+        return json.loads(request.get_data() or b"{}", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         return refuse("The body of the request is no JSON.", "body", "invalid_json")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def repeats() -> Repeats:

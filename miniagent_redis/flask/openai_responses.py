@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from ..doors.openai.checks import about
 from ..doors.openai.conversations import MOST, page
 from ..doors.openai.creating import Creating
 from ..doors.openai.faults import RequestRefused, not_found
@@ -30,7 +31,9 @@ def add_responses(blueprint: Blueprint, door: Doorkeeper) -> None:
         asked = response_request(body(), conversations.item)
         creating, stored = door.creating(asked.model), door.stored()
         streaming = door.streaming() if asked.stream else None
-        response = creating.create(asked, repeats().name(creating.manager.store, door.user_id()))
+        name = repeats().name(creating.manager.store, door.user_id())
+        with about("input"):
+            response = creating.create(asked, name)
         if streaming is not None:
             told = stored.follow(response)
             told = told if asked.store else left_behind(told, creating, response)

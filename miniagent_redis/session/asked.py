@@ -13,6 +13,10 @@ from ..models import Message, OpenTurn, new_id
 from ..tools import ToolRegistry, Tools
 
 
+class AnotherMessage(InvalidInput):
+    """The turn of this id had another message."""
+
+
 @frozen
 class Asked:
     """A message to answer. Without a ``turn_id`` the turn gets one that nobody asks for again."""
@@ -64,7 +68,7 @@ class Asked:
     def must_be(self, messages: Sequence[Message]) -> None:
         """Raise InvalidInput if the messages of the turn begin with another one."""
         if not self._has_message(messages):
-            raise InvalidInput(
+            raise AnotherMessage(
                 f"turn {self.turn_id} of session {self.session_id!r} had another message",
                 cause="a turn_id names one message: a repetition sends the same",
                 hint="use a new turn_id for a new message",

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from ...errors import InvalidInput
+from ...session.asked import AnotherMessage
 from .faults import RequestRefused
 
 Json = dict[str, Any]
+
+
+@contextmanager
+def about(param: str) -> Iterator[None]:
+    """Say of what the library finds wrong that it is with this parameter."""
+    try:
+        yield
+    except AnotherMessage:
+        key = "Idempotency-Key"
+        refuse(f"This '{key}' was used for another request before.", key, "idempotency_key_reused")
+    except InvalidInput as exc:
+        if type(exc) is not InvalidInput:
+            raise
+        refuse(f"Invalid '{param}': {exc.problem}.", param)
 
 
 def refuse(problem: str, param: str, code: str | None = None) -> NoReturn:

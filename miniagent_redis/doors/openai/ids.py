@@ -101,13 +101,14 @@ def _parts(text: object, prefix: str) -> tuple[str, str, str]:
 
 
 def _packed(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).decode().rstrip("=")
 
 
 def _unpacked(text: str) -> str:
     """Return the text; empty if that is no token of ours, in exactly the form that we write."""
     try:
-        found = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        found = raw.decode("utf-8", "surrogatepass")
     except ValueError:
         return ""
     return found if _packed(found) == text else ""

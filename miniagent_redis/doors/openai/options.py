@@ -37,7 +37,7 @@ def options_of(agent: SessionAgent, echo: Json) -> Json:
 
     Raises RequestRefused for functions that cannot be declared.
     """
-    form = echo.get("text", {}).get("format", {})
+    form = echo.get("text", {}).get("format") or {}
     params, choice = params_of(echo) or {}, choice_of(echo.get("tool_choice"))
     if (for_model := choice.for_model) is not None:
         params[PARAM] = for_model

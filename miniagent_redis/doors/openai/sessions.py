@@ -13,7 +13,7 @@ from ...models import Approve, Deny, Page, ToolResult, UsageTotals
 from ...session import SessionAgent, SessionManager
 from ...store.parking import Answer, Parked
 from ..told import leg_behind
-from .checks import Json, flag_in, object_of, refuse, text_in
+from .checks import Json, about, flag_in, object_of, refuse, text_in
 from .faults import RequestRefused, not_found
 from .ids import ResponseId, conversation_id
 from .options import agent_and_options
@@ -58,7 +58,9 @@ class Sessions:
         if "title" not in data:
             refuse("Missing required parameter: 'title'.", "title", "missing_required_parameter")
         title = text_in(data, "title") if data["title"] is not None else None
-        if not self.manager.set_title(session_id, title, user_id=self.user_id):
+        with about("title"):
+            was_there = self.manager.set_title(session_id, title, user_id=self.user_id)
+        if not was_there:
             raise not_found("Session", session_id)
         return self.get(session_id)
 
@@ -116,7 +118,8 @@ class Sessions:
         name = self.manager.store.session_state(session_id, user_id=self.user_id).agent_name
         usual = agents.get(name, self.manager.agent)
         agent, options = agent_and_options(agents, usual, parked.staged)
-        agent.turns.answer_soon(session_id, turn_id, answers, self.user_id, options)
+        with about("answers"):
+            agent.turns.answer_soon(session_id, turn_id, answers, self.user_id, options)
         still = [call.to_dict() for call in parked.calls if call.id not in answers]
         following = response.at(leg_behind(parked.staged[1:]))
         told = {"id": str(response.at(0)), "object": "waiting_turn", **_where(session_id)}
