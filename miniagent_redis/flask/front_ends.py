@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..doors.front_ends.ai_sdk import END, HEADERS
 from ..doors.front_ends.asked import chat_request, run_input
@@ -30,6 +30,7 @@ from .openai_requests import Json, body, repeats, unnamed
 
 MOST_MESSAGES = 1000
 _MESSAGES = 200
+_NOT_POST = ["GET", "PUT", "PATCH", "DELETE"]
 
 
 def front_ends_blueprint(
@@ -52,6 +53,14 @@ def front_ends_blueprint(
     blueprint.register_error_handler(Exception, _answer)
     _add_ai_sdk(blueprint, door)
     _add_agui(blueprint, door)
+
+    @blueprint.route("/api/chat", methods=_NOT_POST)
+    @blueprint.route("/agui", methods=_NOT_POST)
+    @blueprint.route("/agui/<path:model>", methods=_NOT_POST)
+    def other_method(model: str | None = None) -> Response:
+        """Answer as this door does: the app's own page would be for people."""
+        raise MethodNotAllowed(["POST"])
+
     return blueprint
 
 
@@ -135,9 +144,11 @@ def _problem_of(error: BaseException) -> Problem:
 
 def _answer(error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return response_to(
-            Problem(error.code or 500, "http_error", error.description or error.name)
-        )
+        problem = Problem(error.code or 500, "http_error", error.description or error.name)
+        response = response_to(problem)
+        if isinstance(error, MethodNotAllowed):
+            response.allow.update(error.valid_methods or ())
+        return response
     if not isinstance(error, RequestRefused):
         tell_operators(error)
     return response_to(_problem_of(error))

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from ..doors.openai.checks import about
+from ..doors.openai.checks import about, refuse
 from ..doors.openai.conversations import MOST, page
 from ..doors.openai.creating import Creating
 from ..doors.openai.faults import RequestRefused, not_found
@@ -96,6 +96,8 @@ def listed(found: list[Json], order: str) -> Json:
     """Return the page of a list that the query asks for."""
     limit = parameter(request.args.get("limit"), 1, MOST, "limit", 20)
     order = request.args.get("order", order)
+    if order not in ("asc", "desc"):
+        refuse("Invalid 'order': it is 'asc' or 'desc'.", "order")
     return page(found, request.args.get("after"), limit, order)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, jsonify, request
 
+from ..doors.openai.checks import about
 from ..doors.openai.conversations import MOST
 from ..doors.openai.faults import RequestRefused, not_found
 from ..doors.openai.ids import ResponseId, session_of
@@ -33,7 +34,8 @@ def add_sessions(
 
     @blueprint.get("/sessions")
     def list_sessions() -> Json:
-        return sessions().page(*_page_asked_for())
+        with about("page"):
+            return sessions().page(*_page_asked_for())
 
     @blueprint.get("/sessions/<session>")
     def get_session(session: str) -> Json:
@@ -65,7 +67,8 @@ def add_sessions(
 
     @blueprint.get("/waiting")
     def list_waiting() -> Json:
-        return sessions().waiting(*_page_asked_for())
+        with about("page"):
+            return sessions().waiting(*_page_asked_for())
 
     @blueprint.post("/waiting/<response_id>")
     def answer_waiting(response_id: str) -> Json:

@@ -183,6 +183,34 @@ def test_what_is_no_json_is_400(url: str, body: bytes, client: FlaskClient) -> N
     assert client.post(url, data=body, headers=HEADERS).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/v1/conversations/{conversation}/items?order=x", "order"),
+        ("/v1/conversations/{conversation}/items?limit=x", "limit"),
+        ("/v1/responses/{response_id}/input_items?order=x", "order"),
+        ("/v1/sessions?page=x", "page"),
+        ("/v1/waiting?page=x", "page"),
+    ],
+)
+def test_a_wrong_parameter_of_a_query_is_named(
+    path: str, param: str, filled: Filled, client: FlaskClient
+) -> None:
+    answer = client.get(path.format(**filled.known), headers=HEADERS)
+    told: Any = answer.json
+    assert (answer.status_code, told["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/agui", "/agui/helper"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+def test_another_method_is_405_in_the_form_of_the_door(
+    path: str, method: str, client: FlaskClient
+) -> None:
+    answer = client.open(path, method=method, headers=HEADERS)
+    assert (answer.status_code, answer.mimetype) == (405, "application/problem+json")
+    assert "POST" in answer.headers["Allow"]
+
+
 def test_a_key_that_was_used_for_another_request_says_so(client: FlaskClient) -> None:
     headers = {**HEADERS, "Idempotency-Key": "once"}
     body = {"model": "helper", "input": "Hello"}
