@@ -18,6 +18,7 @@ from .kept import CONFIG, INFO, Kept, Told, look
 from .link import Link
 from .master import ROLE, is_master
 from .topology import Command, Node
+from .versions import Versions
 
 _NO_WAIT = ("WAIT", 0, 1)
 ASKED: dict[Durability | None, tuple[tuple[str | int, ...], ...]] = {
@@ -38,6 +39,8 @@ class Demand:
         self._refused: set[tuple[str, ...]] = set()
         is_kept = config.strict or config.durability in ("everysec", "always")
         self._asks: list[Callable[[Link], None]] = []
+        if config.address.kind != "memory":
+            self._asks.append(Versions(config, lambda: self._refused.add(INFO)).greet)
         if is_kept and config.address.kind != "memory":
             self._asks.append(self._is_kept)
         if config.durability == "replicated":

@@ -135,14 +135,14 @@ def look(
         except (redis.ResponseError, MiniAgentError):
             refused.add(command)
             continue
-        told[command] = _lines(reply) if command is INFO else _pairs(reply)
+        told[command] = read_info(reply) if command is INFO else _pairs(reply)
         kept = Kept.of(told.get(INFO, {}), told.get(CONFIG))
         if enough(kept):
             break
     return kept
 
 
-def _lines(reply: Any) -> dict[str, str]:
+def read_info(reply: Any) -> dict[str, str]:
     """Return what INFO says; it may be parsed already."""
     if isinstance(reply, Mapping):
         return {str(name): str(value) for name, value in reply.items()}

@@ -54,6 +54,7 @@ class Link(AbstractConnection):
     protocol: Any  # redis-py sets these, the others by a class for each kind of address
     port: int
     path: str
+    endpoint: Endpoint = Endpoint()  # where it was connected to last
     generation: int = 0  # of its pool, when it was made
     is_outdated: bool = False  # by what the server replied, a new one may lead to another server
     follows_master: bool = False  # once it is outdated, its server may be no master any more
@@ -130,7 +131,7 @@ class Link(AbstractConnection):
             self._last_words = None
 
     def _find(self) -> None:
-        endpoint = self._locate()
+        endpoint = self.endpoint = self._locate()
         if endpoint.host:
             self.host, self.port = endpoint.host, endpoint.port
         elif endpoint.path:

@@ -37,6 +37,12 @@ _CLUSTER = Refusal(
     "set the url redis+cluster://HOST:PORT, or name a server of its own",
 )
 NOT_LET_IN = "Redis at {address} does not let us in"
+NEEDED = "it must be Redis or Valkey of version 7.0 or newer"
+TOO_OLD = Refusal(
+    "unexpected symbol near '#'",
+    "Redis at {address} does not know scripts as we need them",
+    f"it, or the server of a proxy there, is too old: {NEEDED}",
+)
 REFUSALS = (
     Refusal("NOPERM", NOT_LET_IN, _GIVE_RIGHTS),
     Refusal("can't run this command or subcommand", NOT_LET_IN, _GIVE_RIGHTS),  # inside a script
@@ -63,14 +69,9 @@ REFUSALS = (
     Refusal(
         "unknown command",
         "Redis at {address} does not know a command that we need",
-        "it must be Redis or Valkey of version 7 or later, with no command renamed",
+        f"{NEEDED}, with no command renamed",
     ),
-    Refusal(
-        "unexpected symbol near '#'",
-        "Redis at {address} does not know scripts as we need them",
-        "it, or the server of a proxy there, is too old: it must be Redis or Valkey of version 7 "
-        "or later",
-    ),
+    TOO_OLD,
     Refusal(
         "WRONGTYPE",
         "one of our keys holds another type of value",

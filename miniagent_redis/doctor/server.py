@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..connection.kept import Kept
+from ..connection.refusals import NEEDED
+from ..connection.versions import Version
 from .check import Check
 
-OLDEST = (7, 0)
 _NEARLY_FULL = 0.75
 _FULL = 0.9
 _SLOW = 100.0  # ms
@@ -21,17 +22,12 @@ Cure = Callable[[str, str], str]
 
 def version(info: Info) -> Check:
     """Tell whether it is Redis or Valkey, of a version that has what the scripts use."""
-    is_valkey = info.get("server_name") == "valkey" or "valkey_version" in info
-    compatible = str(info.get("redis_version", ""))
-    detail = f"Valkey {info.get('valkey_version')}" if is_valkey else f"Redis {compatible}"
-    if is_valkey:
-        detail += f" (speaks Redis {compatible})"
-    numbers = compatible.split(".")[:2]
-    if len(numbers) < 2 or not all(part.isdigit() for part in numbers):
-        return Check("version", "warn", f"it does not say which version it is: {compatible!r}")
-    if tuple(map(int, numbers)) < OLDEST:
-        return Check("version", "fail", detail, "upgrade to Redis or Valkey 7.0 or newer")
-    return Check("version", "ok", detail)
+    told = Version.of(info)
+    if not told.numbers:
+        return Check("version", "warn", f"it does not say which version it is: {told.name}")
+    if told.is_too_old:
+        return Check("version", "fail", told.name, f"upgrade it: {NEEDED}")
+    return Check("version", "ok", told.name)
 
 
 def role(info: Info) -> Check:

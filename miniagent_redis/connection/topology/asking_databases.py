@@ -18,11 +18,10 @@ from ..link_kinds import TcpLink, TlsLink
 from ..options import connection_options
 from ..refusals import is_of_another
 from ..resp import packer
+from ..versions import PROBE_SCRIPT
 from .topology import Endpoint
 
 Place = tuple[str, int]
-_WRITE = ("EVAL", "#!lua\nreturn 1", 0)
-"""Writes nothing, and is refused by what takes no writes."""
 _PAUSE = 0.2
 """Seconds between tries: what is over by then is no reason to leave a database."""
 _PATIENCE = 0.5
@@ -66,7 +65,7 @@ class Databases:
         link = self._links.setdefault(place, self._link(place))
         try:
             link.connect()
-            link.send_command(*_WRITE, check_health=False)
+            link.send_command(*PROBE_SCRIPT, check_health=False)
             link.read_response()
         except (*LOST, MiniAgentError) as exc:
             is_answer = isinstance(exc, redis.ResponseError) and link.is_settled
