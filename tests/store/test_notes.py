@@ -23,13 +23,21 @@ Store = RedisSessionManager
 
 
 def notes(listener: Store) -> list[dict[str, Any]]:
-    """Return what was told since the listener subscribed."""
-    listener.publish("session_updates", "that is all")
+    """Return what was told since the listener subscribed, by any node.
+
+    What one node publishes comes in its order, behind or before what others do.
+    """
+    core = listener.parts.core
+    connections, channel = core.connections, core.keys.channel("session_updates")
+    last = len(nodes := connections.everywhere)
+    for node in nodes:
+        connections.call_at(node, "PUBLISH", channel, '"that is all"')
     found = []
     for message in listener.get_messages():
-        if message["data"] == "that is all":
+        if message["data"] != "that is all":
+            found.append(message["data"])
+        elif (last := last - 1) == 0:
             break
-        found.append(message["data"])
     return found
 
 
