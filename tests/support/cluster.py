@@ -6,7 +6,7 @@ It knows nothing of this package. A test may kill a node, and move slots to anot
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
@@ -59,6 +59,26 @@ class Node:
             return _as_text(link.read_response())
         finally:
             reply.release(link)
+
+    def run_each(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Run commands here in one round trip; return their replies, or raise the first error."""
+        several = list(commands)
+        pool = self.client.connection_pool
+        link = pool.get_connection()
+        replies = []
+        try:
+            link.send_packed_command(link.pack_commands(several))
+            for _ in several:
+                try:
+                    replies.append(_as_text(link.read_response()))
+                except redis.ResponseError as exc:
+                    replies.append(exc)
+        finally:
+            pool.release(link)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
     def info(self) -> dict[str, str]:
         """Return what CLUSTER INFO says."""
@@ -192,6 +212,22 @@ class ClusterServers:
         self.end_move(slot, source, target)
         return count
 
+    def move_together(self, slots: Sequence[int], source: Node, target: Node) -> int:
+        """Move several slots at once; return how many keys went with them."""
+        target.run_each(("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id) for slot in slots)
+        source.run_each(("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id) for slot in slots)
+        count = 0
+        migrate = ("MIGRATE", "127.0.0.1", target.server.port, "", 0, 5000, "KEYS")
+        left = list(slots)
+        while left:
+            found = source.run_each(("CLUSTER", "GETKEYSINSLOT", slot, 100) for slot in left)
+            source.run_each((*migrate, *keys) for keys in found if keys)
+            count += sum(map(len, found))
+            left = [slot for slot, keys in zip(left, found, strict=True) if keys]
+        self.assign(slots, source, target)
+        self.agree(slots, target)
+        return count
+
     def begin_move(self, slot: int, source: Node, target: Node) -> None:
         target.run("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.run("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
@@ -212,8 +248,7 @@ class ClusterServers:
         """Tell the masters whose slots these are now, the new one first."""
         others = [node for node in self.serving() if node is not target and node is not source]
         for node in (target, source, *others):
-            for slot in slots:
-                node.run("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+            node.run_each(("CLUSTER", "SETSLOT", slot, "NODE", target.id) for slot in slots)
 
     def agree(self, slots: Sequence[int], owner: Node) -> None:
         """Block until all nodes know: one that knows of a later move first would undo this.
@@ -231,8 +266,7 @@ class ClusterServers:
             until(is_known, LIMIT / 6)
         except AssertionError:
             for node in (owner, *(node for node in self.serving() if node is not owner)):
-                for slot in slots:
-                    node.run("CLUSTER", "SETSLOT", slot, "NODE", owner.id)
+                node.run_each(("CLUSTER", "SETSLOT", slot, "NODE", owner.id) for slot in slots)
             until(is_known)
 
 
