@@ -48,7 +48,7 @@ def main() -> None:
     kind.add_argument("--quick", action="store_true", help="see that it works; no good numbers")
     kind.add_argument("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
     parser.add_argument(
-        "--topologies", action="store_true", help="the table of docs/topologies.md instead"
+        "--topologies", action="store_true", help="the tables of docs/topologies.md instead"
     )
     parser.add_argument(
         "--streams", action="store_true", help="open streams under gunicorn: a table of its own"
@@ -58,7 +58,7 @@ def main() -> None:
         return print(streams.table(arguments.quick))
     with open_bench(arguments.quick) as bench:
         if arguments.topologies:
-            return print(topologies.table(bench))
+            return print(topologies.table(bench), topologies.masters(bench), sep="\n\n")
         rows: list[Row] = []
         for name, measure in _PARTS:
             print(f"{name} ...", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from statistics import median
@@ -15,6 +16,7 @@ from miniagent_redis.telemetry import End, Exchange, Work
 from tests.support.cluster import ClusterServers
 from tests.support.sentinels import Watched
 from tests.support.servers import RedisServer
+from tests.support.shares import Shares, uneven
 from tests.support.tls import TlsServer, authority
 from tests.support.topologies import least_rights
 
@@ -62,6 +64,40 @@ def table(bench: Bench) -> str:
     return "\n".join(lines)
 
 
+def masters(bench: Bench) -> str:
+    """Return the table of docs/topologies.md about clusters that grow.
+
+    The busiest master's time is its processor's, so that it does not matter with how many others it
+    shares the cores of this machine.
+    """
+    turns = bench.times(4000, 100)
+    lines = [
+        "| masters | a turn takes of all | of the busiest | so it could do a second | off an even share |",
+        "|--:|--:|--:|--:|--:|",
+    ]
+    for count in (1, 3, 6):
+        with ClusterServers(count, replicas=False) as cluster:
+            with RedisSessionManager(config(cluster.url)) as store, ThreadPoolExecutor(4) as pool:
+                this = evolve(bench, store=store)
+                epochs = {f"s{number}": this.create_session(f"s{number}") for number in range(1000)}
+                shares = Shares(cluster)
+                several = list(epochs.items())
+                done = [
+                    pool.submit(this.turn, *several[number % 1000], 2 * (number // 1000))
+                    for number in range(turns)
+                ]
+                for one in done:
+                    one.result()
+            work = shares.take()
+        total = sum(one.seconds for one in work) / turns
+        busiest = max(one.seconds for one in work) / turns
+        lines.append(
+            f"| {count} | {duration(total)} | {duration(busiest)} | {1 / busiest:,.0f} | "
+            f"{uneven(work):.0%} |"
+        )
+    return "\n".join(lines)
+
+
 def _topologies(stack: ExitStack) -> Iterator[tuple[str, RedisConfig]]:
     """Yield a name and the settings of each; they run until the stack is closed."""
     one = stack.enter_context(RedisServer(tcp=True))
@@ -71,6 +107,8 @@ def _topologies(stack: ExitStack) -> Iterator[tuple[str, RedisConfig]]:
     ca = stack.enter_context(authority())
     secure = stack.enter_context(TlsServer(ca, ca.issue("localhost")))
     yield "the same, over TLS", config(secure.trusting_url)
+    followed = stack.enter_context(Watched(replicas=1))
+    yield "one server with a replica", config(followed.master.url)
     watched = stack.enter_context(Watched(replicas=2))
     yield "one server with two replicas", config(watched.master.url)
     yield "Sentinel, two replicas", config(watched.url)

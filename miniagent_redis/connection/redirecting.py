@@ -48,6 +48,8 @@ def follow(cluster: Cluster, node: Node, commands: Sequence[Command], send: Send
     no outage as long as others answer, as its slots are theirs in a moment.
     """
     replies = _send_to(cluster, node, commands, send)
+    if not any(isinstance(reply, rx.AskError) for reply in replies):
+        return replies
     askers = dict.fromkeys(range(len(commands)), node)
     for _ in range(_HOPS):
         groups: dict[tuple[Node, bool], list[int]] = {}

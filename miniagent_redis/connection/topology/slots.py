@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -15,6 +16,7 @@ _KEYLESS = frozenset((
     "SCRIPT", "SLOWLOG", "TIME", "WAIT", "WAITAOF",
 ))  # fmt: skip
 _SECOND = frozenset(("MEMORY", "OBJECT"))  # a word of theirs comes before the key
+_REMEMBERED = 4096  # keys: each is asked for some six times a turn
 _SCRIPTS = frozenset(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"))
 
 
@@ -27,7 +29,11 @@ def slot_of(command: Command) -> int | None:
         place = 0 if name in _KEYLESS else 2 if name in _SECOND else 1
     if not 0 < place < len(command):
         return None
-    key = command[place]
+    return _slot(command[place])
+
+
+@lru_cache(_REMEMBERED)
+def _slot(key: str | bytes) -> int:
     return int(key_slot(key if isinstance(key, bytes) else str(key).encode("utf-8")))
 
 
