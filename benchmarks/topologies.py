@@ -72,7 +72,7 @@ def masters(bench: Bench) -> str:
     """
     turns = bench.times(4000, 100)
     lines = [
-        "| masters | a turn takes of all | of the busiest | so it could do a second | off an even share |",
+        "| masters | a turn takes of all | of the busiest | so it could do a second | off even |",
         "|--:|--:|--:|--:|--:|",
     ]
     for count in (1, 3, 6):
