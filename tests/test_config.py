@@ -56,6 +56,9 @@ URLS: list[tuple[str, Address]] = [
     ("redis://h?username=u&password=p", Address(
         "redis", (("h", 6379),), username="u", password="p")),
     ("redis+cluster://n1", Address("redis+cluster", (("n1", 6379),))),
+    ("redis+cluster://n1,n1:6379", Address("redis+cluster", (("n1", 6379),))),
+    ("redis+sentinel://s,s,t/m", Address(  # which is no majority of three
+        "redis+sentinel", (("s", 26379), ("t", 26379)), service="m")),
     ("embedded://", Address("embedded")),
     ("embedded:///var/lib/chat", Address("embedded", path="/var/lib/chat")),
     ("memory://", Address("memory")),
@@ -84,6 +87,13 @@ def test_a_bad_url_is_refused_at_once_with_the_reason(url: str) -> None:
     with pytest.raises(InvalidInput, match="not a Redis URL") as caught:
         RedisConfig(url=url)
     assert caught.value.cause
+
+
+@pytest.mark.parametrize("password", ["pass/word", "pass?word", "pass#word", "/"])
+def test_a_password_that_is_not_quoted_is_told_as_that(password: str) -> None:
+    with pytest.raises(InvalidInput, match="in a password") as caught:
+        RedisConfig(url=f"redis://user:{password}@h/1")
+    assert password not in repr(caught.value) or len(password) == 1
 
 
 @pytest.mark.parametrize("url", [5, b"redis://h", ["redis://h"]])

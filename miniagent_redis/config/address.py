@@ -57,6 +57,7 @@ _SCHEMES: dict[str, Kind] = {
 _DEFAULT_PORT = {"redis+sentinel": 26379}
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
 _HARMLESS = re.compile(r"[a-z+]{1,20}://[a-z0-9.-]{1,100}", re.IGNORECASE)
+_IN_PASSWORDS = "in a password, # / and ? are written %23 %2F and %3F"
 _BARE = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:\d{1,5})?(/\d{1,3})?", re.IGNORECASE)
 """A host without a scheme in front. A single word is none: it may be anything, a password too."""
 
@@ -110,7 +111,9 @@ def parse_url(url: str) -> Address:
     try:
         return _parse(kind, rest, is_tls=scheme.partition("+")[0] in ("rediss", "valkeys"))
     except ValueError as exc:
-        raise _bad(url, str(exc)) from None
+        # Behind one of these an @ is none, and what is before it is taken for a host.
+        is_cut = re.match(r"[^@]*[/?#].*@", rest) and kind != "unix"
+        raise _bad(url, _IN_PASSWORDS if is_cut else str(exc)) from None
 
 
 def _parse(kind: Kind, rest: str, *, is_tls: bool) -> Address:
@@ -122,7 +125,7 @@ def _parse(kind: Kind, rest: str, *, is_tls: bool) -> Address:
     except ValueError:
         raise ValueError("it cannot be taken apart") from None
     if parts.fragment:
-        raise ValueError("in a password, # / and ? are written %23 %2F and %3F")
+        raise ValueError(_IN_PASSWORDS)
     if any(len(values) > 1 for values in query.values()):
         raise ValueError("it says one option twice")
     credentials, _, hosts = parts.netloc.rpartition("@")
@@ -155,6 +158,7 @@ def _parse(kind: Kind, rest: str, *, is_tls: bool) -> Address:
         )
     if kind == "redis+multidb" and len(set(nodes)) < max(2, len(nodes)):
         raise ValueError("redis+multidb:// needs two hosts or more, each once")
+    nodes = tuple(dict.fromkeys(nodes))  # a Sentinel that is named twice is no majority
     if "db" in query:
         if db_text and _db(db_text, kind) != _db(query["db"][0], kind):
             raise ValueError("it says two database numbers")

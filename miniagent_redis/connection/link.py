@@ -18,7 +18,7 @@ from redis.connection import AbstractConnection
 from ..errors import MiniAgentError
 from . import wire
 from .blocking import waits_for
-from .refusals import is_of_another
+from .refusals import is_of_another, is_of_command
 from .resp import pack
 from .topology import Command, Endpoint
 
@@ -65,6 +65,7 @@ class Link(AbstractConnection):
     _used = 0.0  # when it was in order last, as of time.monotonic()
     _is_kept = False  # since it was used once
     _last_words: bytes | None = None  # of the server, while connecting
+    _swallowed: redis.ResponseError | None = None  # what redis-py passes over then
     _owed = 0  # replies that are still to come
     _is_patient = False  # as a command makes the server wait
     _is_watching = False  # WATCH makes a server refuse the next transaction on this connection
@@ -126,9 +127,11 @@ class Link(AbstractConnection):
             words = self._last_words
             if words and words.startswith(b"-"):
                 raise wire.parse_error(words[1:].decode().strip()) from exc
+            if self._swallowed is not None and not is_of_command(self._swallowed):
+                raise self._swallowed from exc
             raise
         finally:
-            self._last_words = None
+            self._last_words = self._swallowed = None
 
     def _find(self) -> None:
         endpoint = self.endpoint = self._locate()
@@ -246,6 +249,8 @@ class Link(AbstractConnection):
         try:
             reply = super().read_response(*args, **kwargs)
         except redis.ResponseError as exc:
+            if self._last_words is not None:
+                self._swallowed = exc
             self._has_answered()
             self._refused(exc)
             raise

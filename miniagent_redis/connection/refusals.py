@@ -38,6 +38,11 @@ _CLUSTER = Refusal(
 )
 NOT_LET_IN = "Redis at {address} does not let us in"
 NEEDED = "it must be Redis or Valkey of version 7.0 or newer"
+UNKNOWN = Refusal(
+    "unknown command",
+    "Redis at {address} does not know a command that we need",
+    f"{NEEDED}, with no command renamed",
+)
 TOO_OLD = Refusal(
     "unexpected symbol near '#'",
     "Redis at {address} does not know scripts as we need them",
@@ -66,11 +71,7 @@ REFUSALS = (
     Refusal("MOVED", _CLUSTER.problem, _CLUSTER.hint),
     Refusal("ASK", _CLUSTER.problem, _CLUSTER.hint),
     Refusal("CROSSSLOT", _CLUSTER.problem, _CLUSTER.hint),
-    Refusal(
-        "unknown command",
-        "Redis at {address} does not know a command that we need",
-        f"{NEEDED}, with no command renamed",
-    ),
+    UNKNOWN,
     TOO_OLD,
     Refusal(
         "WRONGTYPE",
@@ -204,6 +205,12 @@ def is_forbidden(error: BaseException) -> bool:
     """Whether an error of ours was raised because our user lacks a right."""
     refusal = refusal_behind(error)
     return refusal is not None and refusal.hint == _GIVE_RIGHTS
+
+
+def is_of_command(exc: Exception) -> bool:
+    """Whether another command may be answered by the server that replied this."""
+    refusal = find_refusal(exc)
+    return refusal in (UNKNOWN, OTHER) or refusal.hint == _GIVE_RIGHTS
 
 
 def is_of_another(exc: Exception) -> bool:

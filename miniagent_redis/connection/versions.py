@@ -16,7 +16,7 @@ from ..config.redis import RedisConfig
 from ..errors import StoreMisconfigured
 from .kept import read_info
 from .link import Link
-from .refusals import NEEDED, TOO_OLD, find_refusal
+from .refusals import NEEDED, TOO_OLD, find_refusal, is_of_command
 from .topology import Endpoint
 
 _OLDEST = (7, 0)
@@ -80,7 +80,9 @@ class Versions:
         try:
             link.send_command(*_INFO, check_health=False)
             return Version.of(read_info(link.read_response()))
-        except redis.ResponseError:
+        except redis.ResponseError as exc:
+            if not is_of_command(exc):
+                raise  # it lets nobody in, or not yet
             self._on_refused()
         except (redis.AuthenticationError, redis.BusyLoadingError, redis.TimeoutError):
             raise

@@ -89,6 +89,29 @@ def test_one_that_does_not_tell_is_not_taken_to_be_old(
     assert "version 7.0 or newer" in told.value.hint
 
 
+def test_one_that_lets_nobody_in_says_why(url: str, old: OldServer) -> None:
+    """Also as that is read as the answer to what redis-py sends first, and passed over there."""
+    old.last_words = b"-DENIED Redis is running in protected mode\r\n"
+    with pytest.raises(StoreMisconfigured) as told:
+        connect(url).connect()
+    assert "does not let us in" in told.value.problem
+    assert "protected mode" in told.value.cause
+
+
+@pytest.mark.parametrize("slots", [b":1\r\n", b"$-1\r\n", b"*1\r\n:1\r\n", b"*1\r\n*1\r\n:1\r\n",
+                                   b"*1\r\n*3\r\n:0\r\n:9\r\n:1\r\n",
+                                   b"*1\r\n*3\r\n+a\r\n+b\r\n*2\r\n+c\r\n:1\r\n",
+                                   b"*1\r\n*3\r\n:0\r\n:9\r\n*2\r\n:1\r\n:1\r\n"])  # fmt: skip
+def test_what_says_nothing_of_slots_is_no_node_of_a_cluster(old: OldServer, slots: bytes) -> None:
+    def answer(command: list[str]) -> bytes | None:
+        return slots if command[0] == "CLUSTER" else OldServer.answer(old, command)
+
+    old.answer = answer  # type: ignore[method-assign]
+    with pytest.raises(StoreMisconfigured, match="is not a Redis") as told:
+        connect(f"redis+cluster://{old.place}").connect()
+    assert old.place in told.value.cause
+
+
 def test_one_that_calls_itself_old_and_understands_us_is_fine(old: OldServer) -> None:
     """As servers do that are no Redis."""
 

@@ -9,13 +9,17 @@ from typing import Self
 
 
 class ToldServer(socketserver.ThreadingTCPServer):
-    """What ``answer`` returns is sent as it is; at None the connection is closed."""
+    """What ``answer`` returns is sent as it is; at None the connection is closed.
+
+    With ``last_words`` the first command of each connection gets these, and it is closed.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Talk)
         self.connections = 0
+        self.last_words = b""
         self.asked: list[list[str]] = []
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
 
@@ -46,10 +50,11 @@ class _Talk(socketserver.StreamRequestHandler):
                 length = int(self.rfile.readline()[1:])
                 words.append(self.rfile.read(length + 2)[:-2].decode())
             told.asked.append(words)
-            reply = told.answer(words)
-            if reply is None:
+            reply = told.last_words or told.answer(words)
+            if reply is not None:
+                self.wfile.write(reply)
+            if reply is None or told.last_words:
                 return
-            self.wfile.write(reply)
 
 
 class OldServer(ToldServer):

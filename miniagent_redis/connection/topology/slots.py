@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from .topology import Command, Node
@@ -52,18 +53,24 @@ class SlotMap:
     """Which node serves each slot, and the ``masters`` and all ``nodes`` that were named."""
 
     def __init__(self, told: Any, asked: Node) -> None:
-        """Read a reply to CLUSTER SLOTS by the node ``asked``."""
+        """Read a reply to CLUSTER SLOTS by the node ``asked``.
+
+        Raises redis.InvalidResponse for what is none.
+        """
         self._owners: list[Node] = [""] * SLOTS
         self.masters: tuple[Node, ...] = ()
         self.nodes: tuple[Node, ...] = ()
         masters: dict[Node, None] = {}
         nodes: dict[Node, None] = {}
-        for first, last, *members in told:
-            named = [_node(member, asked) for member in members]
-            nodes |= dict.fromkeys(filter(None, named))
-            if named and named[0]:
-                masters[named[0]] = None
-                self._owners[first : last + 1] = [named[0]] * (last + 1 - first)
+        try:
+            for first, last, *members in told:
+                named = [_node(member, asked) for member in members]
+                nodes |= dict.fromkeys(filter(None, named))
+                if named and named[0]:
+                    masters[named[0]] = None
+                    self._owners[first : last + 1] = [named[0]] * (last + 1 - first)
+        except (TypeError, ValueError, AttributeError) as exc:
+            raise redis.InvalidResponse(f"{told!r:.80} says of no slot who serves it") from exc
         self.masters, self.nodes = tuple(masters), tuple(nodes)
 
     def owner(self, slot: int) -> Node:
