@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from attrs import evolve, fields
@@ -94,6 +95,15 @@ def test_a_password_that_is_not_quoted_is_told_as_that(password: str) -> None:
     with pytest.raises(InvalidInput, match="in a password") as caught:
         RedisConfig(url=f"redis://user:{password}@h/1")
     assert password not in repr(caught.value) or len(password) == 1
+
+
+@pytest.mark.parametrize("name", ["a b", "a\n", "ä", "\x7f", 5])
+def test_a_name_that_no_server_takes_is_told_before_one_is_asked(name: object) -> None:
+    with pytest.raises(InvalidInput, match="client_name"):
+        RedisConfig(host="h", client_name=name)  # type: ignore[arg-type]
+    if isinstance(name, str):
+        with pytest.raises(InvalidInput, match="client_name"):
+            RedisConfig(url=f"redis://h?client_name={quote(name)}")
 
 
 @pytest.mark.parametrize("url", [5, b"redis://h", ["redis://h"]])

@@ -21,6 +21,13 @@ optional_text: Validator = checked(text, optional=True)
 a_yes_or_no: Validator = checked(yes_or_no)
 
 
+def a_word(instance: object, attribute: Attribute[Any], value: object) -> None:
+    """Take a word as CLIENT SETNAME does: ASCII, without spaces; or nothing."""
+    optional_text(instance, attribute, value)
+    if isinstance(value, str) and not all("!" <= letter <= "~" for letter in value):
+        raise InvalidInput(f"{attribute.name} is ASCII without spaces, not {value!r:.100}")
+
+
 def one_of(*known: object) -> Validator:
     """Take one of these."""
 

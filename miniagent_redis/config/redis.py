@@ -19,6 +19,7 @@ from ..runtime.durations import duration, seconds, seconds_or_none
 from . import agreement
 from .address import Address
 from .checks import (
+    a_word,
     a_yes_or_no,
     folder,
     host_name,
@@ -128,7 +129,7 @@ class RedisConfig:
     )  # fmt: skip
     """All that the library does is done in either; 3 is for your own commands on ``client``."""
     client_name: str | None = _setting(None, "REDIS_CLIENT_NAME", "of the connections, no spaces",
-                                       validator=optional_text)  # fmt: skip
+                                       validator=a_word)  # fmt: skip
     url: str | None = _setting(None, "REDIS_URL", "one address instead of the above", repr=False)
     """``redis:// rediss:// unix:// redis+sentinel:// redis+cluster:// redis+multidb:// embedded://
     memory://``; see ``config/address.py``."""

@@ -75,9 +75,11 @@ class Link(AbstractConnection):
         *,
         locate: Callable[[], Endpoint],
         on_older_protocol: Callable[[], None] = lambda: None,
+        client_name: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._name = client_name
         self._locate = locate
         self._on_older_protocol = on_older_protocol
 
@@ -116,11 +118,16 @@ class Link(AbstractConnection):
             self._on_older_protocol()
 
     def _connect_once(self) -> None:
-        if self._sock is None:
+        if is_new := self._sock is None:
             self._find()
         self._last_words = b""
         try:
             super().connect()  # type: ignore[no-untyped-call]
+            if is_new and self._name:
+                # Not by redis-py, to which a server that forbids CLIENT is of no use.
+                with suppress(redis.ResponseError):
+                    self.send_command("CLIENT", "SETNAME", self._name, check_health=False)
+                    self.read_response()
         except AttributeError as exc:
             raise redis.ConnectionError("it was closed meanwhile") from exc
         except redis.ConnectionError as exc:

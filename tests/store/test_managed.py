@@ -88,6 +88,15 @@ def test_a_conversation_that_another_process_watches(url: str) -> None:
         assert [one.text for one in watching.load_thread("s").messages] == ["hi", "hello"] * 2
 
 
+@pytest.mark.parametrize("names", [("CLIENT",)], ids=["CLIENT"], indirect=True)
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_name_for_connections_that_nobody_takes_does_no_harm(url: str, protocol: int) -> None:
+    config = RedisConfig(url=url, client_name="web", protocol=protocol)
+    with RedisSessionManager(config) as store:
+        store.create_session("s")
+        assert store.client.ping()
+
+
 @pytest.mark.parametrize("names", [("SUBSCRIBE",)], ids=["SUBSCRIBE"], indirect=True)
 def test_without_subscribe_users_are_told_that_they_cannot(url: str) -> None:
     with RedisSessionManager(RedisConfig(url=url)) as store:
