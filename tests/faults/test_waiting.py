@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -35,18 +36,17 @@ def test_turns_that_wait_survive_kill_9_of_who_asks_and_who_answers(
                 store.create_session(f"s{number}")
             running = [start() for _ in range(PROCESSES)]
             try:
-                for each in running:
-                    assert each.hear()["ready"]
                 for _ in range(kills):
-                    time.sleep(faults.random.uniform(0.02, 0.3))  # whatever it does by then
                     at = faults.random.randrange(PROCESSES)
+                    assert running[at].hear(faults.limit)["ready"]  # the others work meanwhile
+                    time.sleep(faults.random.uniform(0.02, 0.3))  # whatever it does by then
                     running[at].close()  # by kill -9
                     running[at] = start()
-                    assert running[at].hear()["ready"]
                 for each in running:
+                    assert each.hear(faults.limit)["ready"]
                     each.tell(end=True)
                 for each in running:
-                    assert each.hear()["ended"]
+                    assert each.hear(faults.limit)["ended"]
             finally:
                 for each in running:
                     each.close()
@@ -54,6 +54,8 @@ def test_turns_that_wait_survive_kill_9_of_who_asks_and_who_answers(
             left = [store.session_state(f"s{number}").open_turn for number in range(SESSIONS)]
     lines = [line.split() for line in log.read_text("utf-8").splitlines()]
     done = {words[1] for words in lines if words[0] == "done"}
+    away = sum(words[0] == "away" for words in lines)
+    times = sorted(float(words[-1]) for words in lines)
     errors = [" ".join(words) for words in lines if words[0] == "error"]
     refunds = Counter((words[1], words[2]) for words in lines if words[0] == "refund")
     stored = Counter(
@@ -69,6 +71,8 @@ def test_turns_that_wait_survive_kill_9_of_who_asks_and_who_answers(
         refunds=len(refunds),
         refunded_twice=sum(count > 1 for count in refunds.values()),
         left_open=sum(turn is not None for turn in left),
+        away=away,
+        longest_stall=max((later - sooner for sooner, later in pairwise(times)), default=0.0),
     )
     assert done <= stored.keys()
     assert set(stored.values()) <= {1}

@@ -1,7 +1,8 @@
 """Asks and answers until it is killed: turns with a tool of its own, a declared, an approved one.
 
 Arguments: URL, number of sessions, lease in seconds, a log file, a number for its dice. The log has
-a line for each start of the approved tool, and one for each turn that came to its answer. Told
+a line for each start of the approved tool, one for each turn that came to its answer, and one for
+each time that Redis was away; each ends with the time, by the machine's monotonic clock. Told
 ``{"end": true}`` it asks nothing new, and answers until nothing waits.
 """
 
@@ -11,6 +12,7 @@ import os
 import random
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -23,9 +25,12 @@ from miniagent_redis import (
     SessionAgent,
     SessionManager,
     SessionWaiting,
+    StoreUnavailable,
     ToolCall,
     ToolContext,
     ToolRegistry,
+    TurnNotSaved,
+    TurnUncertain,
 )
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta
 from miniagent_redis.store.parking import Answer
@@ -40,7 +45,7 @@ tools.declare("pick", "Let somebody pick.", {"type": "object", "properties": {}}
 def log(*words: str) -> None:
     """Write a line that is there even if the process is killed now."""
     with open(path, "ab", buffering=0) as file:
-        file.write((" ".join(words) + "\n").encode())
+        file.write((" ".join((*words, f"{time.monotonic():.3f}")) + "\n").encode())
 
 
 @tools.tool
@@ -98,6 +103,12 @@ def ask(manager: SessionManager) -> None:
         log("done", result.turn_id)
 
 
+def wait_for_redis(agent: SessionAgent) -> None:
+    """Block until Redis answers: while it is known to be away every call fails at once."""
+    while not agent.store.health_check():
+        threading.Event().wait(0.05)
+
+
 redis = RedisConfig(url=url, lease_ttl=float(lease))
 config = AgentConfig(name="clerk", model=Clerk(), busy_timeout=2.0)
 ending = threading.Event()
@@ -122,6 +133,9 @@ with SessionAgent(config, tools, redis_config=redis) as agent:
                 if not manager.list_waiting():
                     break
             (answer if ending.is_set() or dice.random() < 0.6 else ask)(manager)
+        except (StoreUnavailable, TurnNotSaved, TurnUncertain) as exc:
+            log("away", type(exc).__name__, str(exc).replace("\n", " "))
+            wait_for_redis(agent)
         except MiniAgentError as exc:
             if type(exc).__name__ not in ("SessionWaiting", "SessionBusy", "TurnSuperseded"):
                 log("error", type(exc).__name__, str(exc).replace("\n", " "))
