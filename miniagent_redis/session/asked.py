@@ -61,6 +61,10 @@ class Asked:
             return evolve(self, is_kept=True)
         return evolve(self, turn_id=new_id(), is_new=True, is_kept=True)
 
+    def to_be_finished(self) -> Asked:
+        """Return the same, whose work goes on whoever reads of it or leaves."""
+        return evolve(self, options=evolve(self.options, on_close="finish"))
+
     def is_for(self, turn: OpenTurn) -> bool:
         """Whether an abandoned turn that was taken over is the one that is asked for."""
         return turn.turn_id == self.turn_id and self._has_message(turn.staged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 from ..models import TurnResult
 from ..runtime.cancellation import context_that_stays
+from ..runtime.clock import Clock
 from ..runtime.forking import reset_after_fork
 from ..runtime.interrupts import WeakRegistry
+from ..runtime.pausing import Pause, wait_in_loop
+from ..runtime.staying_loops import staying_loops
 from ..runtime.threads import Pool
 
 T = TypeVar("T")
@@ -72,6 +75,43 @@ class SubmittedTurns:
                     future.set_exception(exc)
             else:
                 drop()
+            self._futures.discard(future)
+
+        self._pool.submit(job)
+
+    def run_in_steps(
+        self,
+        future: Future[T],
+        steps: Generator[Pause, None, T],
+        clock: Clock,
+        drop: Callable[[], object],
+    ) -> None:
+        """Do the same with steps that pause: meanwhile they hold none of the threads."""
+        self._futures.add(future)
+        context = context_that_stays()
+
+        def step() -> Pause | None:
+            try:
+                with self.around():
+                    return next(steps)
+            except StopIteration as end:
+                future.set_result(end.value)
+            return None
+
+        async def go_on_after(pause: Pause) -> None:
+            await wait_in_loop(pause, clock)
+            self._pool.submit(job)
+
+        def job() -> None:
+            if not (future.running() or future.set_running_or_notify_cancel()):
+                drop()
+            else:
+                try:
+                    if (pause := context.run(step)) is not None:
+                        staying_loops.start(go_on_after(pause))
+                        return
+                except BaseException as exc:
+                    future.set_exception(exc)
             self._futures.discard(future)
 
         self._pool.submit(job)

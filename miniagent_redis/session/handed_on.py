@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from concurrent.futures import Future
 from typing import cast
 
@@ -10,6 +11,7 @@ from ..errors import TurnSuperseded
 from ..models import Event, OpenTurn, TurnResult
 from ..runtime.cancellation import raise_if_cancelled, ring_when_cancelled
 from ..runtime.inbox import Inbox
+from ..runtime.pausing import Pause
 from ..runtime.threads import make_room
 from .results import Turn
 
@@ -24,16 +26,20 @@ class HandedOn:
         self.is_left: bool = False
         """Whether nobody reads it any more."""
 
-    def hear(self, work: Turn) -> TurnResult:
-        """Do the work, which blocks, and hand its events on."""
+    def hear(self, work: Turn) -> Generator[Pause, None, TurnResult]:
+        """Do the work, pause where it does, and hand its events on."""
         try:
             while True:
                 event = next(work)
-                if not self.is_left:
-                    self._inbox.put(cast(Event, event))
+                if isinstance(event, Pause):
+                    yield event
+                elif not self.is_left:
+                    self._inbox.put(event)
         except StopIteration as end:
             result: TurnResult = end.value
             return result
+        finally:
+            work.close()
 
     def read(self, future: Future[TurnResult]) -> Turn:
         """Yield the events until the future has the turn's result, which is returned."""

@@ -92,7 +92,7 @@ class Performing:
             interval,
             self._accounting,
             pauses=pauses,
-            drops=options.on_close == "drop",
+            on_close=options.on_close,
         )
         outcome: TurnOutcome | None = None
         try:
@@ -109,7 +109,7 @@ class Performing:
                 spent, version = self._save(turn, outcome)
         except BaseException as exc:
             running.is_ending = True
-            if turn.is_parking:  # whoever takes it over parks it, if it is not
+            if turn.is_left_to_others(exc):
                 turn.hand_over(exc, None)
                 raise
             lost = version = None

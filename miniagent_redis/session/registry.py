@@ -174,6 +174,8 @@ class RunningTurns:
             # Now, and not when the calls that come after a slow failure may try again.
             self._store.health_check()
         for running in turns:
+            if self.of(running.turn.session_id) is not running:
+                continue  # it has ended since, or begun: then it is kept as one that is worked on
             if self._is_stalled(running):
                 if not running.is_told_stalled:
                     log.warning("the reader of turn %s asks for no event: its lease is not renewed",

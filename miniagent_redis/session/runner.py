@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 
+from attrs import evolve
+
 from ..agent import USUAL, Agent, StreamCallback, TurnOptions, enough_for
 from ..errors import (
     SessionWaiting,
@@ -221,6 +223,6 @@ class TurnWork:
 
         Where it would block for long, it yields a Pause if it ``pauses``.
         """
-        if turn.resumed and options is USUAL:
-            options = self.read_options(turn.staged)
+        if turn.resumed and evolve(options, on_close="keep") == USUAL:
+            options = evolve(self.read_options(turn.staged), on_close=options.on_close)
         return self._performing.perform(turn, thread, options, pauses)

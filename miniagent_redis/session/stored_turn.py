@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve
 
-from ..agent import StreamCallback, TurnContext, TurnOutcome
+from ..agent import OnClose, StreamCallback, TurnContext, TurnOutcome
 from ..agent.broken_off import broken_off, why
 from ..agent.call_results import open_calls
 from ..agent.turn_context import Decision
@@ -61,14 +61,14 @@ class StoredTurn(TurnContext):
         accounting: Accounting,
         *,
         pauses: bool = False,
-        drops: bool = False,
+        on_close: OnClose = "keep",
     ) -> None:
         turn = running.turn
         super().__init__(
             turn.session_id, turn.turn_id, turn.user_id, clock=store.clock, pauses=pauses
         )
         self.running = running
-        self._drops = drops  # if its reader leaves before a tool has run
+        self._on_close = on_close
         self._store = store
         self._connections = store.parts.core.connections
         self._callbacks = callbacks
@@ -220,6 +220,14 @@ class StoredTurn(TurnContext):
             said = [step.text for step in error.steps if step.role == "assistant" and step.text]
             error.text = "".join(self._shown) or (said[-1] if said else "")
 
+    def is_left_to_others(self, error: BaseException) -> bool:
+        """Whether others go on with the turn when the error has ended the work on it here.
+
+        Whoever takes it over parks it, if it is not parked; or finishes what was to be finished.
+        """
+        is_closed = isinstance(error, GeneratorExit)
+        return self.is_parking or (is_closed and self._on_close == "finish")
+
     def broken_off(self, outcome: TurnOutcome | None, error: BaseException) -> TurnOutcome | None:
         """Return what to store of the turn if the error ends it; None if it is to be dropped.
 
@@ -227,9 +235,9 @@ class StoredTurn(TurnContext):
         while Redis is away only what tools did is worth to be kept for later.
         """
         running, is_ours = self.running, isinstance(error, MiniAgentError)
-        if self.is_parking or running.is_stopped or not running.is_ours:
+        if self.is_left_to_others(error) or running.is_stopped or not running.is_ours:
             return None
-        is_left = isinstance(error, _LEAVING) and self._drops
+        is_left = isinstance(error, _LEAVING) and self._on_close == "drop"
         is_away = self._connections.availability.is_down and not is_ours
         if outcome is None and (is_left or is_away or isinstance(error, AWAY)):
             if not self.has_run_tools(None):

@@ -9,8 +9,6 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from attrs import evolve
-
 from ..agent import USUAL, Agent, StreamCallback, TurnOptions
 from ..errors import MiniAgentError, SessionBusy, SessionWaiting
 from ..maintenance.jobs import turn_jobs
@@ -33,7 +31,7 @@ from .news import News
 from .parked import ParkedTurns
 from .recovering import Recovering
 from .registry import RunningTurns
-from .results import Turn, only_pauses, to_its_end, whole
+from .results import Turn, only_pauses, whole
 from .runner import TurnWork
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -97,9 +95,7 @@ class AgentTurns:
                 _tell_failure(done)
 
         future.add_done_callback(tell_failure)
-        self._perform(
-            evolve(asked, pauses=False), thread, future, Opened(turn, None), handed_on.hear
-        )
+        self._perform(asked, thread, future, Opened(turn, None), handed_on.hear)
         return (yield from handed_on.read(future))
 
     def _thread(self, asked: Asked) -> KeptThread:
@@ -141,7 +137,7 @@ class AgentTurns:
         if opened is not None:
             future = Submitted(*started)
             future.add_done_callback(_tell_failure)
-            self._perform(evolve(asked, pauses=False), thread, future, opened)
+            self._perform(asked.to_be_finished(), thread, future, opened)
         return started
 
     def submit_in_steps(
@@ -231,13 +227,13 @@ class AgentTurns:
         thread: KeptThread,
         future: Submitted,
         opened: Opened | None,
-        to_the_end: Callable[[Turn], TurnResult] = to_its_end,
+        to_the_end: Callable[[Turn], Generator[Pause, None, TurnResult]] = only_pauses,
     ) -> None:
         # Until somebody works on it: so its lease is renewed while it waits for a thread.
         running = None if opened is None else self.running.begin(opened.turn)
 
-        def run() -> TurnResult:
-            return to_the_end(self.named.perform(asked, thread, opened))
+        def steps() -> Generator[Pause, None, TurnResult]:
+            return whole((yield from to_the_end(self.named.perform(asked, thread, opened))))
 
         def drop() -> None:
             if running is not None:
@@ -245,7 +241,10 @@ class AgentTurns:
                 with suppress(MiniAgentError):  # its lease ends
                     self._store.abort_turn(running.turn)
 
-        self.submitted.run(future, run, drop)
+        if asked.pauses:
+            self.submitted.run_in_steps(future, steps(), self._store.clock, drop)
+        else:
+            self.submitted.run(future, lambda: at_once(steps()), drop)
 
     def resume(
         self, session_id: str, user_id: str | None, pauses: bool = False
