@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 
 from ..errors import (
     InvalidInput,
@@ -32,7 +32,7 @@ from ..store.waiting_calls import waiting_calls
 from .accounting import take_back
 from .asked import Asked
 from .kept_threads import KeptThread
-from .results import Turn, found_again, waiting_result
+from .results import Turn, found_again, waiting_result, with_output
 from .runner import TurnWork
 
 _SOON = 0.05
@@ -230,10 +230,7 @@ class NamedTurns:
             told = [] if heard.is_over else told[-1:]
         yield from told
         result = self._result(session_id, messages, stored.version)
-        form = asked.options.form
-        if form is None or result.interrupted or not form.fits(result.text):
-            return result
-        return evolve(result, output=form.read(result.text))
+        return with_output(result, asked.options)
 
     def _result(self, session_id: str, messages: Sequence[Message], version: int) -> TurnResult:
         return found_again(session_id, messages, version, self._work.accounting)

@@ -12,7 +12,7 @@ from ..store.manager import RedisSessionManager
 from ..store.parking import Answer, Parked
 from .kept_threads import KeptThread
 from .named import NamedTurns
-from .results import waiting_result
+from .results import waiting_result, with_output
 from .runner import TurnWork
 
 
@@ -46,17 +46,19 @@ class ParkedTurns:
             except SessionWaiting:  # others were faster: see what they came to
                 pass
             except TurnSuperseded:
-                if (found := self._as_it_is(session_id, turn_id, user_id)) is None:
+                if (found := self._as_it_is(session_id, turn_id, user_id, options)) is None:
                     raise
                 return found
-            if (found := self._as_it_is(session_id, turn_id, user_id)) is not None:
+            if (found := self._as_it_is(session_id, turn_id, user_id, options)) is not None:
                 return found
             # Others answered more of it in between, and it goes on again: wait for them.
-        if (found := self._as_it_is(session_id, turn_id, user_id)) is not None:
+        if (found := self._as_it_is(session_id, turn_id, user_id, options)) is not None:
             return found
         raise _does_not_wait(session_id, turn_id, "it goes on")
 
-    def _as_it_is(self, session_id: str, turn_id: str, user_id: str | None) -> TurnResult | None:
+    def _as_it_is(
+        self, session_id: str, turn_id: str, user_id: str | None, options: TurnOptions
+    ) -> TurnResult | None:
         """Return what a turn came to on which others have worked; None while they still do."""
         while True:
             now = self._store.parts.parking.parked(session_id, user_id=user_id)
@@ -64,7 +66,7 @@ class ParkedTurns:
                 return self._waiting(now)
             state = self._named.state(session_id, turn_id, user_id)
             if state.result is not None:
-                return state.result
+                return with_output(state.result, options)
             if state.state in ("running", "abandoned"):
                 return None
             if state.state != "waiting":  # that is since we looked: look again

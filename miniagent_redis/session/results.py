@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar, cast
 
-from ..agent import TurnOutcome
+from attrs import evolve
+
+from ..agent import TurnOptions, TurnOutcome
 from ..errors import InvalidInput
 from ..models import Event, Message, TurnResult, UsageTotals, WaitingCall
 from ..models.message import finish_reason_of
@@ -86,6 +88,14 @@ def found_again(
         version,
         interrupted="interrupted" in answer.metadata,
     )
+
+
+def with_output(result: TurnResult, options: TurnOptions) -> TurnResult:
+    """Return a stored result with its answer as data, if that is asked for and it fits."""
+    form = options.form
+    if form is None or result.interrupted or not form.fits(result.text):
+        return result
+    return evolve(result, output=form.read(result.text))
 
 
 def waiting_result(parked: Parked, accounting: Accounting) -> TurnResult:

@@ -21,6 +21,7 @@ from ..models import Message, OpenTurn, TurnResult, new_id
 from ..runtime.pausing import Pause
 from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
+from ..store.repeated import TurnStored
 from .accounting import Accounting
 from .asked import Asked
 from .behind import Behind
@@ -119,6 +120,7 @@ class TurnWork:
                     pauses=asked.pauses,
                 )
             except SessionWaiting as exc:
+                self._must_not_be_stored(asked, exc)
                 if config.on_busy != "interrupt" or exc.turn_id == turn_id:
                     raise
                 yield from self.end_wait(thread, exc.turn_id, asked.user_id, asked.pauses)
@@ -132,6 +134,16 @@ class TurnWork:
             thread.absorb(turn.thread)
             if not self._is_over(turn):
                 return turn
+
+    def _must_not_be_stored(self, asked: Asked, waits: SessionWaiting) -> None:
+        """Raise TurnStored for a repetition of a turn that is over: it begins and ends nothing."""
+        turn_id, open_turns = asked.turn_id, self._store.parts.open_turns
+        if turn_id is None or asked.is_new or waits.turn_id == turn_id:
+            return
+        found = open_turns.look(asked.session_id, turn_id, asked.user_id)
+        stored = open_turns.stored
+        if open_turns.may_be_stored(found) and stored(asked.session_id, turn_id, asked.user_id):
+            raise TurnStored(asked.session_id, turn_id, found.committed or found.version)
 
     def resume(
         self,

@@ -23,7 +23,7 @@ def message_of(call: WaitingCall, answer: object, note: Json | None = None) -> M
 
     Raises InvalidInput for one that does not fit what the call waits for.
     """
-    if call.waits_for != "input":
+    if call.waits_for != "input" or (isinstance(answer, Deny) and not isinstance(answer.why, str)):
         return result_of(call, answer, note)
     action, content = reply_of(call.question or Question(""), answer)
     text = f"answered: {json.dumps(content, ensure_ascii=False)}" if content else f"{action}ed"
@@ -44,7 +44,7 @@ def result_of(call: WaitingCall, answer: object, note: Json | None = None) -> Me
                 f"the call {call.id} of {call.name!r} waits for its result, not for approval",
                 hint="somebody else runs that tool: answer with what it gave, or Deny(why)",
             )
-        case Deny(why):
+        case Deny(str(why)):
             is_error, text = True, f"{DENIED}: {why}" if why else DENIED
         case ToolResult():
             is_error, text = answer.is_error, answer.content
