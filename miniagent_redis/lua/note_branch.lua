@@ -25,6 +25,6 @@ for i, entry in ipairs(entries) do
   end
 end
 redis.call('HSET', KEYS[5], 'branches', table.concat(kept, '\n'))
-redis.call('HSET', KEYS[4], 'branched', format('%d', now)) -- so that the seal is another one
+redis.call('HSET', KEYS[4], 'branched', nonce) -- so that the seal is another one, each time
 expire(5, deadline)
 return {nonce, 'ok'}

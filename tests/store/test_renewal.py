@@ -127,6 +127,31 @@ def test_an_abandoned_turn_is_gone_on_with_under_the_new_id(
     assert check(store) == []
 
 
+def test_a_part_of_the_copy_that_arrives_again_late_changes_nothing(
+    store: Store, client: redis.Redis, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.stage_step(store.begin_turn("s", "three"), [call("2"), result("2")])
+    clock.advance(LEASE)  # the turn is left behind, and its messages come in a part of their own
+    monkeypatch.setattr(moving, "_PAGE", 5)
+    parts: list[tuple[Any, ...]] = []
+    run = store.parts.core.scripts.run
+
+    def note(*sent: Any, **options: Any) -> Any:
+        if sent[0] == "move_records":
+            parts.append(sent)
+        return run(*sent, **options)
+
+    monkeypatch.setattr(store.parts.core.scripts, "run", note)
+    renewed = store.renew_session_id("s")
+    assert len(parts) == 2
+    before, thread = dump(client), lines(store, renewed)
+    for part in parts:
+        run(*part)
+        assert dump(client) == before
+    assert lines(store, renewed) == thread
+    assert client.pexpiretime(f"thread:{{{renewed}}}") > (clock.time() + 9000) * 1000
+
+
 def test_operations_are_remembered_under_the_new_id(store: Store) -> None:
     renewed = store.renew_session_id("s")
     assert store.resolve_turn(renewed, "t1") == "committed"
@@ -338,6 +363,24 @@ def test_what_others_write_meanwhile_comes_along(
     assert (state.turns, state.input_tokens) == (2, 14)
     assert sessions(store) == [renewed]
     assert check(store) == []
+
+
+def test_titles_and_branches_that_are_made_meanwhile_come_along(
+    store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_store()
+    branches = [other.fork_session("s", "t1")]
+    meanwhile(
+        store,
+        monkeypatch,
+        lambda: other.set_title("s", "A trip"),
+        lambda: branches.append(other.fork_session("s", "t1")),
+        lambda: branches.append(other.fork_session("s", "t1")),
+    )
+    renewed = store.renew_session_id("s")
+    assert store.session_state(renewed).title == "A trip"
+    told = [branch["session_id"] for branch in store.list_branches(renewed)]
+    assert sorted(told) == sorted(branches)
 
 
 def test_a_turn_that_begins_meanwhile_goes_on(
