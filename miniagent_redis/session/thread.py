@@ -126,7 +126,7 @@ class SessionThread:
     def forget(self) -> None:
         """Drop what is kept here; it is loaded again when needed."""
         with self._lock:
-            self._epoch, self._version, self._count, self._mark = None, 0, 0, b""
+            self._epoch, self._count, self._mark = None, 0, b""
             self._messages, self._unreadable, self._is_whole = History(), [], True
             self._has_changed((), anew=True)
 

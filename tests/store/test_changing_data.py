@@ -121,6 +121,30 @@ def test_of_many_who_patch_at_the_same_time_nobody_loses_anything(open_store: Op
     assert stores[0].get_session("s") == {"mine": expected}
 
 
+@pytest.mark.parametrize("times", [99, 100])
+def test_a_patch_for_which_others_are_too_fast_is_tried_a_hundred_times(
+    store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    other, read, left = open_store(), store.parts.sessions.read, list(range(times))
+    store.create_session("s", {})
+
+    def read_and_be_late(session_id: str, user_id: str | None) -> Any:
+        found = read(session_id, user_id)
+        if left:
+            other.patch_session("s", {f"other-{left.pop()}": 1})
+        return found
+
+    monkeypatch.setattr(store.parts.sessions, "read", read_and_be_late)
+    if times < 100:
+        assert store.patch_session("s", {"mine": 1})
+    else:
+        with pytest.raises(SessionChanged):
+            store.patch_session("s", {"mine": 1})
+    assert left == []
+    others = dict.fromkeys([f"other-{number}" for number in range(times)], 1)
+    assert store.get_session("s") == others | ({"mine": 1} if times < 100 else {})
+
+
 def test_data_that_was_read_is_not_written_into_a_session_made_anew(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
