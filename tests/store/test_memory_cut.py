@@ -1,10 +1,13 @@
-"""memory:// is disconnected while other threads are in the midst of commands."""
+"""memory:// is used, and disconnected, in the midst of commands."""
 
 from __future__ import annotations
 
+import sys
 import threading
+from types import FrameType
 
 from miniagent_redis import RedisConfig, RedisSessionManager
+from tests.support.waiting import LIMIT
 
 
 def test_a_store_is_disconnected_in_the_midst_of_commands() -> None:
@@ -31,3 +34,25 @@ def test_a_store_is_disconnected_in_the_midst_of_commands() -> None:
             thread.join(30)
     assert faults == []
     assert store.get_session("s") == {"text": "x" * 1000}
+
+
+def test_what_the_garbage_collector_runs_in_the_midst_of_a_command_may_use_the_same_store() -> None:
+    store = RedisSessionManager(RedisConfig(url="memory://"))
+    store.create_session("s", {"a": 1})
+    found: list[object] = []
+
+    def look_in_the_midst(frame: FrameType, event: str, arg: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_run_command" and not found:
+            found.append(store.get_session("s"))
+
+    def work() -> None:
+        sys.setprofile(look_in_the_midst)  # may run at any place of this thread, as finalizers do
+        try:
+            found.append(store.get_session("s"))
+        finally:
+            sys.setprofile(None)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(LIMIT)
+    assert found == [{"a": 1}, {"a": 1}]
