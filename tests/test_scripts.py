@@ -48,9 +48,9 @@ def header(path: Path) -> str:
 def test_there_is_one_file_for_each_operation() -> None:
     assert len(OPERATIONS) >= 14
     assert [path.stem for path in SHARED] == [
-        "_budget", "_checked", "_doubt", "_ended", "_epoch", "_events", "_forget", "_hashes",
-        "_head", "_lease", "_mark", "_messages", "_open", "_ops", "_queue", "_records", "_room",
-        "_seal", "_session", "_slide", "_sound", "_spend", "_turns",
+        "_begun", "_budget", "_checked", "_doubt", "_ended", "_epoch", "_events", "_forget",
+        "_hashes", "_head", "_lease", "_mark", "_messages", "_open", "_ops", "_queue", "_records",
+        "_room", "_seal", "_session", "_slide", "_sound", "_spend", "_turns",
     ]  # fmt: skip
 
 

@@ -18,13 +18,3 @@ local function doubt(version)
     return {nonce, age > 0 and 'unsure' or 'late', version}
   end
 end
-
--- Returns whether the events tell that a turn has begun since this was sent, by an earlier try.
-local function was_begun(turn)
-  local first = format('%d', (sent or 0) + (age == 0 and 1 or 0))
-  for _, event in ipairs(is_late and redis.pcall('XRANGE', KEYS[6], first, '+') or {}) do
-    if event[2][2] == 'turn_started' and event[2][4] == turn then
-      return true
-    end
-  end
-end

@@ -2,7 +2,8 @@
 -- KEYS  1 session  2 thread  3 turn  4 metadata  5 ops  6 events, which is a channel's name too
 --       7 queue, whose type _queue.lua asks for, where it is read
 -- ARGV  1 nonce, with ':sent:age': the time by this clock, in ms, before which the first try of the
---       operation was not sent, or 0; 0 for that one, else the ms since then at the least, plus one
+--       operation was not sent, or 0; 0 for that one, else the ms since then at the least, plus one;
+--       '~' if there was a try since then that was not answered
 --       2 now in ms, or '' for the server's clock  3 grace_ms  4 user, or '' for any
 -- Returns  nonce 'wrongtype' key type   with nothing changed
 --          in all answers of session scripts the time stands behind the nonce, if that had its ':'
@@ -11,7 +12,8 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local sent, age = string.match(nonce, ':(%d+):(%d+)$')
+local sent, age, is_repeated = string.match(nonce, ':(%d+):(%d+)(~?)$')
+is_repeated = is_repeated == '~' -- what an earlier try has done, nobody was told
 if sent then
   nonce, sent, age = string.format('%s %d', nonce, now), tonumber(sent), tonumber(age)
 end

@@ -62,9 +62,3 @@ local function step_out(tickets, is_abandoned, lease_end)
     keep(behind)
   end
 end
-
--- Returns whether a turn that is not in the thread up to a version may have come there since, and be
--- forgotten: the id that a caller gave is known for 500 versions, any other for 64.
-local function may_be_forgotten(searched, given)
-  return version - (tonumber(searched) or version) >= (given == '=' and 500 or 64)
-end

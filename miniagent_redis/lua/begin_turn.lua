@@ -1,5 +1,5 @@
 #!lua
--- include: _open _session _sound _events _ops _doubt _slide _mark _head _lease _queue _turns _room
+-- include: _open _session _sound _events _ops _doubt _begun _slide _mark _head _lease _queue _turns _room
 -- Open a turn with a message; or, without one only this, take over one whose lease has ended.
 -- ARGV  5 turn_id  6 holder  7 lease_ms  8 tickets of who waits for the session in this process, the
 --       caller's first; '' or 'interrupt'  9 max_bytes of the thread  10 epoch known, or ''
@@ -25,10 +25,13 @@ if doubtful and doubtful[2] ~= 'unsure' then
 end
 local turn, staged, new, again = ARGV[5], {}, not open_turn, holder == ARGV[6] -- by an earlier try
 local given, searched = string.match(ARGV[14], '^(=?)(%d*)$')
-local same = searched ~= '' and open_turn == turn and not again
+local same = (searched ~= '' or is_repeated) and open_turn == turn and not again
 local stays = same or ARGV[8] ~= 'interrupt' -- nobody interrupts his own turn
-local left = not again and must_wait(stays and ARGV[8], same or ARGV[15] == '')
-if left then
+local ended = is_repeated and not again and not same and over(turn, given, searched, doubtful)
+local left = not ended and not again and must_wait(stays and ARGV[8], same or ARGV[15] == '')
+if ended then
+  return refusal() or ended -- before it is told to wait: then it would not have been begun
+elseif left then
   return refused or {nonce, 'busy', left, version, same and 1 or nil}
 elseif open_turn and not (again and open_turn == turn) then
   staged = (again or stays) and redis.call('LRANGE', KEYS[3], 0, -1) or {}
@@ -39,13 +42,10 @@ elseif open_turn and not (again and open_turn == turn) then
   end
 end
 if new then
-  local done = (is_late or ARGV[14] ~= '') and recall('=' .. turn)
-  if ARGV[15] == '' then
-    return refusal() or {nonce, 'none'}
-  elseif done or doubtful and searched == '' or may_be_forgotten(searched, given) then
-    return refusal() or {nonce, done and 'done' or 'unsure', done or version}
-  elseif again and not open_turn or was_begun(turn) then -- by an earlier try; it has ended since
-    return refusal() or {nonce, 'superseded'}
+  ended = ARGV[15] == '' and {nonce, 'none'}
+    or over(turn, given, searched, doubtful, again and not open_turn)
+  if ended then
+    return refusal() or ended
   elseif with_answer(bytes + #ARGV[15], ARGV[9]) > tonumber(ARGV[9]) then
     return refusal() or {nonce, 'toolarge', with_answer(bytes + #ARGV[15], ARGV[9])}
   end

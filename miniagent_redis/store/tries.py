@@ -57,8 +57,8 @@ class Tries:
     _sent_ms: int | None = field(default=None, init=False)
 
     def go_on(self, time: ServerTime, clock: Clock) -> None:
-        """Count from now: when the last try was answered, the session was there, unchanged."""
-        self.goes_on, self._first = True, clock.monotonic()
+        """Count from now: the last try was answered, and none before it has done anything."""
+        self.is_lost, self.goes_on, self._first = False, True, clock.monotonic()
         self._sent_ms = time.before(self._first)
 
     def begin(self, time: ServerTime, clock: Clock, ask: Callable[[], int]) -> bytes:
@@ -72,7 +72,8 @@ class Tries:
             time_ms = ask()
             now = clock.monotonic()
             self._sent_ms = time_ms - int((now - self._first) * 1000) - 1
-        return b":%d:%d" % (self._sent_ms, max(1, int((now - self._first) * 1000)))
+        age = max(1, int((now - self._first) * 1000))
+        return b":%d:%d%s" % (self._sent_ms, age, b"~" if self.is_lost else b"")
 
 
 @frozen

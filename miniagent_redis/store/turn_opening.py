@@ -17,7 +17,7 @@ from .keys import to_text
 from .looking_back import FIRST, PAGE
 from .message_records import MessageRecords
 from .opening import Opening
-from .operations.replies import Unsure
+from .operations.replies import Superseded, Unsure
 from .operations.thread import Piece
 from .operations.turn import (
     INTERRUPT,
@@ -92,9 +92,6 @@ class TurnOpening:
         try:
             reply = self._try(opening)
             if isinstance(reply, Busy):
-                if opening.searched is None:
-                    opening.searched = reply.version
-                opening.on.goes_on()
                 again = partial(self._try_again, opening)
                 reply = yield from self._waiting.wait(
                     opening.on, ticket, wait, reply, again, pauses=pauses
@@ -124,8 +121,8 @@ class TurnOpening:
         while True:
             reply = self._run(opening)
             session_id = opening.on.session_id
-            if isinstance(reply, Busy) and reply.same and opening.is_told_at_once:
-                raise TurnRuns(session_id, opening.turn_id, reply.left_ms / 1000)
+            if isinstance(reply, Busy):
+                return self._waits(opening, reply)
             if isinstance(reply, Unsure):
                 owner = to_text(opening.on.user) or None
                 find = self._threads.find_turn
@@ -141,6 +138,19 @@ class TurnOpening:
                 return reply
             give_up(self._core, opening.on, reply, opening.holder)
             opening.holder = new_id()  # that one's turn is over
+
+    def _waits(self, opening: Opening, busy: Busy) -> Busy | Superseded:
+        """Note that no try has begun the turn yet; or tell that one did, and who works on it."""
+        on, tries = opening.on, opening.on.tries
+        if busy.same and opening.is_told_at_once:
+            raise TurnRuns(on.session_id, opening.turn_id, busy.left_ms / 1000)
+        if busy.same and tries.is_lost:
+            return Superseded()
+        if opening.searched is None:
+            opening.searched = busy.version
+        if tries.is_lost or not tries.goes_on:
+            on.goes_on()
+        return busy
 
     def _run(self, opening: Opening) -> BeginReply:
         config = self._core.config

@@ -19,7 +19,7 @@ from miniagent_redis.errors import (
     TurnSuperseded,
     TurnUncertain,
 )
-from miniagent_redis.models import EventType, Message, UsageTotals
+from miniagent_redis.models import EventType, Message, OnBusy, OpenTurn, UsageTotals
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.lost import losing
@@ -193,6 +193,37 @@ def test_a_turn_that_others_interrupted_since_is_not_begun_again(
         store.begin_turn("s", "mine", on_busy="interrupt")
     begun = [e for e in other.read_events("s") if e.type is EventType.TURN_STARTED]
     assert [event.data["message"]["content"] for event in begun] == ["mine", "theirs"]
+
+
+@pytest.mark.parametrize("is_abandoned", [False, True])
+@pytest.mark.parametrize("on_busy", ["wait", "reject", "interrupt"])
+def test_a_turn_that_others_finished_is_not_told_to_wait_for_the_next_one(
+    store: Store, other: Store, clock: ManualClock, on_busy: OnBusy, is_abandoned: bool
+) -> None:
+    def meanwhile() -> None:
+        clock.advance(31)
+        resumed = other.resume_turn("s")
+        assert resumed is not None
+        other.commit_turn(resumed, [said("answer")])
+        theirs.append(other.begin_turn("s", "theirs"))
+        clock.advance(31 if is_abandoned else 1)
+
+    theirs: list[OpenTurn] = []
+    with losing(store, "begin_turn", meanwhile), pytest.raises(TurnSuperseded):
+        store.begin_turn("s", "mine", on_busy=on_busy, busy_timeout=0)
+    assert lines(store)[-2:] == ["user:mine", "assistant:answer"]
+    other.commit_turn(theirs[0], [])  # and that one goes on
+
+
+def test_a_turn_that_others_work_on_is_not_told_to_be_none(
+    store: Store, other: Store, clock: ManualClock
+) -> None:
+    def meanwhile() -> None:
+        clock.advance(31)
+        assert other.resume_turn("s") is not None
+
+    with losing(store, "begin_turn", meanwhile), pytest.raises(TurnSuperseded):
+        store.begin_turn("s", "mine", on_busy="reject")
 
 
 def test_a_cancellation_ends_no_later_turn(store: Store, other: Store, clock: ManualClock) -> None:
