@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, cast
 
-from ..errors import TurnUncertain
+from ..errors import TurnSuperseded, TurnUncertain
 from .core import FORGOTTEN, StoreCore
 from .keys import check_id
 from .operations.turn import resolve_turn
@@ -34,21 +35,28 @@ class Resolving:
         The server knows the last 64 changes of a session, and at least 500 of those to which a
         caller gave an id; turns are looked for in the thread too, and so is what this process
         appended. Raises TurnUncertain if this process tried another operation and it was forgotten
-        meanwhile, SessionNotFound or StoreUnavailable.
+        meanwhile, TurnSuperseded if this process tried to commit the turn, and another holder has
+        stored it with an answer of its own, SessionNotFound or StoreUnavailable.
         """
         check_id(turn_id, "a turn id")
         tried = self._core.uncertain.get(turn_id)
         on = self._core.on(session_id, user_id, operation=turn_id)
         if tried is not None:
             on.belongs_to(tried.tries)
-        told, version = resolve_turn(on, operation=turn_id)
+        told, version, by = resolve_turn(on, operation=turn_id)
+        own = "" if tried is None else tried.holder
+        if told == "committed" and own not in ("", by):
+            raise TurnSuperseded(session_id, turn_id)
         if told in ("committed", "open") or version < REMEMBERED:
             return cast(Resolution, told)
         shows = turn_id if tried is None else tried.shows
+        has_stored = partial(self._threads.has_stored, session_id, user_id=user_id)
+        if shows is not None and has_stored(shows):
+            return "committed"
+        if own and has_stored(turn_id):
+            raise TurnSuperseded(session_id, turn_id)
         if shows is not None:
-            return (
-                "committed" if self._threads.has_stored(session_id, shows, user_id) else "unknown"
-            )
+            return "unknown"
         if told == "forgotten":
             raise TurnUncertain(session_id, turn_id, FORGOTTEN)
         return "unknown"

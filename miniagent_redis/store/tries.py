@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ..runtime.clock import Clock
 
@@ -78,10 +78,14 @@ class Tries:
 
 @frozen
 class Uncertain:
-    """The tries of an operation that ended so, and what shows in the thread that it was done."""
+    """The tries of an operation that ended so, and what shows in the thread that it was done.
+
+    Of a commit also whose it was, as another ``holder`` may have stored that turn.
+    """
 
     tries: Tries
     shows: str | None
+    holder: str = ""
 
 
 class Uncertainties:
@@ -94,6 +98,11 @@ class Uncertainties:
         self._known[operation] = uncertain
         if len(self._known) > _MOST_UNCERTAIN:
             self._known.popitem(last=False)
+
+    def note_commit(self, turn_id: str, holder: str, answer_id: str) -> None:
+        """Add to what is known of a turn whose it was, and the message that it ends with."""
+        if known := self._known.get(turn_id):
+            self._known[turn_id] = evolve(known, holder=holder, shows=answer_id)
 
     def get(self, operation: str) -> Uncertain | None:
         return self._known.get(operation)

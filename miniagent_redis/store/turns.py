@@ -123,11 +123,7 @@ class Turns:
         return cancel_turn(self._core.on(session_id, user_id), operation=new_id())
 
     def commit_turn(
-        self,
-        turn: OpenTurn,
-        messages: Sequence[Message],
-        *,
-        spent: UsageTotals = NO_TOTALS,
+        self, turn: OpenTurn, messages: Sequence[Message], *, spent: UsageTotals = NO_TOTALS
     ) -> int:
         """Move the turn's steps and ``messages`` into the thread; return the session's version.
 
@@ -160,6 +156,7 @@ class Turns:
             raise TurnNotSaved(turn.session_id, turn.turn_id, text, str(exc)) from exc
         except TurnUncertain as exc:
             exc.text = _text(messages)
+            self._core.uncertain.note_commit(turn.turn_id, turn.holder, whole[-1].id)
             raise
         if isinstance(written, Unsure):
             return self._look_up(turn, whole)

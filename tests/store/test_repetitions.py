@@ -226,6 +226,26 @@ def test_a_turn_that_others_work_on_is_not_told_to_be_none(
         store.begin_turn("s", "mine", on_busy="reject")
 
 
+def test_a_commit_is_not_told_as_stored_when_another_answer_was(
+    store: Store, other: Store, clock: ManualClock
+) -> None:
+    store.config.retry_on_timeout = False  # one try, of which nobody hears
+    turn = store.begin_turn("s", "mine")
+    clock.advance(31)
+    resumed = other.resume_turn("s")
+    assert resumed is not None
+    with losing(store, "commit_turn"), pytest.raises(TurnUncertain):
+        store.commit_turn(turn, [said("my answer")])
+    other.commit_turn(resumed, [said("their answer")])
+    with pytest.raises(TurnSuperseded):
+        store.resolve_turn("s", turn.turn_id)
+    assert other.resolve_turn("s", turn.turn_id) == "committed"
+    for n in range(OTHERS):
+        other.append_to_thread("s", Message("user", f"other {n}"))
+    with pytest.raises(TurnSuperseded):  # nor when that is forgotten
+        store.resolve_turn("s", turn.turn_id)
+
+
 def test_a_cancellation_ends_no_later_turn(store: Store, other: Store, clock: ManualClock) -> None:
     first, later = store.begin_turn("s", "one"), None
 

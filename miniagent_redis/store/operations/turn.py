@@ -279,11 +279,11 @@ def abort_turn(
     return Dropped(*found[1:])
 
 
-def resolve_turn(on: OnSession, *, operation: str) -> tuple[str, int]:
+def resolve_turn(on: OnSession, *, operation: str) -> tuple[str, int, str]:
     """Tell what became of a turn or another operation: committed, open, forgotten or unknown.
 
     With the version in which it was committed; else that of the session by now. It may be forgotten
-    if it was tried so long ago, as far as that is known.
+    if it was tried so long ago, as far as that is known. Of a turn also which holder committed it.
     """
-    _, resolution, version = on("resolve_turn", operation)
-    return resolution.decode(), version
+    _, resolution, version, *by = on("resolve_turn", operation)
+    return resolution.decode(), version, by[0].decode() if by else ""
