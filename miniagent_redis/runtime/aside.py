@@ -178,13 +178,15 @@ def _read(ties: _Ties[T], items: Generator[T, None, None]) -> None:
     end: tuple[None, BaseException | None] = None, None
     try:
         for item in items:
-            _must_be(pid)
+            if _is_forked(pid):
+                return
             ties.hand_on(item)
             if ties.has_left:
                 break
     except BaseException as exc:  # it is raised where the item is wanted
         end = None, exc
-    _must_be(pid)
+    if _is_forked(pid):
+        return
     try:
         items.close()
     except BaseException:
@@ -192,11 +194,17 @@ def _read(ties: _Ties[T], items: Generator[T, None, None]) -> None:
     ties.inbox.put(end)
 
 
-def _must_be(pid: int) -> None:
-    """End a child that was forked in the iterator, and came back from it with this thread alone."""
-    if os.getpid() != pid:
-        log.error("a forked child ended a call of its parent, whose caller it does not have")
-        os._exit(1)
+def _is_forked(pid: int) -> bool:
+    """Whether this is a greenlet of the parent's, which gevent takes along into a child.
+
+    A child that was forked in the iterator, and came back from it, has this thread alone: it ends.
+    """
+    if os.getpid() == pid:
+        return False
+    if threading.current_thread() is not threading.main_thread():
+        return True
+    log.error("a forked child ended a call of its parent, whose caller it does not have")
+    os._exit(1)
 
 
 def is_left() -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -16,6 +18,7 @@ from miniagent_redis.runtime.aside import NAME, Aside, Left, cut_when_left, is_l
 from miniagent_redis.runtime.inbox import AHEAD
 from miniagent_redis.runtime.interrupts import Flag
 from miniagent_redis.runtime.pausing import at_once
+from tests.support.program import environment
 from tests.support.waiting import LIMIT, until
 
 
@@ -276,3 +279,35 @@ def test_a_child_that_was_forked_in_a_call_ends_with_it(how: str) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
     with pytest.raises(ValueError, match="child"):
         caller.next()
+
+
+def test_a_child_forked_from_gevent_outlives_the_calls_of_its_parent() -> None:
+    pytest.importorskip("gevent")
+    program = """if True:
+        from gevent import monkey
+        monkey.patch_all()
+        import os, sys, threading, time
+        from miniagent_redis.runtime.aside import Aside
+        from miniagent_redis.runtime.interrupts import Flag
+        from miniagent_redis.runtime.pausing import at_once
+
+        def wait():
+            began.set()
+            go.wait()
+            over.set()
+            yield 1
+
+        began, go, over = threading.Event(), threading.Event(), threading.Event()
+        aside = Aside(wait(), Flag().ring, lambda: None)
+        threading.Thread(target=lambda: at_once(aside.next()), daemon=True).start()
+        began.wait()
+        pid = os.fork()
+        go.set()
+        over.wait()
+        time.sleep(0.01)  # the greenlet goes on meanwhile
+        if pid == 0:
+            os._exit(7)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), timeout=LIMIT)
+    assert done.returncode == 7
