@@ -12,7 +12,7 @@ import sys
 
 url, kind, turns, seed = sys.argv[1:]
 if kind == "gevent":
-    from gevent import Timeout, monkey
+    from gevent import monkey
 
     monkey.patch_all()
 
@@ -78,6 +78,8 @@ def too_long(*_: object) -> None:
 def limit(seconds: float) -> Iterator[type[BaseException]]:
     """Raise in the block after so many seconds; give what is raised."""
     if kind == "gevent":
+        from gevent import Timeout
+
         with Timeout(seconds):
             yield Timeout
         return
