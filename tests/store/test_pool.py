@@ -198,3 +198,18 @@ def test_connections_to_a_server_whose_role_changed_are_given_up() -> None:
         pool.give(second, in_order=True)
         assert (pool.figures().idle, pool.figures().in_use) == (0, 0)
         assert pool.take() not in (first, second)
+
+
+def test_when_one_connection_was_closed_the_others_are_looked_at_before_their_use() -> None:
+    with RedisServer() as server, Store(RedisConfig(url=server.url)) as store:
+        pool, connections = store.parts.core.connections.pool, store.parts.core.connections
+        links = [pool.take(), pool.take()]
+        for link in links:
+            link.ask([("PING",)], lambda *_: False)
+            pool.give(link, in_order=True)
+        server.client().client_kill_filter(_type="normal", skipme=True)
+        links[1]._used = 0.0  # it was long idle, and is the next; the other was used just now
+        taken = pool.take()
+        assert taken not in links
+        pool.give(taken, in_order=True)
+        assert connections.figures().commands.idle == 1

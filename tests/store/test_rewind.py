@@ -93,6 +93,17 @@ def test_while_a_turn_is_open_nobody_goes_back(store: Store, clock: ManualClock)
     assert store.rewind("s", "t1")
 
 
+def test_watchers_are_told_the_end_of_a_turn_whose_beginning_was_removed(
+    store: Store, clock: ManualClock
+) -> None:
+    turn = store.begin_turn("s", "three")
+    clock.advance(31)  # it is left behind
+    assert store.truncate_thread("s", 4, user_id="ada") == 2
+    last = store.read_events("s", "")[-2:]
+    assert [event.type for event in last] == [EventType.TURN_FAILED, EventType.HISTORY_CLEARED]
+    assert last[0].turn_id == turn.turn_id
+
+
 def test_while_a_turn_waits_nobody_goes_back(store: Store) -> None:
     turn = store.stage_step(store.begin_turn("s", "three"), [call("9")])
     store.parts.parking.park_turn(turn, [WaitingCall("9", "tool")])

@@ -257,6 +257,13 @@ def test_an_idle_client_asks_the_server_what_it_is_before_it_reads(
     assert store.client.get("a") == b"new"
 
 
+def test_an_idle_client_keeps_its_connection_while_the_server_is_the_master(
+    scene: Scene, store: RedisSessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miniagent_redis.connection.to_master.FRESH", 0.0)
+    assert len({store.client.client_id() for _ in range(3)}) == 1
+
+
 # --- what is told ------------------------------------------------------------------------------
 
 
