@@ -12,6 +12,7 @@ import pytest
 from miniagent_redis import PoolExhausted, StoreUnavailable
 from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.store.manager import RedisSessionManager as Store
+from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 
@@ -213,3 +214,21 @@ def test_when_one_connection_was_closed_the_others_are_looked_at_before_their_us
         assert taken not in links
         pool.give(taken, in_order=True)
         assert connections.figures().commands.idle == 1
+
+
+def test_a_network_that_forgot_connections_costs_one_silence_for_all_of_them() -> None:
+    with (
+        RedisServer() as server,
+        Proxy(server.socket) as proxy,
+        Store(RedisConfig(url=proxy.url, socket_timeout=0.5)) as store,
+    ):
+        store.create_session("s")
+        pool = store.parts.core.connections.pool
+        links = [pool.take() for _ in range(3)]
+        for link in links:
+            link.ask([("PING",)], lambda *_: False)
+            pool.give(link, in_order=True)
+        proxy.forget()
+        assert store.get_session("s") == {}
+        assert store.stats().lost_replies == 1
+        assert pool.take() not in links
