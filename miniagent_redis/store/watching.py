@@ -12,7 +12,6 @@ from attrs import define
 from ..connection.line import Line
 from ..errors import SessionNotFound, StoreUnavailable
 from ..models import Event, EventType
-from ..runtime.cancellation import raise_if_cancelled
 from ..runtime.durations import Duration
 from ..runtime.interrupts import WeakRegistry
 from ..runtime.outage import Patience
@@ -124,7 +123,6 @@ class Watching:
         with self._counted(watch), Wakes(self._core, channel) as wakes:
             quiet_since = clock.monotonic()
             while watch.known is None or connections.is_open:
-                raise_if_cancelled()
                 try:
                     wakes.get_ready()
                     events = self._news(watch, wakes)

@@ -22,6 +22,7 @@ from miniagent_redis import (
     ToolRegistry,
 )
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, ScriptedModel, TextDelta
+from miniagent_redis.runtime import inbox
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.session.results import value_of
 from tests.support.waiting import LIMIT, until
@@ -149,6 +150,19 @@ def test_a_reader_that_stays_sees_the_same(open_manager: Open, tools: ToolRegist
     ]
     assert heard[0] == heard[1]
     assert heard[0][-1] == (EventType.AGENT_RESPONSE, "It is paid")
+
+
+def test_a_reader_hears_nothing_twice_if_the_model_is_silent_for_long(
+    open_manager: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_LOOK_AROUND", 0.001)
+    speaker = Speaker()
+    manager = open_manager(speaker)
+    stream = manager.stream(manager.create_or_resume_session(), "Hi", on_close="finish")
+    assert next(event.text for event in stream if event.type is EventType.TEXT_DELTA) == "one "
+    threading.Timer(0.1, speaker.go.set).start()
+    rest = [(event.type, event.text) for event in stream]
+    assert rest == [(EventType.TEXT_DELTA, "two"), (EventType.AGENT_RESPONSE, "one two")]
 
 
 def test_a_stream_has_its_result_and_its_error_wherever_the_turn_is_done(

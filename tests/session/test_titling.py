@@ -46,6 +46,13 @@ def test_a_session_is_called_by_its_first_words(manager_with: Opener) -> None:
     assert title(manager) == "How is the weather in Ürümqi?"
 
 
+def test_other_instances_see_the_title_though_this_one_never_lists(manager_with: Opener) -> None:
+    manager, other = manager_with(), manager_with()
+    manager.chat(manager.create_or_resume_session("ada"), "Tea?")
+    manager.agent.background.run_all()
+    assert title(other) == "Tea?"
+
+
 def test_it_is_forgotten_with_what_was_said(manager_with: Opener) -> None:
     manager = manager_with()
     sid = manager.create_or_resume_session("ada")
