@@ -1,13 +1,17 @@
 -- Follows _doubt.lua in begin_turn.lua, whose arguments these are.
 
--- Returns whether the events tell that a turn has begun since this was sent, by an earlier try.
-local function was_begun(turn)
-  local first = format('%d', (sent or 0) + (age == 0 and 1 or 0))
+-- Returns 'begun' if the events tell that a turn has begun since this was sent, by an earlier try, or
+-- 'cleared' if they tell that messages were removed since, and so are no longer all.
+local function told_since(turn)
+  local first, told = format('%d', (sent or 0) + (age == 0 and 1 or 0)), nil
   for _, event in ipairs(is_late and redis.pcall('XRANGE', KEYS[6], first, '+') or {}) do
     if event[2][2] == 'turn_started' and event[2][4] == turn then
-      return true
+      return 'begun'
+    elseif event[2][2] == 'history_cleared' then
+      told = 'cleared'
     end
   end
+  return told
 end
 
 -- Returns the answer to who begins a turn that is over: stored, or begun by an earlier try and dropped
@@ -21,7 +25,11 @@ local function over(turn, given, searched, doubtful, is_gone)
     return {nonce, 'done', done}
   elseif doubtful and searched == '' or others >= (given == '=' and 500 or 64) then
     return {nonce, 'unsure', version}
-  elseif is_gone or was_begun(turn) then
+  end
+  local told = told_since(turn)
+  if is_gone or told == 'begun' then
     return {nonce, 'superseded'}
+  elseif is_repeated and doubtful and told then -- it may have been among what was removed
+    return {nonce, 'uncertain', version}
   end
 end

@@ -1,5 +1,5 @@
 #!lua
--- include: _open _checked _session _sound _events _ops _slide _spend _lease
+-- include: _open _checked _session _sound _events _ops _doubt _slide _spend _lease
 -- Store a whole turn at the end of the thread: one whose commit did not reach the server.
 -- ARGV  5 turn_id  6 holder  7 max_bytes of the thread  8 input_tokens  9 output_tokens
 --       10 tool_calls  11 epoch of the thread at its begin
@@ -11,7 +11,7 @@
 --          nonce 'superseded'   another holder stored it, or the thread was cleared meanwhile
 --          nonce 'busy' ms left of the lease: another holder works on it
 --          nonce 'unsure' version: operations since then are forgotten, so look into the thread
---          nonce 'toolarge' bytes  |  those of _open, _session and _sound
+--          nonce 'toolarge' bytes  |  those of _open, _session, _sound and _doubt
 local done, by = recall('=' .. ARGV[5])
 if done then
   if by ~= ARGV[6] then
@@ -20,7 +20,11 @@ if done then
   return {nonce, 'ok', done, count, deadline, now, owner, ''}
 end
 if epoch ~= tonumber(ARGV[11]) then
-  return {nonce, 'superseded'}
+  local doubtful = is_repeated and doubt(version) -- an earlier try may have come before that
+  if doubtful and doubtful[2] == 'unsure' then
+    doubtful[2] = 'uncertain' -- the thread would not tell
+  end
+  return doubtful or {nonce, 'superseded'}
 end
 if version - tonumber(ARGV[12]) >= 64 then
   return {nonce, 'unsure', version}

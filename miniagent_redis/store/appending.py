@@ -13,6 +13,7 @@ from .checks import check_appended
 from .core import FORGOTTEN, StoreCore
 from .index import Index
 from .keys import id_or_new
+from .looking_up import looking_up
 from .message_records import MessageRecords
 from .operations.replies import Changed, Unsure
 from .operations.thread import append_messages, clear_thread
@@ -85,7 +86,8 @@ class Appending:
             return None
         if isinstance(written, Unsure):
             ids = {message.id for message in several}
-            found, page = self._threads.find(session_id, user_id, lambda one: one.id in ids)
+            with looking_up(on):
+                found, page = self._threads.find(session_id, user_id, lambda one: one.id in ids)
             if len(found) == len(ids):
                 return Version.of_write(page.version, page.epoch, None, None)
             raise TurnUncertain(session_id, operation, FORGOTTEN)

@@ -46,7 +46,7 @@ _TOLD_TO_STAND = frozenset(("delete_session", "forget_session", "move_session",
 """Scripts whose answer others rely on, as on that of a write that can be asked for by its id."""
 FORGOTTEN = "so much was done on the session meanwhile that the server has forgotten whether it was"
 LET_GO = "if it was stored, it is among the messages that were let go of to make room"
-MADE_ANEW = "perhaps the session was ended and made anew meanwhile, and that one was left alone"
+MADE_ANEW = "perhaps the session was cleared, or ended and made anew, meanwhile: it was left alone"
 """Why it is not known whether an operation was done, though Redis answers."""
 
 

@@ -15,6 +15,7 @@ from .core import StoreCore
 from .giving_up import give_up, must_be_given_up
 from .keys import to_text
 from .looking_back import FIRST, PAGE
+from .looking_up import looking_up
 from .message_records import MessageRecords
 from .opening import Opening
 from .operations.replies import Superseded, Unsure
@@ -123,21 +124,26 @@ class TurnOpening:
             session_id = opening.on.session_id
             if isinstance(reply, Busy):
                 return self._waits(opening, reply)
+            is_lost = opening.on.tries.is_lost
             if isinstance(reply, Unsure):
+                if not is_lost:  # what comes next is meant for this session, and no later one
+                    opening.on.goes_on()
                 owner = to_text(opening.on.user) or None
                 find = self._threads.find_turn
                 # What was let go of before this call does not count against it.
-                seen = opening.searched
-                if opening.is_told_at_once and not opening.on.tries.is_lost:
-                    seen = reply.version
-                stored, opening.searched = find(session_id, opening.turn_id, owner, seen)
+                is_first = opening.is_told_at_once and not is_lost
+                seen = reply.version if is_first else opening.searched
+                with looking_up(opening.on):
+                    stored, opening.searched = find(session_id, opening.turn_id, owner, seen)
                 if stored:
                     return Done(reply.version)
-                continue
-            if not isinstance(reply, Begun) or not must_be_given_up(reply):
+            elif isinstance(reply, Begun) and must_be_given_up(reply):
+                give_up(self._core, opening.on, reply, opening.holder)
+                opening.holder = new_id()  # that one's turn is over
+                if not is_lost:
+                    opening.on.goes_on()
+            else:
                 return reply
-            give_up(self._core, opening.on, reply, opening.holder)
-            opening.holder = new_id()  # that one's turn is over
 
     def _waits(self, opening: Opening, busy: Busy) -> Busy | Superseded:
         """Note that no try has begun the turn yet; or tell that one did, and who works on it."""

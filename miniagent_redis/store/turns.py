@@ -24,6 +24,7 @@ from .checks import check_messages, check_results, check_spent, check_turn, mill
 from .core import FORGOTTEN, OnSession, StoreCore
 from .counts import NO_TOTALS, TurnCounts, all_counts, packed
 from .index import Index
+from .looking_up import looking_up
 from .message_records import MessageRecords
 from .operations.replies import Superseded, Unsure, Written
 from .operations.turn import (
@@ -137,13 +138,13 @@ class Turns:
         check_results(whole)
         counts = TurnCounts.of(check_spent(spent))
         records = self._records.encode(turn.session_id, messages)
-        config = self._core.config
+        on = self._on(turn, insist=self._core.config.commit_timeout)
         try:
             written = commit_turn(
-                self._on(turn, insist=config.commit_timeout),
+                on,
                 turn_id=turn.turn_id,
                 holder=turn.holder,
-                max_bytes=config.max_session_size,
+                max_bytes=self._core.config.max_session_size,
                 input_tokens=counts.input_tokens,
                 output_tokens=counts.output_tokens,
                 tool_calls=counts.tool_calls,
@@ -151,6 +152,9 @@ class Turns:
                 counts=counts.further,
                 messages=records,
             )
+            if isinstance(written, Unsure):
+                with looking_up(on):
+                    return self._look_up(turn, whole)
         except StoreUnavailable as exc:
             text = _text(messages)
             raise TurnNotSaved(turn.session_id, turn.turn_id, text, str(exc)) from exc
@@ -158,8 +162,6 @@ class Turns:
             exc.text = _text(messages)
             self._core.uncertain.note_commit(turn.turn_id, turn.holder, whole[-1].id)
             raise
-        if isinstance(written, Unsure):
-            return self._look_up(turn, whole)
         if isinstance(written, Superseded):
             raise TurnSuperseded(turn.session_id, turn.turn_id)
         turn.heard(written.event)
@@ -202,10 +204,10 @@ class Turns:
         check_results(messages)
         counts = TurnCounts.of(check_spent(spent))
         records = self._records.encode(turn.session_id, messages)
-        searched = turn.thread.version
+        on, searched = self._on(turn), turn.thread.version
         while True:
             reply = replay_turn(
-                self._on(turn),
+                on,
                 turn_id=turn.turn_id,
                 holder=turn.holder,
                 max_bytes=self._core.config.max_session_size,
@@ -228,9 +230,10 @@ class Turns:
                 case Superseded():
                     raise TurnSuperseded(turn.session_id, turn.turn_id)
                 case Unsure():
-                    stored, searched = self._threads.find_turn(
-                        turn.session_id, turn.turn_id, turn.user_id, searched
-                    )
+                    with looking_up(on):
+                        stored, searched = self._threads.find_turn(
+                            turn.session_id, turn.turn_id, turn.user_id, searched
+                        )
                     if messages[-1].id in stored:
                         return searched
                     if stored:  # with another holder's answer

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+from attrs import evolve
 
 from miniagent_redis.errors import (
     SessionExists,
@@ -193,6 +194,88 @@ def test_a_turn_that_others_interrupted_since_is_not_begun_again(
         store.begin_turn("s", "mine", on_busy="interrupt")
     begun = [e for e in other.read_events("s") if e.type is EventType.TURN_STARTED]
     assert [event.data["message"]["content"] for event in begun] == ["mine", "theirs"]
+
+
+def test_nobody_knows_of_a_turn_that_may_have_been_cleared_away(
+    store: Store, other: Store, clock: ManualClock, much: Callable[[], None]
+) -> None:
+    def meanwhile() -> None:
+        clock.advance(31)
+        resumed = other.resume_turn("s")
+        assert resumed is not None
+        other.commit_turn(resumed, [said("answer")])
+        other.clear_thread("s")
+        much()
+
+    with losing(store, "begin_turn", meanwhile), pytest.raises(TurnUncertain):
+        store.begin_turn("s", "mine")
+    assert store.session_state("s").open_turn is None
+
+
+def test_a_turn_stored_late_is_not_superseded_by_a_session_that_was_made_since(
+    store: Store, anew: Callable[[], None]
+) -> None:
+    turn = store.begin_turn("s", "mine")
+    with losing(store, "replay_turn", anew), pytest.raises(SessionNotFound):
+        store.replay_turn(evolve(turn, staged=(*turn.staged, said("answer"))))
+    assert lines(store) == ["user:bob's"]
+
+
+BY_LOOKING: dict[str, tuple[str, Callable[[Store, OpenTurn], object]]] = {
+    "append_messages": ("find", lambda store, turn: store.append_to_thread("s", MINE)),
+    "begin_turn": ("find_turn", lambda store, turn: store.begin_turn("s", "another")),
+    "commit_turn": ("load_thread", lambda store, turn: store.commit_turn(turn, [said("answer")])),
+}
+
+
+@pytest.mark.parametrize("script", BY_LOOKING)
+def test_an_outage_while_it_is_looked_for_does_not_say_that_it_was_not_done(
+    store: Store,
+    other: Store,
+    much: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("no Redis answers", cause="it was killed", hint="start it")
+
+    turn = store.begin_turn("s", "one")
+    if script == "begin_turn":
+        store.commit_turn(turn, [said("answer")])
+
+    def meanwhile() -> None:
+        if script == "begin_turn":
+            other.begin_turn("s", "theirs", on_busy="interrupt")
+        elif script == "commit_turn":
+            other.begin_turn("s", "theirs")
+        much()
+
+    look, write = BY_LOOKING[script]
+    monkeypatch.setattr(store.parts.threads, look, away)
+    with losing(store, script, meanwhile), pytest.raises(TurnUncertain) as caught:
+        write(store, turn)
+    monkeypatch.undo()
+    found = store.resolve_turn("s", caught.value.turn_id)
+    assert found == ("unknown" if script == "begin_turn" else "committed")
+
+
+def test_a_turn_that_is_looked_for_is_begun_in_no_session_that_was_made_since(
+    store: Store, other: Store, clock: ManualClock, anew: Callable[[], None]
+) -> None:
+    for _ in range(500):  # so that a turn of this id may be in the thread, and forgotten
+        other.append_to_thread("s", said("more"))
+    find = store.parts.threads.find_turn
+
+    def find_late(*args: Any) -> object:
+        found = find(*args)
+        anew()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.parts.threads, "find_turn", find_late)
+        with pytest.raises(SessionNotFound):
+            store.begin_turn("s", "mine", turn_id="mine", searched=0)
+    assert lines(store) == ["user:bob's"]
 
 
 @pytest.mark.parametrize("is_abandoned", [False, True])
