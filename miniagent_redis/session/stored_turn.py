@@ -21,6 +21,7 @@ from ..errors import (
     SessionTooLarge,
     StoreUnavailable,
     TurnNotSaved,
+    TurnUncertain,
 )
 from ..llm import ModelRequest
 from ..models import (
@@ -178,7 +179,12 @@ class StoredTurn(TurnContext):
             self._stage_late()
         except StoreUnavailable as exc:
             raise TurnNotSaved(self.session_id, self.turn_id, outcome.text, str(exc)) from exc
-        return self._store.commit_turn(self.open, self.unstored(outcome), spent=spent)
+        try:
+            return self._store.commit_turn(self.open, self.unstored(outcome), spent=spent)
+        except TurnUncertain:
+            # Whoever chats wants to know if the message is answered, by whichever instance.
+            self._store.parts.core.uncertain.note_commit(self.open.turn_id, "", self.open.turn_id)
+            raise
 
     def unstored(self, outcome: TurnOutcome) -> Sequence[Message]:
         """Return the steps of an outcome that are not staged."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal, cast
 
-from ..errors import TurnSuperseded, TurnUncertain
+from ..errors import TurnUncertain
 from .core import FORGOTTEN, StoreCore
 from .keys import check_id
 from .operations.turn import resolve_turn
@@ -29,14 +28,14 @@ class Resolving:
         """Tell what became of a turn (or another operation) after TurnUncertain, by its id.
 
         "committed": it is stored. "open": the turn is still running or abandoned. "unknown": it is
-        not stored so far, was removed since, or was let go of to make room. A request that is
-        still on its way may change that: abort an open turn, or repeat with the same id.
+        not stored so far, was removed since, or was let go of to make room; or this process tried
+        to commit the turn, and another holder has stored it with an answer of its own. A request
+        that is still on its way may change that: abort an open turn, or repeat with the same id.
 
         The server knows the last 64 changes of a session, and at least 500 of those to which a
         caller gave an id; turns are looked for in the thread too, and so is what this process
         appended. Raises TurnUncertain if this process tried another operation and it was forgotten
-        meanwhile, TurnSuperseded if this process tried to commit the turn, and another holder has
-        stored it with an answer of its own, SessionNotFound or StoreUnavailable.
+        meanwhile, SessionNotFound or StoreUnavailable.
         """
         check_id(turn_id, "a turn id")
         tried = self._core.uncertain.get(turn_id)
@@ -46,17 +45,14 @@ class Resolving:
         told, version, by = resolve_turn(on, operation=turn_id)
         own = "" if tried is None else tried.holder
         if told == "committed" and own not in ("", by):
-            raise TurnSuperseded(session_id, turn_id)
+            return "unknown"
         if told in ("committed", "open") or version < REMEMBERED:
             return cast(Resolution, told)
         shows = turn_id if tried is None else tried.shows
-        has_stored = partial(self._threads.has_stored, session_id, user_id=user_id)
-        if shows is not None and has_stored(shows):
-            return "committed"
-        if own and has_stored(turn_id):
-            raise TurnSuperseded(session_id, turn_id)
         if shows is not None:
-            return "unknown"
+            return (
+                "committed" if self._threads.has_stored(session_id, shows, user_id) else "unknown"
+            )
         if told == "forgotten":
             raise TurnUncertain(session_id, turn_id, FORGOTTEN)
         return "unknown"
