@@ -118,7 +118,9 @@ class Line:
                 self._heard_at = time.monotonic()
                 if (one := self._understand(reply)) is not None:
                     heard.append(one)
-        except AttributeError as exc:
+        except (AttributeError, TypeError, ValueError) as exc:  # redis-py looks for the socket
+            if self._is_connected:
+                raise
             raise redis.ConnectionError("it was closed meanwhile") from exc
         if not self._is_connected:
             raise redis.ConnectionError("it was closed meanwhile")

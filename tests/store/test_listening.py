@@ -15,6 +15,7 @@ import redis
 from miniagent_redis import EventType, StoreMisconfigured, aio
 from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.connection.line import Line
+from miniagent_redis.connection.link import Link
 from miniagent_redis.store import channels
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.cluster import one_node
@@ -257,3 +258,29 @@ def test_who_joins_while_the_store_is_disconnected_is_heard(
         until(lambda: real_store.parts.core.connections.listening.line(b"events:{s}") is not None)
         real_store.commit_turn(running, [said("1")])
         assert waiting.result(LIMIT).staged[0].text == "two"
+
+
+def test_a_connection_that_is_closed_while_it_is_read_is_lost_and_no_fault(
+    real_store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = threading.Event()
+
+    def close(self: Link, timeout: float = 0) -> bool:
+        if not closed.is_set() and threading.current_thread().name == THREAD:
+            closed.set()
+            self.disconnect()  # as another thread may, behind the look whether it is connected
+            raise TypeError("argument must be an int, or have a fileno() method.")  # redis-py's
+        return bool(can_read(self, timeout))
+
+    real_store.create_session("s")
+    watcher = real_store.watch("s", "", LIMIT)
+    next(watcher)
+    can_read = Link.can_read
+    monkeypatch.setattr(Link, "can_read", close)
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(next, watcher)
+        until(lambda: real_store.parts.core.connections.listening.count == 1)
+        real_store.begin_turn("s", "hi")
+        assert heard.result(LIMIT).type is EventType.TURN_STARTED
+    assert closed.is_set()
+    assert "fault of its own" not in caplog.text
