@@ -31,3 +31,5 @@ class Opening:
     """Up to which version the turn is known not to be in the thread; None if nobody has looked."""
     is_told_at_once: bool = False
     """Whether the caller wants to know at once that the very turn runs already."""
+    is_taken: bool = False
+    """Whether an earlier try has begun the turn, and another holder works on it by now."""

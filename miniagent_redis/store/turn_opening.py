@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 
-from ..errors import MiniAgentError, SessionWaiting, TurnSuperseded, TurnUncertain
+from ..errors import MiniAgentError, SessionBusy, SessionWaiting, TurnSuperseded, TurnUncertain
 from ..models import Message, OpenTurn, new_id
 from ..runtime.checks import maybe_number, whole_number
 from ..runtime.pausing import Pause
@@ -18,7 +18,7 @@ from .looking_back import FIRST, PAGE
 from .looking_up import looking_up
 from .message_records import MessageRecords
 from .opening import Opening
-from .operations.replies import Superseded, Unsure
+from .operations.replies import Unsure
 from .operations.thread import Piece
 from .operations.turn import (
     INTERRUPT,
@@ -98,6 +98,8 @@ class TurnOpening:
                     opening.on, ticket, wait, reply, again, pauses=pauses
                 )
         except BaseException as exc:
+            if isinstance(exc, SessionBusy) and opening.is_taken:
+                raise TurnSuperseded(session_id, turn) from None
             if isinstance(exc, TurnUncertain):
                 exc.holder = opening.holder
             elif not isinstance(exc, MiniAgentError):  # a Ctrl-C: it may have begun all the same
@@ -145,13 +147,14 @@ class TurnOpening:
             else:
                 return reply
 
-    def _waits(self, opening: Opening, busy: Busy) -> Busy | Superseded:
-        """Note that no try has begun the turn yet; or tell that one did, and who works on it."""
+    def _waits(self, opening: Opening, busy: Busy) -> Busy:
+        """Note that no try has begun the turn yet; or that one did, and others work on it."""
         on, tries = opening.on, opening.on.tries
         if busy.same and opening.is_told_at_once:
             raise TurnRuns(on.session_id, opening.turn_id, busy.left_ms / 1000)
-        if busy.same and tries.is_lost:
-            return Superseded()
+        opening.is_taken = bool(busy.same) and tries.is_lost
+        if opening.is_taken:
+            return busy  # once it is over, the thread shows it
         if opening.searched is None:
             opening.searched = busy.version
         if tries.is_lost or not tries.goes_on:

@@ -6,6 +6,7 @@ Or none, and it is told that nobody knows; and never one on another session of t
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.lost import losing
 from tests.support.stored import dump
+from tests.support.waiting import LIMIT, until
 from tests.support.words import OpenStore, lines, said
 
 Store = RedisSessionManager
@@ -307,6 +309,26 @@ def test_a_turn_that_others_work_on_is_not_told_to_be_none(
 
     with losing(store, "begin_turn", meanwhile), pytest.raises(TurnSuperseded):
         store.begin_turn("s", "mine", on_busy="reject")
+
+
+def test_a_turn_that_others_work_on_is_waited_for_so_that_the_thread_shows_it(
+    store: Store, other: Store
+) -> None:
+    theirs: list[OpenTurn] = []
+
+    def meanwhile() -> None:
+        other.client.hset("metadata:{s}", "lease", 0)
+        resumed = other.resume_turn("s")
+        assert resumed is not None
+        theirs.append(resumed)
+
+    with ThreadPoolExecutor(1) as pool, losing(store, "begin_turn", meanwhile):
+        mine = pool.submit(store.begin_turn, "s", "mine", busy_timeout=LIMIT)
+        until(lambda: bool(theirs) and store.parts.core.connections.listening.count > 0)
+        other.commit_turn(theirs[0], [said("answer")])
+        with pytest.raises(TurnSuperseded):
+            mine.result(LIMIT)
+    assert lines(store)[-2:] == ["user:mine", "assistant:answer"]
 
 
 def test_a_commit_is_not_told_as_stored_when_another_answer_was(
