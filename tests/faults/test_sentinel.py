@@ -26,6 +26,7 @@ from miniagent_redis import (
     RedisSessionManager,
     SessionAgent,
     SessionManager,
+    StoreUnavailable,
 )
 from tests.support.fault_report import FaultRun
 from tests.support.sentinels import Watched
@@ -35,6 +36,7 @@ from tests.support.waiting import until
 CHATS = 4
 PACE = 0.005  # seconds that the model thinks
 PATIENCE = 20.0  # seconds; a failover takes one or two, on a busy machine some more
+SETTLED = 60.0  # seconds in which Sentinels agree again
 LEASE = 2.0
 """Seconds. When a host dies with the end of a turn, but not its beginning, others wait for this."""
 
@@ -90,12 +92,19 @@ class Talk:
         self.chats = [Chat(self.manager, f"{name}-{number}") for number in range(CHATS)]
 
     def __enter__(self) -> Talk:
-        self.agent.initialize()
+        until(self._is_connected, SETTLED)
         for chat in self.chats:
             self.agent.store.create_session(chat.name)
         self._pool = ThreadPoolExecutor(CHATS)
         self._running = [self._pool.submit(chat.run) for chat in self.chats]
         return self
+
+    def _is_connected(self) -> bool:
+        try:
+            self.agent.initialize()
+        except StoreUnavailable:  # what was done to the servers before may go on
+            return False
+        return True
 
     def __exit__(self, *_: object) -> None:
         for chat in self.chats:
