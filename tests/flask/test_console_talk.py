@@ -142,6 +142,23 @@ def test_what_fails_is_told_in_words_for_people(open_console: OpenConsole) -> No
     assert "sk-1234" not in page.text
 
 
+def test_what_has_failed_before_a_script_sees_the_page_is_told_too(
+    open_console: OpenConsole,
+) -> None:
+    app, agents = open_console()
+    with app.app_context():
+        own = agents.for_user("ada")
+        session_id = own.create_or_resume_session()
+        own.start(session_id, "break, please", "t1")
+        until(lambda: own.turn(session_id, "t1").state == "unknown")
+        own.chat(session_id, "Hello", turn_id="t2")
+    ada = app.test_client()
+    where = f"{PREFIX}/?id={session_id}&turn="
+    failed = ada.get(where + "t1", headers={"X-User": "ada"})
+    assert (failed.status_code, "The model could not answer" in failed.text) == (502, True)
+    assert ada.get(where + "t2", headers={"X-User": "ada"}).status_code == 200
+
+
 def test_earlier_messages_of_a_long_conversation_are_linked(open_console: OpenConsole) -> None:
     app, agents = open_console()
     with app.app_context():

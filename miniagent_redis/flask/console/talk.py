@@ -25,6 +25,8 @@ _SHOWN = 200  # messages
 _LISTED = 20  # conversations
 _PATIENCE = 10.0
 """Seconds for which a browser without a script waits for an answer, before it looks again."""
+_A_MOMENT = 0.1
+"""Seconds for what has happened to be read."""
 _BY_SCRIPT = "X-Console"
 """The header with which our script says that it reads the answer by itself."""
 
@@ -43,6 +45,9 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
                 answers = access.agents_of(session_id, access.user_id)
             except UNREADABLE as exc:
                 return pages.show("unreadable", session_id=session_id, error=exc)
+            begun = request.args.get("turn", "")
+            if begun and found.open_turn != begun and (failed := _why_it_failed(session_id, begun)):
+                return failed
         listed = titled(access.all, own.list_sessions(limit=_LISTED), access.user_id)
         return pages.show(
             "talk",
@@ -71,16 +76,22 @@ def add_talk(routes: Blueprint, access: Access, pages: Pages) -> None:
 
     def _shown(session_id: str, turn_id: str, after: str | None = None) -> Response:
         """Answer with the page; to a browser without a script a little later, or why it failed."""
-        end = time.monotonic() + _PATIENCE
-        if _BY_SCRIPT not in request.headers:
-            watch = access.all.watch
-            for event in watch(session_id, after, _PATIENCE, turn_id=turn_id):
-                if event.type is EventType.TURN_FAILED:
-                    failed = words_for(str(event.data.get("error")))[1]
-                    return pages.show("problem", 502, title="No answer", said=failed, error=None)
-                if event.type is EventType.TURN_WAITING or time.monotonic() > end:
-                    break
-        return _back(session_id)
+        if _BY_SCRIPT in request.headers:  # the page tells it, if the turn is over by then
+            return _back(session_id, turn_id)
+        return _why_it_failed(session_id, turn_id, after, _PATIENCE) or _back(session_id)
+
+    def _why_it_failed(
+        session_id: str, turn_id: str, after: str | None = "", patience: float = _A_MOMENT
+    ) -> Response | None:
+        """Return the page that says so, if the turn fails within so many seconds."""
+        end = time.monotonic() + patience
+        for event in access.all.watch(session_id, after, patience, turn_id=turn_id):
+            if event.type is EventType.TURN_FAILED:
+                failed = words_for(str(event.data.get("error")))[1]
+                return pages.show("problem", 502, title="No answer", said=failed, error=None)
+            if event.type is EventType.TURN_WAITING or time.monotonic() > end:
+                break
+        return None
 
     add_again(routes, access, _shown)
 
@@ -148,7 +159,7 @@ def _uuid(text: str) -> str:
         raise InvalidInput("the page has no id for a new conversation", cause=str(exc)) from exc
 
 
-def _back(session_id: str) -> Response:
-    where = url_for(".talk", id=to_link(session_id)) if session_id else url_for(".talk")
+def _back(session_id: str, turn_id: str | None = None) -> Response:
+    where = url_for(".talk", id=to_link(session_id) if session_id else None, turn=turn_id)
     answer: Response = redirect(f"{where}#end", 303)  # type: ignore[assignment]
     return answer

@@ -146,7 +146,11 @@
     say("");
     try {
       const answer = await fetch(form.action, { method: "POST", body: data, headers: byScript });
-      if (answer.ok && answer.redirected) history.replaceState(null, "", answer.url);
+      if (answer.redirected) {
+        const shown = new URL(answer.url);
+        shown.searchParams.delete("turn"); // it asks what became of this very message
+        history.replaceState(null, "", shown);
+      }
       leave();
       if ((await load(answer)) && isMessage) {
         lastSent = message.value;
