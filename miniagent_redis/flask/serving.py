@@ -67,6 +67,7 @@ def _turn_behind(
     parts: Parts, session_id: str, after: str | None, user_id: str | None
 ) -> str | None:
     """Return the turn that a reader goes on with: that behind its last event, or the open one."""
+    found = parts.open_turns.look(session_id, None, user_id)  # first: if it ends now, that is told
     if after is not None:
         steps = parts.watching.watch_in_steps(session_id, after, user_id=user_id)
         for step in steps:
@@ -76,7 +77,6 @@ def _turn_behind(
                 steps.close()
                 return step.turn_id
         steps.close()
-    found = parts.open_turns.look(session_id, None, user_id)
     return found.turn_id if found.is_open else None
 
 
