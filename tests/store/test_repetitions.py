@@ -73,6 +73,19 @@ def append(store: Store) -> int:
     return store.append_to_thread("s", MINE)
 
 
+def take_over(other: Store, clock: ManualClock) -> OpenTurn:
+    """Take over the open turn when its lease has ended."""
+    clock.advance(31)
+    resumed = other.resume_turn("s")
+    assert resumed is not None
+    return resumed
+
+
+def finish(other: Store, clock: ManualClock) -> None:
+    """Take over the open turn and answer it."""
+    other.commit_turn(take_over(other, clock), [said("answer")])
+
+
 WRITES: dict[str, tuple[str, Callable[[Store], object]]] = {
     "append": ("append_messages", append),
     "append by id": (
@@ -173,10 +186,7 @@ def test_a_turn_that_others_finished_and_forgot_is_not_begun_again(
     store: Store, other: Store, clock: ManualClock, much: Callable[[], None]
 ) -> None:
     def meanwhile() -> None:
-        clock.advance(31)
-        resumed = other.resume_turn("s")
-        assert resumed is not None
-        other.commit_turn(resumed, [said("answer")])
+        finish(other, clock)
         much()
 
     with losing(store, "begin_turn", meanwhile), pytest.raises(TurnSuperseded):
@@ -202,10 +212,7 @@ def test_nobody_knows_of_a_turn_that_may_have_been_cleared_away(
     store: Store, other: Store, clock: ManualClock, much: Callable[[], None]
 ) -> None:
     def meanwhile() -> None:
-        clock.advance(31)
-        resumed = other.resume_turn("s")
-        assert resumed is not None
-        other.commit_turn(resumed, [said("answer")])
+        finish(other, clock)
         other.clear_thread("s")
         much()
 
@@ -286,10 +293,7 @@ def test_a_turn_that_others_finished_is_not_told_to_wait_for_the_next_one(
     store: Store, other: Store, clock: ManualClock, on_busy: OnBusy, is_abandoned: bool
 ) -> None:
     def meanwhile() -> None:
-        clock.advance(31)
-        resumed = other.resume_turn("s")
-        assert resumed is not None
-        other.commit_turn(resumed, [said("answer")])
+        finish(other, clock)
         theirs.append(other.begin_turn("s", "theirs"))
         clock.advance(31 if is_abandoned else 1)
 
@@ -304,8 +308,7 @@ def test_a_turn_that_others_work_on_is_not_told_to_be_none(
     store: Store, other: Store, clock: ManualClock
 ) -> None:
     def meanwhile() -> None:
-        clock.advance(31)
-        assert other.resume_turn("s") is not None
+        take_over(other, clock)
 
     with losing(store, "begin_turn", meanwhile), pytest.raises(TurnSuperseded):
         store.begin_turn("s", "mine", on_busy="reject")
@@ -336,9 +339,7 @@ def test_a_commit_is_not_told_as_stored_when_another_answer_was(
 ) -> None:
     store.config.retry_on_timeout = False  # one try, of which nobody hears
     turn = store.begin_turn("s", "mine")
-    clock.advance(31)
-    resumed = other.resume_turn("s")
-    assert resumed is not None
+    resumed = take_over(other, clock)
     with losing(store, "commit_turn"), pytest.raises(TurnUncertain):
         store.commit_turn(turn, [said("my answer")])
     other.commit_turn(resumed, [said("their answer")])
