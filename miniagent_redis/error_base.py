@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+# What breaks a line, what a terminal obeys, and halves of characters, which no file takes.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class MiniAgentError(Exception):
     """Base of all errors raised by this package.
 
     ``problem``, ``cause`` and ``hint`` are the three sentences of the message; ``cause`` and
-    ``hint`` may be empty. An error that ends a turn has what was done in it: the messages behind
-    the user's as ``steps``, and the model's last words as ``text``.
+    ``hint`` may be empty. The message is one line, fit for a log: what vendors, models and clients
+    wrote into it is escaped as in Python. An error that ends a turn has what was done in it: the
+    messages behind the user's as ``steps``, and the model's last words as ``text``.
     """
 
     text: str = ""
@@ -23,7 +28,8 @@ class MiniAgentError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return " ".join(_sentence(part) for part in (self.problem, self.cause, self.hint) if part)
+        parts = (self.problem, self.cause, self.hint)
+        return escaped(" ".join(_sentence(part) for part in parts if part))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling, whatever arguments the subclass takes: process pools need it."""
@@ -36,6 +42,11 @@ def _rebuild(
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
+
+
+def escaped(text: str) -> str:
+    """Return text that somebody wrote as one line for a log, with what is unprintable escaped."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _sentence(text: str) -> str:

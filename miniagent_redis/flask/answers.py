@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..doors.problems import MEDIA_TYPE, Problem, problem_of
+from ..error_base import escaped
 from ..errors import MiniAgentError
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -51,7 +52,7 @@ def tell_operators(error: BaseException) -> None:
         logging.ERROR if unknown else level,
         "%s %s: %s",
         request.method,
-        request.path,
+        escaped(request.path),
         error,
         exc_info=error if unknown else None,
     )

@@ -22,6 +22,7 @@ from ..doors.openai.faults import RequestRefused, body_of, fault_of
 from ..doors.openai.options import keep_options
 from ..doors.openai.stored import StoredResponses
 from ..doors.refusals import ReadOnly
+from ..error_base import escaped
 from ..errors import InvalidInput, MiniAgentError, RecordUnreadable
 from ..session import SessionAgent, SessionManager
 from .extension import MiniAgent
@@ -179,9 +180,9 @@ def _answer(error: Exception) -> Response:
         return _json(body, status, dict(error.get_headers()) if status == 405 else {})
     fault = fault_of(error)
     if not isinstance(error, MiniAgentError):
-        log.error("%s %s", request.method, request.path, exc_info=error)
+        log.error("%s %s", request.method, escaped(request.path), exc_info=error)
     elif fault.status >= 500 or isinstance(error, RecordUnreadable):
-        log.warning("%s %s: %s", request.method, request.path, error)
+        log.warning("%s %s: %s", request.method, escaped(request.path), error)
     return _json(fault.body, fault.status, fault.headers)
 
 

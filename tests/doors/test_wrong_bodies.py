@@ -160,7 +160,7 @@ def changed(body: Any, at: tuple[Any, ...], value: Any) -> Any:
 
 @pytest.mark.parametrize("url", BODIES)
 def test_no_member_of_a_wrong_kind_is_500_and_each_is_named(
-    url: str, filled: Filled, client: FlaskClient
+    url: str, filled: Filled, client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     where, refused = url.format(**filled.known), 0
     for at in places(BODIES[url]):
@@ -175,12 +175,28 @@ def test_no_member_of_a_wrong_kind_is_500_and_each_is_named(
                 assert told["error"]["param"], ascii((at, wrong, told))
             refused += answer.status_code >= 400
     assert refused > 2
+    lines = caplog.text.splitlines()
+    assert all(line.isprintable() for line in lines), ascii(lines)
 
 
 @pytest.mark.parametrize("url", ["/v1/responses", "/v1/chat/completions", "/api/chat", "/agui"])
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":NaN}', b"\xff", b'{"a":' + b"9" * 5000])
 def test_what_is_no_json_is_400(url: str, body: bytes, client: FlaskClient) -> None:
     assert client.post(url, data=body, headers=HEADERS).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "\ud800", "x" * 65])
+@pytest.mark.parametrize("url", ["/v1/responses", "/v1/chat/completions"])
+def test_the_name_of_a_form_is_one_that_vendors_take(
+    url: str, name: str, filled: Filled, client: FlaskClient
+) -> None:
+    form: dict[str, Any] = {"type": "json_schema", "name": name, "schema": SCHEMA}
+    forms = {"text": {"format": form}, "response_format": {**form, "json_schema": form}}
+    body = {**BODIES[url], **forms}
+    answer = client.post(url, data=json.dumps(body), headers=HEADERS)
+    told: Any = answer.json
+    assert answer.status_code == 400
+    assert told["error"]["param"].endswith(".name")
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,18 @@ def test_a_program_gets_a_problem_and_the_log_gets_the_hint(
     assert "busy_timeout" in caplog.text
 
 
+def test_what_somebody_wrote_into_an_error_or_a_path_is_one_line_of_the_log(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.route("/of/<path:name>")
+    def named(name: str) -> str:
+        raise e.StoreUnavailable("no\nroot: forged", cause="\x1b[2J\ud800", hint="a\u2028b")
+
+    assert app.test_client().get("/of/%1B%5B2Jx").status_code == 503
+    (line,) = caplog.messages
+    assert line == r"GET /of/\x1b[2Jx: no\nroot: forged. \x1b[2J\ud800. a\u2028b."
+
+
 def test_a_person_gets_the_page_of_the_app(app: Flask) -> None:
     @app.errorhandler(409)
     def page(error: Exception) -> tuple[str, int]:

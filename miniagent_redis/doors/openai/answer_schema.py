@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ...agent.answer_form import AnswerForm
 from ...llm import OutputSpec
 from ...tools.schema.shapes import Mismatch, Shape
 from .checks import Json, object_of, refuse, text_in
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 def answer_form(form: Json, inner: Json, param: str) -> AnswerForm | None:
@@ -22,7 +25,10 @@ def answer_form(form: Json, inner: Json, param: str) -> AnswerForm | None:
     schema = object_of(inner.get("schema"), f"{param}.schema")
     if not schema:
         refuse(f"Missing required parameter: '{param}.schema'.", f"{param}.schema")
-    return _form(text_in(inner, "name", param) or "answer", schema)
+    name = text_in(inner, "name", param) or "answer"
+    if not _NAME.fullmatch(name):
+        refuse("A name is 1 to 64 letters, digits, '_' and '-'.", f"{param}.name", "invalid_value")
+    return _form(name, schema)
 
 
 def _form(name: str, schema: Json) -> AnswerForm:
