@@ -89,11 +89,14 @@ def message_from_data(data: Json, before: Message | None = None) -> Message:
     _set_tool_calls(message, calls if calls == () else _tool_calls(calls))
     _set_tool_call_id(message, None if tool_call_id is None else str(tool_call_id))
     _set_name(message, None if name is None else str(name))
-    _set_id(message, new_id() if message_id is None else str(message_id))
-    _set_turn_id(message, None if turn_id is None else str(turn_id))
+    _set_id(message, message_id if type(message_id) is str else _text(message_id) or new_id())
+    _set_turn_id(message, turn_id if type(turn_id) is str else _text(turn_id))
     _set_created_at(message, at if type(at) is float else _seconds(at))
-    _set_metadata(message, {} if metadata is None else _object(metadata, "metadata"))
-    _set_extra(message, {} if _OF_MESSAGE.issuperset(data) else _unknown(data, _OF_MESSAGE))
+    if metadata is None:
+        metadata = {}
+    _set_metadata(message, metadata if type(metadata) is dict else _object(metadata, "metadata"))
+    if not _OF_MESSAGE.issuperset(data):
+        _set_extra(message, _unknown(data, _OF_MESSAGE))
     return message
 
 
@@ -130,6 +133,10 @@ def _object(value: Any, what: str) -> Json:
     if not isinstance(value, dict):
         raise Unreadable(f"it is not a message: {what} is {type(value).__name__}, no object")
     return cast(Json, value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _seconds(value: Any) -> float:

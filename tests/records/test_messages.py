@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+from copy import copy
 from typing import Any
 
 import pytest
@@ -123,3 +125,14 @@ def test_messages_of_one_turn_share_what_is_the_same_and_nothing_that_can_be_cha
     assert second.extra is not first.extra
     other = message_from_data({"role": "user", "id": "2", "turn_id": "u"}, first)
     assert other.turn_id == "u"
+
+
+def test_a_loaded_message_makes_the_dict_for_unknown_fields_when_it_is_asked_for() -> None:
+    written = Message("user", "Hello", id="m1", turn_id="t1", created_at=1.5)
+    for alike in (decode(encode(written)), copy(decode(encode(written))), evolve(written)):
+        assert alike == written
+        assert alike.extra == {}
+        assert alike.extra is alike.extra
+    assert pickle.loads(pickle.dumps(decode(encode(written)))) == written
+    with pytest.raises(AttributeError, match="no 'surname'"):
+        getattr(written, "surname")  # noqa: B009  # a type checker knows better
