@@ -56,20 +56,23 @@ class Threads:
         session_id: str,
         user_id: str | None = None,
         enough: Enough | None = None,
+        keep: Callable[[], None] = lambda: None,
     ) -> ThreadSlice:
         """Complete a slice that holds only the first page; the same slice if it is complete.
 
-        Or as far as is needed, if there is somebody to ask whether that is ``enough``.
+        Or as far as is needed, if there is somebody to ask whether that is ``enough``. ``keep`` is
+        called before each page.
         """
         if enough is not None and _end(found) < found.count:
-            return self._load_needed(found, session_id, user_id, enough)
+            return self._load_needed(found, session_id, user_id, enough, keep)
         pieces = [found]
         while (at := _end(found)) < found.count:
+            keep()
             found = self._read_on(session_id, user_id, found, at)
             if found.start != at:
                 pieces.clear()  # cleared in between, or lost: what we have is history
             elif found.head != pieces[0].head:
-                return self.load_thread(session_id, user_id=user_id)  # trimmed in between
+                return self._load_anew(session_id, user_id, keep)  # trimmed in between
             pieces.append(found)
         if len(pieces) == 1:
             return found
@@ -97,7 +100,12 @@ class Threads:
         return self._load(session_id, user_id, epoch, at, mark=found.mark)
 
     def _load_needed(
-        self, found: ThreadSlice, session_id: str, user_id: str | None, enough: Enough
+        self,
+        found: ThreadSlice,
+        session_id: str,
+        user_id: str | None,
+        enough: Enough,
+        keep: Callable[[], None],
     ) -> ThreadSlice:
         """Return the system messages that the thread begins with, and the newest that are enough.
 
@@ -107,9 +115,10 @@ class Threads:
             found = self._load(session_id, user_id, start=0, most=FIRST)
         at, most, pieces = None, FIRST, list[ThreadSlice]()
         while True:
+            keep()
             piece = self._load(session_id, user_id, end=at, most=most)
             if (piece.epoch, piece.head) != (found.epoch, found.head) or piece.count < found.count:
-                return self.load_thread(session_id, user_id=user_id)  # there is less by now
+                return self._load_anew(session_id, user_id, keep)  # there is less by now
             at, most = piece.start, min(2 * most, PAGE)
             pieces.insert(0, piece)
             if at <= _end(found):
@@ -125,6 +134,11 @@ class Threads:
                 indexes = (*both.indexes[: len(opening)], *both.indexes[-len(newest) :])
                 skipped = both.count - both.head - len(messages) - len(both.unreadable)
                 return evolve(both, messages=messages, indexes=indexes, skipped=skipped)
+
+    def _load_anew(
+        self, session_id: str, user_id: str | None, keep: Callable[[], None]
+    ) -> ThreadSlice:
+        return self.load_rest(self._load(session_id, user_id), session_id, user_id, keep=keep)
 
     def find(
         self, session_id: str, user_id: str | None, is_wanted: Callable[[Message], bool]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 
@@ -18,7 +18,7 @@ from .looking_back import FIRST, PAGE
 from .looking_up import looking_up
 from .message_records import MessageRecords
 from .opening import Opening
-from .operations.replies import Unsure
+from .operations.replies import Superseded, Unsure
 from .operations.thread import Piece
 from .operations.turn import (
     INTERRUPT,
@@ -31,6 +31,7 @@ from .operations.turn import (
     WaitsItself,
     abort_turn,
     begin_turn,
+    stage_step,
 )
 from .repeated import TurnRuns, TurnStored
 from .threads import Enough, Threads
@@ -187,7 +188,8 @@ class TurnOpening:
         owner = to_text(begun.owner) or None
         try:
             found = self._threads.slice_of(session_id, piece, opening.mark)
-            thread = self._threads.load_rest(found, session_id, owner, opening.enough)
+            keep = self._keeper(opening, begun)
+            thread = self._threads.load_rest(found, session_id, owner, opening.enough, keep)
         except BaseException:  # ``enough`` is the caller's
             if not begun.staged:  # a new turn, of which nobody will hear
                 self._withdraw(opening)
@@ -205,6 +207,32 @@ class TurnOpening:
         turn = approvals(turn, begun.approved)
         turn.heard(begun.event)
         return turn
+
+    def _keeper(self, opening: Opening, begun: Begun) -> Callable[[], None]:
+        """Return what keeps the turn ours, called now and then while a long thread is loaded."""
+        clock, config = self._core.clock, self._core.config
+        session_id, turn_id = opening.on.session_id, begun.turn_id.decode()
+        lease_ms = milliseconds(config.lease_ttl, "lease_ttl")
+        renewed = clock.monotonic()
+
+        def keep() -> None:
+            nonlocal renewed
+            if clock.monotonic() - renewed < lease_ms / 3000:
+                return
+            renewed = clock.monotonic()
+            kept = stage_step(
+                self._core.on(session_id, to_text(opening.on.user) or None),
+                turn_id=turn_id,
+                holder=opening.holder,
+                lease_ms=lease_ms,
+                max_bytes=config.max_session_size,
+                after=0,
+                messages=[],
+            )
+            if isinstance(kept, Superseded):
+                raise TurnSuperseded(session_id, turn_id)
+
+        return keep
 
     def _withdraw(self, opening: Opening) -> None:
         with suppress(MiniAgentError):  # its lease ends by itself

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import redis
 
-from miniagent_redis.errors import InvalidInput, RecordUnreadable, SessionNotFound
+from miniagent_redis.errors import (
+    InvalidInput,
+    RecordUnreadable,
+    SessionBusy,
+    SessionNotFound,
+    TurnSuperseded,
+)
 from miniagent_redis.models import Message
+from miniagent_redis.records.format import JsonFormat, Where
+from miniagent_redis.records.frame import Unreadable
+from miniagent_redis.records.json import Json
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from miniagent_redis.store.threads import Enough
 from tests.support.stored import watched
 from tests.support.words import OpenStore, said
 
 Store = RedisSessionManager
+LEASE = 5.0  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -271,3 +282,57 @@ def test_what_is_new_takes_one_command_and_a_page_more_takes_two(real_store: Sto
     with watched(real_store.client) as sent:
         real_store.load_thread("t")
     assert len(sent) == 1 + 2 * 2
+
+
+class _Slowly(JsonFormat):
+    """Takes two fifths of a lease for each page of messages."""
+
+    def __init__(self, clock: ManualClock, meanwhile: Callable[[], None]) -> None:
+        self._clock = clock
+        self._meanwhile = meanwhile
+
+    def decode_many(self, records: Sequence[bytes], where: Where) -> list[Json | Unreadable]:
+        self._clock.advance(0.4 * LEASE)
+        self._meanwhile()
+        return super().decode_many(records, where)
+
+
+@pytest.mark.parametrize("enough", [None, lambda newest: False], ids=["all", "as-needed"])
+@pytest.mark.parametrize("abandoned", [False, True], ids=["begun", "resumed"])
+def test_a_turn_stays_ours_while_a_thread_is_loaded_that_takes_longer_than_the_lease(
+    store: Store,
+    open_store: OpenStore,
+    clock: ManualClock,
+    enough: Enough | None,
+    abandoned: bool,
+) -> None:
+    fill(store, 0, 4500)
+    if abandoned:
+        left = store.begin_turn("s", "go on")
+        store.stage_step(left, [said("so far")])
+        clock.advance(60)
+    told: list[str] = []
+
+    def meanwhile() -> None:
+        with pytest.raises(SessionBusy):
+            store.begin_turn("s", "theirs", on_busy="reject")
+        told.append("busy")
+
+    slow = open_store(format=_Slowly(clock, meanwhile), lease_ttl=LEASE)
+    turn = slow.begin_turn("s", "ours", enough=enough)
+    assert (turn.resumed, len(told) > 3) == (abandoned, True)
+    slow.commit_turn(turn, [said("kept")])
+    assert store.load_tail("s", 1).messages[0].text == "kept"
+
+
+def test_a_turn_that_was_lost_while_its_thread_was_loaded_says_so_at_the_next_page(
+    store: Store, open_store: OpenStore, clock: ManualClock
+) -> None:
+    fill(store, 0, 3500)
+
+    def meanwhile() -> None:
+        store.begin_turn("s", "theirs", on_busy="interrupt")
+
+    slow = open_store(format=_Slowly(clock, meanwhile), lease_ttl=LEASE)
+    with pytest.raises(TurnSuperseded):
+        slow.begin_turn("s", "ours")
