@@ -3,7 +3,7 @@
 -- Returns 'begun' if the events tell that a turn has begun since this was sent, by an earlier try, or
 -- 'cleared' if they tell that messages were removed since, and so are no longer all.
 local function told_since(turn)
-  local first, told = format('%d', (sent or 0) + (age == 0 and 1 or 0)), nil
+  local first, told = format('%d', (since or 0) + (tried == '' and 1 or 0)), nil
   for _, event in ipairs(is_late and redis.pcall('XRANGE', KEYS[6], first, '+') or {}) do
     if event[2][2] == 'turn_started' and event[2][4] == turn then
       return 'begun'

@@ -2,8 +2,9 @@
 -- KEYS  1 session  2 thread  3 turn  4 metadata  5 ops  6 events, which is a channel's name too
 --       7 queue, whose type _queue.lua asks for, where it is read
 -- ARGV  1 nonce, with ':sent:age': the time by this clock, in ms, before which the first try of the
---       operation was not sent, or 0; 0 for that one, else the ms since then at the least, plus one;
---       '~' if there was a try since then that was not answered
+--       operation did not begin, or 0; 0 for that one, else the ms since then at the least, plus one;
+--       '~' if there was a try since then that was not answered, '=' if all were, and had to wait
+--       for something; else none was sent, or it was told 'late'
 --       2 now in ms, or '' for the server's clock  3 grace_ms  4 user, or '' for any
 -- Returns  nonce 'wrongtype' key type   with nothing changed
 --          in all answers of session scripts the time stands behind the nonce, if that had its ':'
@@ -12,10 +13,13 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local sent, age, is_repeated = string.match(nonce, ':(%d+):(%d+)(~?)$')
-is_repeated = is_repeated == '~' -- what an earlier try has done, nobody was told
+local sent, age, tried = string.match(nonce, ':(%d+):(%d+)([~=]?)$')
+local is_repeated = tried == '~' -- what an earlier try has done, nobody was told
+local since -- before that time none was sent that may have done something
+local doubted = tried == '' and 'late' or 'unsure' -- the answer, where nobody knows that any more
 if sent then
   nonce, sent, age = string.format('%s %d', nonce, now), tonumber(sent), tonumber(age)
+  since = is_repeated and sent or sent + math.max(age - 1, 0)
 end
 -- Whether others may have done much since this was sent: it is repeated, or was long on its way.
 local is_late = sent and sent > 0 and (age > 0 or now - sent > 20)
@@ -24,6 +28,12 @@ local never = 2 ^ 52 -- a deadline in ms from here on, 140,000 years away, is no
 local exists, last_event -- whether there is a session; the number of its last event
 local next_ticket -- of who waits for it first, or ''
 local refused -- the answer, when nothing may be done
+
+-- Returns whether the session was surely made after the first try began, which meant another one.
+local function is_anew()
+  local made = age and age > 0 and tonumber(redis.call('HGET', KEYS[4], 'created_at') or 0) or 0
+  return made > 0 and made > now - age + 1 and made <= now -- else the clock went back
+end
 
 -- Gives a key the session's end, and the grace to all but the session itself; or none.
 local function expire(i, deadline)

@@ -51,5 +51,5 @@ local function is_forgetting(version)
   local first = math.ceil((version - 63) / 16) * 16
   local at = redis.call('HGET', KEYS[5], format('%d at', first % 64))
   local of, time = string.match(at or '', '^(%d+):(%d+)$')
-  return tonumber(of) ~= first or tonumber(time) >= sent
+  return tonumber(of) ~= first or tonumber(time) >= since
 end

@@ -1,5 +1,5 @@
 -- Follows in every script on an existing session: it is alive, and the user's.
--- Returns  nonce 'notfound'   one answer for unknown, expired and someone else's
+-- Returns  nonce 'notfound'   one answer for unknown, expired, someone else's, and made since
 local size = exists == nil and redis.pcall('STRLEN', KEYS[1]) -- else its type is known
 local head = redis.pcall('HMGET', KEYS[4], 'deadline', 'version', 'epoch', 'message_count', 'bytes',
   'ttl', 'max_end', 'turns', 'input_tokens', 'output_tokens', 'tool_calls', 'user', 'turn',
@@ -21,6 +21,6 @@ if waits ~= '' then
 end
 -- A stranger's call and one for no session end here after the same commands.
 if type(size) == 'table' or not deadline or deadline <= now or (user ~= '' and user ~= owner)
-  or not (exists or size and (size ~= 0 or redis.call('EXISTS', KEYS[1]) == 1)) then
+  or not (exists or size and (size ~= 0 or redis.call('EXISTS', KEYS[1]) == 1)) or is_anew() then
   return refusal(size, head) or {nonce, 'notfound'}
 end

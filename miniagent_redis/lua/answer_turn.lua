@@ -1,11 +1,15 @@
 #!lua
--- include: _open _checked _session _sound _events _slide
+-- include: _open _checked _session _sound _events _ops _doubt _slide
 -- Answer calls for which the open turn waits. One that is answered already is passed over. With the
 -- last answer the turn is an abandoned one, with no lease and no takeover, which anybody finishes.
 -- ARGV  5 turn_id  6 max_bytes of the thread  7… answers: of each call its digest, and its result,
 --       a message, or '' to approve it; to one that waits for input, the message with that
 -- Returns  nonce 'ok' what it still waits for, as in park_turn  |  nonce 'over', the turn is not open
---          nonce 'toolarge' bytes  |  those of _open, _session and _sound
+--          nonce 'toolarge' bytes  |  those of _open, _session, _sound and _doubt
+local doubtful = doubt(0) -- twice does no harm, but to another session's turn of that name
+if doubtful then
+  return doubtful
+end
 local parked = open_turn == ARGV[5] and string.match(head[19] or '', '^(%S+ %S+)')
 if not parked or string.sub(parked, 1, #open_turn + 1) ~= open_turn .. ' ' then
   return {nonce, 'over'}

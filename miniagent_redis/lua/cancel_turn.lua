@@ -9,8 +9,8 @@ if asked == ARGV[5] then
   return {nonce, 'ok', 1}
 end
 local doubtful = doubt(0)
-if not doubtful and is_late and at and tonumber(at) >= sent then
-  doubtful = {nonce, age > 0 and 'unsure' or 'late', version} -- only the last one is remembered
+if not doubtful and is_late and at and tonumber(at) >= since then
+  doubtful = {nonce, doubted, version} -- only the last one is remembered
 end
 if doubtful then
   return doubtful

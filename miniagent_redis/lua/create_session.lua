@@ -12,13 +12,13 @@ if current and current > now then
     return {nonce, 'ok', 1, current}
   end
   if is_late and is_forgetting(tonumber(redis.call('HGET', KEYS[4], 'version')) or 64) then
-    return {nonce, age > 0 and 'unsure' or 'late', 0}
+    return {nonce, doubted, 0}
   end
   return {nonce, 'exists'}
 end
 local ended, ended_at = unpack(redis.call('HMGET', KEYS[5], 'ended', 'ended_at'))
-if is_late and (now - sent >= 60000 or tonumber(ended_at or 0) >= sent) then -- perhaps this one
-  return {nonce, age > 0 and 'unsure' or 'late', 0}
+if is_late and (now - since >= 60000 or tonumber(ended_at or 0) >= since) then -- perhaps this one
+  return {nonce, doubted, 0}
 end
 redis.call('DEL', unpack(KEYS))
 if tonumber(ended_at or 0) > now - 60000 then

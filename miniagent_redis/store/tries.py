@@ -1,8 +1,9 @@
 """When an operation was tried first, by the server's clock: what a repetition tells of itself.
 
 Between the first try of an operation and a repetition others may have done so much that the server
-has forgotten it, or have ended the session and made another one of the same id. Scripts tell the
-server's time in each answer, so what is sent later is known to be no older than that.
+has forgotten it, or have ended the session and made another one of the same id. That one is not
+meant, even if no server was there for the first try. Scripts tell the server's time in each answer,
+so what is sent later is known to be no older than that.
 """
 
 from __future__ import annotations
@@ -43,17 +44,18 @@ class ServerTime:
 
 @define
 class Tries:
-    """The tries of one operation.
+    """The tries of one operation, from the first one on, whether that could be sent or not.
 
-    ``is_lost``: one of them was sent and not answered. ``goes_on``: all were answered, and yet the
-    next one is no first try, as something was waited for. ``late``: how many were answered with
-    that they were too long on their way, and nothing done.
+    ``is_lost``: one of them was sent and not answered. ``goes_on``: the last was answered, nothing
+    was done as something had to be waited for, and what comes next is meant for the session that
+    was there then. ``late``: how many were answered with that they were too long on their way, and
+    nothing done.
     """
 
     is_lost: bool = False
     goes_on: bool = False
     late: int = 0
-    _first: float = field(default=0.0, init=False)
+    _first: float | None = field(default=None, init=False)
     _sent_ms: int | None = field(default=None, init=False)
 
     def go_on(self, time: ServerTime, clock: Clock) -> None:
@@ -64,16 +66,19 @@ class Tries:
     def begin(self, time: ServerTime, clock: Clock, ask: Callable[[], int]) -> bytes:
         """Return what the next try tells of itself; ``ask`` gets the server's time in ms."""
         now = clock.monotonic()
-        if not (self.is_lost or self.goes_on):
-            self._first = now
-            self._sent_ms = time.before(now) if self.late < _MOST_LATE else None
+        if self._first is None:
+            self._first, self._sent_ms = now, time.before(now)
             return b":%d:0" % (self._sent_ms or 0)
-        if self._sent_ms is None:
+        is_first = not (self.is_lost or self.goes_on)  # of those that may be done
+        if self._sent_ms is None and not is_first:
             time_ms = ask()
             now = clock.monotonic()
             self._sent_ms = time_ms - int((now - self._first) * 1000) - 1
-        age = max(1, int((now - self._first) * 1000))
-        return b":%d:%d%s" % (self._sent_ms, age, b"~" if self.is_lost else b"")
+        sent_ms = self._sent_ms or 0
+        if is_first and self.late >= _MOST_LATE:
+            sent_ms = 0
+        mark = b"" if is_first else b"~" if self.is_lost else b"="
+        return b":%d:%d%s" % (sent_ms, max(1, int((now - self._first) * 1000)), mark)
 
 
 @frozen

@@ -1,4 +1,7 @@
-"""Losing the reply to one script of a store, and letting others act before it is repeated."""
+"""Losing the reply to one script of a store, or having no server at first.
+
+Others act before it is tried again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from miniagent_redis.connection.faults import ReplyLost
+from miniagent_redis.connection.faults import Refused, ReplyLost
 from miniagent_redis.store.manager import RedisSessionManager
 from miniagent_redis.store.scripts import source
 
@@ -26,10 +29,10 @@ class Lost:
     def arrive_late(self) -> None:
         """Let the same request come to the server once more, as one that was long on its way."""
         (request,) = self.requests
-        self._send([_at_this_time(request, self._store)], request[3 + int(request[2])])
+        self._send([at_this_time(request, self._store)], request[3 + int(request[2])])
 
 
-def _at_this_time(request: Sequence[Any], store: RedisSessionManager) -> tuple[Any, ...]:
+def at_this_time(request: Sequence[Any], store: RedisSessionManager) -> tuple[Any, ...]:
     """Return the request of a script with the time of the store's clock, if the test moves it."""
     if request[0] not in ("EVAL", "EVALSHA"):
         return tuple(request)
@@ -51,7 +54,7 @@ def losing(
     lost = Lost(store, send)
 
     def exchange(commands: Sequence[Any], nonce: bytes | None = None) -> list[Any]:
-        replies = send([_at_this_time(request, store) for request in commands], nonce)
+        replies = send([at_this_time(request, store) for request in commands], nonce)
         if lost.requests or not mine.intersection(commands[0]):
             return replies
         lost.requests.append(tuple(commands[0]))
@@ -62,3 +65,24 @@ def losing(
         patch.setattr(connections, "exchange", exchange)
         yield lost
     assert lost.requests, f"{script} was never sent"
+
+
+@contextmanager
+def away(
+    store: RedisSessionManager, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Have no server there for the first thing that the store sends; then ``meanwhile`` is done."""
+    connections = store.parts.core.connections
+    send, tried = connections.exchange, list[object]()
+
+    def exchange(commands: Sequence[Any], nonce: bytes | None = None) -> list[Any]:
+        if tried:
+            return send([at_this_time(request, store) for request in commands], nonce)
+        tried.append(commands)
+        meanwhile()
+        raise Refused(connections.unavailable("connection refused"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "exchange", exchange)
+        yield
+    assert tried, "nothing was sent"
