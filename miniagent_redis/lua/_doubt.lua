@@ -6,12 +6,14 @@
 -- Returns the answer to an operation that is not remembered if it may not be done: perhaps the session
 -- was made after its first try, so another one was meant; or it may have been done and forgotten.
 local function doubt(version)
-  local made = is_late and tonumber(redis.call('HGET', KEYS[4], 'created_at') or 0) or 0
   if not is_late then
     return nil
-  elseif made > sent and tried ~= '' then -- by the same millisecond, or so: nobody knows who was first
+  end
+  local made, behind = unpack(redis.call('HMGET', KEYS[4], 'created_at', 'created_us'))
+  local is_newer = (made or 0) + (behind or 0) / 1000 > sent + part -- or perhaps, by a moment
+  if is_newer and tried ~= '' then
     return {nonce, 'uncertain', version}
-  elseif made > sent or sent > now - age + 1000 or is_forgetting(version) then
+  elseif is_newer or sent > now - age + 1000 or is_forgetting(version) then
     return {nonce, doubted, version}
   end
 end

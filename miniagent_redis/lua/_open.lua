@@ -1,24 +1,24 @@
 -- Begins every session script: the arguments all have in common, and how a script is refused.
 -- KEYS  1 session  2 thread  3 turn  4 metadata  5 ops  6 events, which is a channel's name too
 --       7 queue, whose type _queue.lua asks for, where it is read
--- ARGV  1 nonce, with ':sent:age': the time by this clock, in ms, before which the first try of the
---       operation did not begin, or 0; 0 for that one, else the ms since then at the least, plus one;
---       '~' if there was a try since then that was not answered, '=' if all were, and had to wait
---       for something; else none was sent, or it was told 'late'
+-- ARGV  1 nonce, with ':sent:age': the time by this clock, in ms and '.' and µs, before which the first
+--       try of the operation did not begin, or 0; 0 for that one, else the ms since then at the least,
+--       plus one; '~' if there was a try since then that was not answered, '=' if all were, and had to
+--       wait for something; else none was sent, or it was told 'late'
 --       2 now in ms, or '' for the server's clock  3 grace_ms  4 user, or '' for any
 -- Returns  nonce 'wrongtype' key type   with nothing changed
 --          in all answers of session scripts the time stands behind the nonce, if that had its ':'
 local nonce, now, grace, user = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
-local sent, age, tried = string.match(nonce, ':(%d+):(%d+)([~=]?)$')
+local time = now and {0, 0} or redis.call('TIME')
+local micros = time[2] % 1000 -- behind now
+now = now or time[1] * 1000 + (time[2] - micros) / 1000
+local sent, part, age, tried = string.match(nonce, ':(%d+)(%.?%d*):(%d+)([~=]?)$')
 local is_repeated = tried == '~' -- what an earlier try has done, nobody was told
 local since -- before that time none was sent that may have done something
 local doubted = tried == '' and 'late' or 'unsure' -- the answer, where nobody knows that any more
 if sent then
-  nonce, sent, age = string.format('%s %d', nonce, now), tonumber(sent), tonumber(age)
+  nonce = string.format('%s %d.%03d', nonce, now, micros)
+  sent, part, age = tonumber(sent), tonumber(part) or 0, tonumber(age)
   since = is_repeated and sent or sent + math.max(age - 1, 0)
 end
 -- Whether others may have done much since this was sent: it is repeated, or was long on its way.

@@ -38,7 +38,7 @@ redis.call('HSET', KEYS[4], 'deadline', format('%d', deadline), 'version', 1, 'e
   'message_count', 0, 'bytes', 0, 'ttl', ARGV[7], 'max_end', format('%d', max_end), 'turns', 0,
   'input_tokens', 0, 'output_tokens', 0, 'tool_calls', 0, 'user', user, 'turn', '', 'holder', '',
   'lease', 0, 'cancel', '', 'events', 1, 'last_activity', format('%d', now),
-  'created_at', format('%d', now), 'schema', 1, 'agent', ARGV[9])
+  'created_at', format('%d', now), 'created_us', micros, 'schema', 1, 'agent', ARGV[9])
 if ARGV[10] ~= '' then
   redis.call('HSET', KEYS[4], 'id', ARGV[10])
 end

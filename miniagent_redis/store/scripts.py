@@ -105,7 +105,7 @@ class Scripts:
             reply = connections.persist(attempt, insist, operation=name, writes=writes)[0]
             status = reply[1].decode()
             if time := reply[0].partition(b" ")[2]:
-                self._time_at(key).hear(int(time), at=connections.clock.monotonic())
+                self._time_at(key).hear(float(time), at=connections.clock.monotonic())
             if status != "late":
                 break
             tries.late += 1  # nothing was done, and no try of it is under way any more
@@ -127,13 +127,13 @@ class Scripts:
         node = self._connections.node(("GET", key))
         return self._times.get(node) or self._times.setdefault(node, ServerTime())
 
-    def _ask_time(self, key: str) -> int:
+    def _ask_time(self, key: str) -> float:
         now = self._connections.clock.server_now_ms()
         if now is not None:
             return now
         node = self._connections.node(("GET", key))
         seconds, micros = self._connections.exchange_at(node, ("TIME",))
-        return int(seconds) * 1000 + int(micros) // 1000
+        return int(seconds) * 1000 + int(micros) / 1000
 
     def read_each(
         self, name: str, several: Sequence[Sequence[str]], args: Sequence[str | bytes | int]

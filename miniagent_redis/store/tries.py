@@ -17,6 +17,8 @@ from ..runtime.clock import Clock
 
 _FRESH = 60.0
 """Seconds for which two clocks go alike; servers' clocks are corrected."""
+_DRIFT = 1e-4
+"""By which part of the time they may differ in these."""
 _MOST_LATE = 3
 """After so many late tries it may take as long as it takes: it is a long way."""
 
@@ -27,19 +29,19 @@ class ServerTime:
     """What the last answer told of the server's time."""
 
     def __init__(self) -> None:
-        self._told: tuple[int, float] | None = None
+        self._told: tuple[float, float] | None = None
 
-    def hear(self, time_ms: int, *, at: float) -> None:
+    def hear(self, time_ms: float, *, at: float) -> None:
         """Note an answer: it was ``time_ms`` there, at the monotonic time ``at`` or before."""
         self._told = time_ms, at
 
-    def before(self, moment: float) -> int | None:
-        """Return a time that was over there at a monotonic time; None if nobody knows."""
+    def before(self, moment: float) -> float | None:
+        """Return a time in ms that was over there at a monotonic time; None if nobody knows."""
         if self._told is None:
             return None
         time_ms, at = self._told
         passed = moment - at
-        return time_ms + int(passed * 1000) if 0 <= passed < _FRESH else None
+        return time_ms + passed * 1000 * (1 - _DRIFT) if 0 <= passed < _FRESH else None
 
 
 @define
@@ -56,29 +58,29 @@ class Tries:
     goes_on: bool = False
     late: int = 0
     _first: float | None = field(default=None, init=False)
-    _sent_ms: int | None = field(default=None, init=False)
+    _sent_ms: float | None = field(default=None, init=False)
 
     def go_on(self, time: ServerTime, clock: Clock) -> None:
         """Count from now: the last try was answered, and none before it has done anything."""
         self.is_lost, self.goes_on, self._first = False, True, clock.monotonic()
         self._sent_ms = time.before(self._first)
 
-    def begin(self, time: ServerTime, clock: Clock, ask: Callable[[], int]) -> bytes:
+    def begin(self, time: ServerTime, clock: Clock, ask: Callable[[], float]) -> bytes:
         """Return what the next try tells of itself; ``ask`` gets the server's time in ms."""
         now = clock.monotonic()
         if self._first is None:
             self._first, self._sent_ms = now, time.before(now)
-            return b":%d:0" % (self._sent_ms or 0)
+            return b":%.3f:0" % (self._sent_ms or 0)
         is_first = not (self.is_lost or self.goes_on)  # of those that may be done
         if self._sent_ms is None and not is_first:
             time_ms = ask()
             now = clock.monotonic()
-            self._sent_ms = time_ms - int((now - self._first) * 1000) - 1
+            self._sent_ms = time_ms - (now - self._first) * 1000
         sent_ms = self._sent_ms or 0
         if is_first and self.late >= _MOST_LATE:
             sent_ms = 0
         mark = b"" if is_first else b"~" if self.is_lost else b"="
-        return b":%d:%d%s" % (sent_ms, max(1, int((now - self._first) * 1000)), mark)
+        return b":%.3f:%d%s" % (sent_ms, max(1, int((now - self._first) * 1000)), mark)
 
 
 @frozen

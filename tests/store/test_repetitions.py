@@ -24,6 +24,7 @@ from miniagent_redis.errors import (
 from miniagent_redis.models import EventType, Message, OnBusy, OpenTurn, UsageTotals
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from miniagent_redis.store.scripts import source
 from tests.support.lost import losing
 from tests.support.stored import dump
 from tests.support.waiting import LIMIT, until
@@ -519,3 +520,29 @@ def test_an_update_does_not_reach_a_session_that_was_made_since_its_document_was
     assert not store.update_session("s", {"secret": "mine"})
     assert other.get_session("s") == {"of": "bob"}
     assert other.session_state("s").user_id == "bob"
+
+
+@pytest.mark.parametrize("tried", ["~", "="])
+@pytest.mark.parametrize(("micros", "is_meant"), [(-1, False), (0, True), (1, True)])
+def test_a_session_is_told_from_one_that_was_made_in_the_same_millisecond(
+    real_store: Store, micros: int, is_meant: bool, tried: str
+) -> None:
+    """By the microsecond: in a millisecond one may end and another one be made, or a turn begin."""
+    real_store.create_session("s")
+    core = real_store.parts.core
+    made = core.call("HMGET", core.keys.metadata("s"), "created_at", "created_us")
+    sent = int(made[0]) * 1000 + int(made[1]) + micros
+    nonce = f"n:{sent // 1000}.{sent % 1000:03d}:1{tried}"
+    keys = core.keys.of_session("s")
+    command = ("EVAL", source("touch_session"), len(keys), *keys, nonce, "", 1000, "", "")
+    reply = core.call(*command)
+    assert reply[1] == (b"ok" if is_meant else b"uncertain")
+
+
+def test_it_is_told_when_a_call_began_to_the_microsecond_and_never_later(real_store: Store) -> None:
+    """An operation that follows another one is not taken for one from before it."""
+    for n in range(50):
+        sid = f"s{n}"
+        real_store.create_session(sid)
+        with losing(real_store, "append_messages"):
+            assert real_store.append_to_thread(sid, MINE) == 2
