@@ -434,7 +434,7 @@ def test_the_environment_sets(env: dict[str, str], name: str, value: object) -> 
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"REDIS_PORT": "abc"}, "REDIS_PORT"),
+        ({"REDIS_PORT": "abc"}, "REDIS_PORT='abc' is not usable: it is not a whole number"),
         ({"REDIS_PORT": "1.5"}, "REDIS_PORT"),
         ({"REDIS_PORT": "tcp://10.0.0.1"}, "REDIS_PORT"),
         ({"REDIS_HOST": "h", "REDIS_PORT": "70000"}, "port"),

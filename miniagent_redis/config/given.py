@@ -40,7 +40,7 @@ def converted(setting: Attribute[Any], value: Any, env: str) -> Any:
         if isinstance(value, bool):
             raise ValueError("it is not a yes or no")
         if "int" in kind:
-            return int(_number_of(value)) if isinstance(value, str) else value
+            return _whole(_number_of(value)) if isinstance(value, str) else value
         if "float" in kind:  # all of these are lengths of time
             found = duration_from_outside(value) if isinstance(value, str) else value
             return float(found) if isinstance(found, int) else found
@@ -61,8 +61,15 @@ def _number_of(text: str) -> str:
     return text.rpartition(":")[2] if is_of_kubernetes(text) else text
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it is not a whole number") from None
+
+
 def _yes_or_no(value: object) -> bool:
     text = str(value).lower()
     if text not in _TRUE | _FALSE:
-        raise ValueError("not a yes or no")
+        raise ValueError("it is not a yes or no; write true or false")
     return text in _TRUE
