@@ -14,6 +14,13 @@ from .transcript import call_text
 _YES = ("y", "yes")
 
 
+def confirms(terminal: Terminal, reader: Reader, question: str) -> bool:
+    """Whether the person says yes. Blocks."""
+    terminal.plain(f"{question} [y/N]")
+    line = reader.read()
+    return line is not None and line.strip().lower() in _YES
+
+
 def ask(
     terminal: Terminal, reader: Reader, calls: Sequence[WaitingCall]
 ) -> dict[str, Answer] | None:

@@ -8,8 +8,15 @@ from click.core import ParameterSource
 from ..runtime.durations import Duration
 from .options import debug_option, duration_from_text, redis_config, url_option, user_option
 
+_EXAMPLES = """\b
+Examples:
+  miniagent-redis chat --continue
+  miniagent-redis chat --model openai:gpt-5 --tools shop:tools
+  echo "What is 6 * 7?" | miniagent-redis chat
+"""
 
-@click.command(short_help="Chat with the agent, in a new or an earlier session.")
+
+@click.command(short_help="Chat with the agent, in a new or an earlier session.", epilog=_EXAMPLES)
 @click.argument("session", required=False)
 @click.option("--continue", "-c", "go_on", is_flag=True, help="Go on with the session used last.")
 @user_option

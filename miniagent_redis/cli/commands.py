@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from attrs import frozen
 
 _PLAIN = ("new", "list", "history", "clear", "help", "quit", "exit")
@@ -96,4 +98,7 @@ def _no_command(name: str) -> str:
     if name in _PLAIN or name in (_RESUME, _REGENERATE):
         most = "one word" if name == _RESUME else "nothing"
         return f"/{name} takes {most} after it. To send the line as it is, start it with //."
-    return f"There is no command /{name[:30]}. Type help, or start the line with // to send it."
+    names = [*_PLAIN, _RESUME, *_NUMBERED, *_TEXTS, _REGENERATE]
+    close = get_close_matches(name, names, 1)
+    known = f"There is no command /{name[:30]}" + (f": did you mean /{close[0]}?" if close else ".")
+    return f"{known} Type help, or start the line with // to send it."

@@ -33,9 +33,13 @@ def find_session(
     if not found:
         latest = manager.list_sessions(user, _MOST_SHOWN)
         raise MiniAgentError(
-            f"no session of {_whose(user)} is {shown!r} or begins like that",
-            cause=f"the latest are {_named(latest, short=True)}" if latest else "there are none",
-            hint="give a session's id, the start of it, or last",
+            f"there is no session {shown!r} of {_whose(user)}",
+            cause=f"no id begins so; the latest are {_named(latest, short=True)}"
+            if latest
+            else "there are none at all",
+            hint="what is to be said is typed in the chat, or piped: echo … | miniagent-redis chat"
+            if " " in wanted
+            else "give a session's id, the start of it, or last",
         )
     raise MiniAgentError(
         f"{len(found)} sessions of {_whose(user)} begin with {shown!r}",

@@ -44,9 +44,17 @@ class _Group(click.Group):
             raise click.exceptions.Exit(_close_pipe()) from None
 
 
-@click.group(cls=_Group, epilog=_EXIT_CODES, context_settings={"max_content_width": 100})
+_CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
+
+
+@click.group(cls=_Group, epilog=_EXIT_CODES, context_settings=_CONTEXT)
 @click.version_option(
-    None, package_name=_PROGRAM, prog_name=_PROGRAM, message="%(prog)s %(version)s"
+    None,
+    "-V",
+    "--version",
+    package_name=_PROGRAM,
+    prog_name=_PROGRAM,
+    message="%(prog)s %(version)s",
 )
 @debug_option
 def _cli() -> None:

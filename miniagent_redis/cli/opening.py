@@ -42,9 +42,7 @@ def open_chat(
     try:
         agent_config = AgentConfig(model=resolve_model(model), system_prompt=system)
     except InvalidInput as exc:
-        # Its own hint is for programmers.
-        problem = f"{exc.problem} ({exc.cause})" if exc.cause else exc.problem
-        raise click.BadParameter(problem, param_hint="'--model'") from None
+        raise click.BadParameter(what_is_wrong(exc), param_hint="'--model'") from None
     agent = SessionAgent(agent_config, tools_at(tools), redis_config=config)
     agent.background.remove("sweep")  # left to programs, which may have hooks
     agent.background.remove("recover")  # and tools
@@ -63,6 +61,13 @@ def open_chat(
         # Who encrypts what is said does not want it in a file beside.
         chat.run(open_reader(remembers=config.encryption_keys is None))
     return chat.is_interactive or not chat.has_failed
+
+
+def what_is_wrong(error: InvalidInput) -> str:
+    """Return what a person reads of an error about a model: most hints are for programmers."""
+    cause = f" ({error.cause})" if error.cause else ""
+    meant = f": {error.hint}" if error.hint.startswith("did you mean") else ""
+    return f"{error.problem}{cause}{meant}"
 
 
 def tools_at(place: str | None) -> ToolRegistry | None:

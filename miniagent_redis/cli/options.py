@@ -73,7 +73,12 @@ def redis_config(url: str | None, ttl: Duration | None = None) -> RedisConfig:
     if context is not None and (of_program := context.find_object(RedisConfig)) is not None:
         return of_program
     given: dict[str, Any] = {"url": url, "session_ttl": ttl}
-    return RedisConfig.from_env(None, **{k: v for k, v in given.items() if v is not None})
+    teller = logging.NullHandler() if is_debugging() else logging.StreamHandler()
+    _LOG.addHandler(teller)  # what it warns of is for a person, and nothing is said yet
+    try:
+        return RedisConfig.from_env(None, **{k: v for k, v in given.items() if v is not None})
+    finally:
+        _LOG.removeHandler(teller)
 
 
 def debug_option(command: F) -> F:

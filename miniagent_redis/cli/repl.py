@@ -10,7 +10,7 @@ from ..models import Message, TurnResult, WaitingCall, isoformat
 from ..runtime.durations import Duration
 from ..session import SessionManager
 from .answer import Answer
-from .asking import ask
+from .asking import ask, confirms
 from .commands import HELP, Command, Hint, Say, parse
 from .going_back import GoingBack
 from .line_input import Reader
@@ -121,7 +121,7 @@ class Chat:
             case Command("history"):
                 self._history()
             case Command("clear"):
-                self._clear()
+                self._clear(reader)
             case Command("title", title):
                 self._title(title)
             case Command("search", words):
@@ -153,8 +153,13 @@ class Chat:
         else:
             self._terminal.note("Nothing has been said in this session yet.")
 
-    def _clear(self) -> None:
-        if self.is_created and self._manager.clear_history(self.session_id, user_id=self._user):
+    def _clear(self, reader: Reader) -> None:
+        """Forget what was said; a person is asked, as a pasted line may be that one word."""
+        question = "Forget what was said in this session? It cannot be undone."
+        asks = self.is_created and self.is_interactive
+        if asks and not confirms(self._terminal, reader, question):
+            self._terminal.note("Nothing is forgotten.")
+        elif self.is_created and self._manager.clear_history(self.session_id, user_id=self._user):
             self._terminal.note("What was said in this session is forgotten.")
         else:
             self._terminal.note("There is nothing to forget in this session.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from ..config.address import is_loopback
+from ..errors import MiniAgentError
+from ..runtime.installing import pip_install
 from .options import debug_option, redis_config, url_option, user_option
 
 
@@ -89,8 +91,11 @@ def serve(
     except ImportError as exc:
         if (exc.name or "").partition(".")[0] not in ("flask", "waitress", "werkzeug"):
             raise
-        problem = f"{exc.name} is not installed: pip install 'miniagent-redis[serve]'"
-        raise click.ClickException(problem) from None
+        raise MiniAgentError(
+            "serve needs a package that is not installed",
+            cause=f"there is no module {exc.name}",
+            hint=pip_install("serve"),
+        ) from None
     serve_models(
         host, port, models=models, tools=tools, system=system, keys=keys, user=user,
         token=token, read_only=read_only, config=redis_config(url),

@@ -19,7 +19,7 @@ from ..doors.openai.options import keep_options
 from ..errors import InvalidInput
 from ..flask import MiniAgent, console_app, front_ends_blueprint, openai_blueprint
 from ..llm import resolve_model
-from .opening import tools_at
+from .opening import tools_at, what_is_wrong
 from .terminal import open_terminal
 
 SPARE_THREADS = 16
@@ -101,8 +101,7 @@ def _agents(
         try:
             found = AgentConfig(model=resolve_model(model), name=model, system_prompt=system)
         except InvalidInput as exc:
-            problem = f"{exc.problem} ({exc.cause})" if exc.cause else exc.problem
-            raise click.BadParameter(problem, param_hint="'--model'") from None
+            raise click.BadParameter(what_is_wrong(exc), param_hint="'--model'") from None
         prefix = f"MODEL{number}_" if number else ""
         agents.append(MiniAgent(config=found, tools=registry, redis_config=config, prefix=prefix))
     return agents

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Literal, cast
@@ -112,19 +113,23 @@ def _by_name(text: str) -> Model:
         raise InvalidInput(
             f"there is no model {text!r}",
             cause="known here: " + ", ".join(sorted({*_OWN, *offered})),
-            hint=_meant(text)
+            hint=_meant(text, {*_OWN, *offered})
             or "install the package that offers it, or give a Model or a function instead",
         )
     return _set_up(offered[name], rest)
 
 
-def _meant(text: str) -> str:
-    """Return a hint for the name of a model without that of who offers it, or an empty text."""
+def _meant(text: str, known: Iterable[str]) -> str:
+    """Return a hint for a name with a slip, or without that of who offers it; or an empty text."""
     vendor, slash, name = text.partition("/")
     if slash and vendor in _OWN:
         return f"did you mean {vendor}:{name}?"
     vendors = [vendor for start, vendor in _BY_START.items() if text.startswith(start)]
-    return f"did you mean {vendors[0]}:{text}?" if vendors else ""
+    if vendors:
+        return f"did you mean {vendors[0]}:{text}?"
+    wrong, colon, rest = text.partition(":")
+    close = get_close_matches(wrong, known, 1)
+    return f"did you mean {close[0]}{colon}{rest}?" if close else ""
 
 
 def _set_up(entry: EntryPoint, rest: str) -> Model:

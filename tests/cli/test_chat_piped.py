@@ -116,8 +116,8 @@ def test_a_session_is_found_by_the_start_of_its_id(home: Home, manager: SessionM
     assert "Error: 2 sessions of ada begin with 'plan'\n" in done.stderr
     assert "  Cause: they are " in done.stderr
     assert "plan-c" not in done.stderr
-    assert "Error: no session of ada is 'x' or begins like that\n" in done.stderr
-    assert "Error: no session of ada is '{*}' or begins like that\n" in done.stderr
+    assert "Error: there is no session 'x' of ada\n" in done.stderr
+    assert "Error: there is no session '{*}' of ada\n" in done.stderr
 
 
 def test_a_line_with_a_slash_that_is_no_command_is_not_sent(

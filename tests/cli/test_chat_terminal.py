@@ -38,12 +38,34 @@ def test_a_chat_with_its_commands_until_ctrl_d(home: Home, looks: str) -> None:
         terminal.expect("TITLE")
         terminal.expect("just now (this one)  4         What is 2 + 2?\n\n> ")
         terminal.type("resume x\r")
-        terminal.expect("Error: no session of ada is 'x' or begins like that\n  Cause: the latest")
+        terminal.expect(
+            "Error: there is no session 'x' of ada\n  Cause: no id begins so; the latest"
+        )
         terminal.expect(PROMPT)
         terminal.type(CTRL_D)
         end = terminal.leave()
         assert end.endswith("\nStart the chat with --continue to go on with this conversation.\n")
         assert bool(COLOUR.search(terminal.raw)) == (looks == "pretty")
+
+
+def test_clear_asks_before_it_forgets(home: Home, looks: str, manager: SessionManager) -> None:
+    with home.terminal("chat") as terminal:
+        terminal.expect(PROMPT)
+        terminal.type("My name is Ada.\r")
+        terminal.expect("Hello, Ada!\n\n> ")
+        for answer in ("n", ""):
+            terminal.type("clear\r")
+            terminal.expect("Forget what was said in this session? It cannot be undone. [y/N]\n> ")
+            terminal.type(f"{answer}\r")
+            terminal.expect("Nothing is forgotten.\n\n> ")
+        terminal.type("/clear\r")
+        terminal.expect("[y/N]\n> ")
+        terminal.type("y\r")
+        terminal.expect("What was said in this session is forgotten.\n\n> ")
+        terminal.type("quit\r")
+        terminal.leave()
+    (session,) = manager.list_sessions()
+    assert session["message_count"] == 0
 
 
 def test_ctrl_c_stops_an_answer_and_not_the_program(

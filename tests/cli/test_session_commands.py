@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -86,7 +87,8 @@ def test_list_shows_the_latest_first(call: Call, talks: list[str]) -> None:
     out, err = call("list", "--limit", "1")
     assert len(out.splitlines()) == 2
     assert err == "There are more: raise --limit.\n"
-    assert call("list", "--user", "nobody") == ("", "nobody has no sessions yet.\n")
+    none = "bea has no sessions yet. Those of others: --user NAME.\n"
+    assert call("list", "--user", "bea") == ("", none)
 
 
 def test_list_and_history_give_json_to_machines(
@@ -105,7 +107,7 @@ def test_history_shows_what_was_said(call: Call, talks: list[str]) -> None:
         "6 * 7 = 42\n"
     )  # fmt: skip
     assert call("history", "old") == (said, "")
-    assert "Error: no session of ada is 'other'" in call("history", "other", code=1)[1]
+    assert "Error: there is no session 'other' of ada" in call("history", "other", code=1)[1]
     assert call("history", "other", "--user", "bo")[0].startswith("> I am Bo.")
 
 
@@ -118,9 +120,41 @@ def test_history_tells_of_messages_that_cannot_be_read(
     assert err == "1 message could not be read and is left out here.\n"
 
 
+def test_a_question_in_the_place_of_a_session_is_told_where_it_belongs(call: Call) -> None:
+    for command in ("chat", "history"):
+        err = call(command, "What is 6 * 7?", code=1)[1]
+        assert "Fix: what is to be said is typed in the chat, or piped: echo … | " in err
+
+
+def test_settings_that_nobody_heeds_are_told(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("REDIS_PORT", "6399")
+    err = call("list")[1]
+    assert err.startswith("REDIS_PORT: of no use without REDIS_HOST or REDIS_URL")
+
+
+def test_serve_without_its_packages_tells_how_to_install_them(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "miniagent_redis.cli.serving", raising=False)
+    monkeypatch.setitem(sys.modules, "flask", None)
+    err = call("serve", code=1)[1]
+    assert "Cause: there is no module flask\n" in err
+    assert f"Fix: {sys.executable} -m pip install 'miniagent-redis[serve]'\n" in err
+
+
+def test_a_model_with_a_slip_in_its_name_is_guessed(call: Call) -> None:
+    for wrong, meant in (("gpt-5", "openai:gpt-5"), ("opnai:gpt-5", "openai:gpt-5")):
+        assert f"did you mean {meant}?" in call("chat", "--model", wrong, code=2)[1]
+    assert "did you mean" not in call("chat", "--model", "zzz", code=2)[1]
+
+
 def test_end_removes_a_session(call: Call, talks: list[str], manager: SessionManager) -> None:
     assert call("end", "last") == ("", "Session newer is removed.\n")
-    assert "Error: no session of ada is 'other'" in call("end", "other", code=1)[1]
+    assert "Error: there is no session 'other' of ada" in call("end", "other", code=1)[1]
     assert sorted(each["session_id"] for each in manager.list_sessions()) == ["older", "other"]
 
 
@@ -211,7 +245,7 @@ def test_a_traceback_is_shown_only_with_debug(home: Home) -> None:
     for arguments in (["--debug", "history", "x"], ["history", "x", "--debug"]):
         done = home.run(*arguments, code=1)
         assert "Traceback" in done.stderr
-        assert "Error: no session of ada is 'x'" in done.stderr
+        assert "Error: there is no session 'x' of ada" in done.stderr
 
 
 def test_a_closed_pipe_is_no_error(home: Home, talks: list[str]) -> None:
@@ -222,10 +256,22 @@ def test_a_closed_pipe_is_no_error(home: Home, talks: list[str]) -> None:
     assert (err, process.returncode) == ("", 141)
 
 
+def test_help_is_found_by_its_letter(call: Call) -> None:
+    assert call("-h") == call("--help")
+    assert call("list", "-h") == call("list", "--help")
+
+
+def test_help_begins_with_examples(call: Call) -> None:
+    out = " ".join(call("chat", "-h")[0].split())
+    assert "miniagent-redis chat --continue" in out
+    assert "| miniagent-redis chat" in out
+
+
 def test_help_tells_the_exit_codes_and_version_the_version(home: Home) -> None:
     done = home.run("--help")
     assert "130  stopped with Ctrl-C" in done.stdout
-    assert home.run("--version").stdout == f"miniagent-redis {version('miniagent-redis')}\n"
+    for option in ("--version", "-V"):
+        assert home.run(option).stdout == f"miniagent-redis {version('miniagent-redis')}\n"
     assert "default: 30d]" in " ".join(home.run("chat", "--help").stdout.split())
 
 

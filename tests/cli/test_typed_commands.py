@@ -43,6 +43,18 @@ def test_a_slash_without_a_command_is_not_sent(line: str) -> None:
     assert "//" in hint.text
 
 
+def test_a_slip_in_a_command_is_guessed() -> None:
+    assert "There is no command /hlep: did you mean /help?" in parse_hint("/hlep")
+    assert "did you mean /regenerate?" in parse_hint("/regenrate")
+    assert "did you mean" not in parse_hint("/etc/hosts is wrong")
+
+
+def parse_hint(line: str) -> str:
+    hint = parse(line)
+    assert isinstance(hint, Hint)
+    return hint.text
+
+
 def test_two_slashes_send_a_line_with_one() -> None:
     assert parse("//list") == Say("/list")
 
