@@ -68,14 +68,14 @@ class Demo:
 
     def obey(self, line):
         word, _, rest = line.partition(" ")
-        if self.session_id is None and word not in ("new", "list", "help", "resume"):
+        if line == "help":
+            return print(HELP)
+        if word == "resume" and rest.isdecimal():
+            return self.resume(int(rest))
+        if self.session_id is None and line not in ("new", "list"):
             self.new()
-        if word in ("new", "list", "history", "clear", "end") and not rest:
-            getattr(self, word)()
-        elif word == "resume" and rest.isdecimal():
-            self.resume(int(rest))
-        elif line == "help":
-            print(HELP)
+        if line in ("new", "list", "history", "clear", "end"):
+            getattr(self, line)()
         else:
             self.say(line)
 

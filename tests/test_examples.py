@@ -125,6 +125,8 @@ def test_sessions_of_the_interactive_demo_survive_it(tmp_path: Path, redis_url: 
     assert "Ada" not in forgotten
     assert forgotten.count(" messages ") == 1
     assert "no such session" in run(demo, tmp_path, redis_url, "resume 9\nhelp\n")
+    for sentence in ("new ideas, please", "list them", "resume it"):
+        assert "agent> " in run(demo, tmp_path, redis_url, f"{sentence}\n")
 
 
 @pytest.mark.parametrize("script", ["demo", "chat", "serve"])
