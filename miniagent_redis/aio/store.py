@@ -13,6 +13,7 @@ from ..crypto.format import format_of
 from ..records.format import RecordFormat, choose_format
 from ..runtime.cancellation import Caller
 from ..runtime.clock import Clock
+from ..runtime.delegating import AlsoCalled
 from ..runtime.durations import Duration
 from ..runtime.mirroring import Threads, mirrors, mirrors_steps
 from ..store.cache import CacheStats
@@ -81,6 +82,8 @@ class RedisSessionManager:
 
     async def __aexit__(self, *_: object) -> None:
         await self.disconnect()
+
+    _client = AlsoCalled("client")  # as in the original
 
     @property
     def client(self) -> redis.asyncio.Redis:

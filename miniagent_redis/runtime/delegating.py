@@ -1,4 +1,4 @@
-"""Methods of a face that are those of a part behind it, with their exact types."""
+"""Methods of a face that are those of a part behind it, with their exact types; second names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 N = TypeVar("N")
 S = TypeVar("S")
+
+
+class AlsoCalled:
+    """A second name of an attribute, which a subclass may use for something else."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, face: object, kind: type | None = None) -> Any:
+        return self if face is None else getattr(face, self._name)
 
 
 def delegates(

@@ -18,7 +18,7 @@ from ..records.frame import decode, encode
 from ..records.json import check_json
 from ..runtime.checks import of_kind
 from ..runtime.clock import Clock, check_clock
-from ..runtime.delegating import delegates
+from ..runtime.delegating import AlsoCalled, delegates
 from ..telemetry import Instrumentation, Telemetry
 from .appending import Appending
 from .branches import Branches
@@ -101,10 +101,7 @@ class RedisSessionManager:
     # --- life -------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Connect now; answers within about a second.
-
-        Raises StoreUnavailable or StoreMisconfigured, with what to do.
-        """
+        """Connect now, in about a second; raises StoreUnavailable or StoreMisconfigured."""
         self.__parts.core.connections.open()
 
     def disconnect(self) -> None:
@@ -135,6 +132,8 @@ class RedisSessionManager:
 
     def __exit__(self, *_: object) -> None:
         self.disconnect()
+
+    _client = AlsoCalled("client")  # as in the original
 
     @property
     def client(self) -> redis.Redis:

@@ -69,6 +69,7 @@ def test_the_client_is_an_asyncio_client_for_pipelines(store_url: str) -> None:
     async def main() -> None:
         async with RedisSessionManager(RedisConfig(url=store_url)) as manager:
             assert manager.client is manager.client
+            assert manager._client is manager.client  # as programs for the original call it
             async with manager.client.pipeline() as pipe:
                 pipe.set("key1", "value1")
                 pipe.get("key1")

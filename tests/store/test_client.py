@@ -47,6 +47,21 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, call
     monkeypatch.setattr(kind, name, method)
 
 
+def test_the_client_has_the_name_that_it_had_in_the_original_too(store: Store) -> None:
+    assert store._client is store.client
+
+
+def test_a_subclass_may_use_that_name_for_something_else(redis_server: RedisServer) -> None:
+    class Named(Store):
+        def __init__(self, config: RedisConfig) -> None:
+            super().__init__(config)
+            self._client = "of mine"
+
+    with Named(RedisConfig(url=redis_server.url)) as store:
+        assert store._client == "of mine"
+        assert store.client.ping()
+
+
 def test_a_call_inside_an_except_block_keeps_its_connection(store: Store) -> None:
     before = made(store)
     try:
