@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ def spool(folder: Path, backlog: Backlog) -> Check:
 
 
 def _found(folder: Path, backlog: Backlog) -> Iterator[tuple[Verdict, str, str]]:
+    if why := _closed(folder):
+        yield "fail", why, "create it with rights for this user, or choose another spool_dir"
     if backlog.set_aside:
         yield (
             "fail",
@@ -51,6 +54,14 @@ def _found(folder: Path, backlog: Backlog) -> Iterator[tuple[Verdict, str, str]]
             "a program with this spool_dir stores those whose sessions are in its Redis; if they "
             "stay, their first line tells which address that was",
         )
+
+
+def _closed(folder: Path) -> str:
+    """Say why nothing could be spooled there, by a look alone; an empty text if it could."""
+    there = next(each for each in (folder, *folder.parents) if os.path.exists(each))
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
 
 
 def _turns(count: int) -> str:

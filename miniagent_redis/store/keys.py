@@ -6,7 +6,7 @@ as a digest if it is long, and then the metadata has it in full. ``ns`` is the o
 with a colon behind it.
 
 | key                        | type    | written by                      | expires                 |
-|----------------------------|---------|---------------------------------|---------------------------|
+|----------------------------|---------|---------------------------------|-------------------------|
 | ns session:{id}            | string  | create, update                  | at the deadline, if any |
 | ns thread:{id}             | list    | commit, append, clear           | deadline + grace        |
 | ns turn:{id}               | list    | begin, stage, commit, abort     | deadline + grace        |
@@ -14,7 +14,7 @@ with a colon behind it.
 | ns ops:{id}                | hash    | every write; end                | deadline + grace        |
 | ns events:{id}             | stream  | every session script            | deadline + grace        |
 | ns queue:{id}              | string  | begin, by who has to wait       | a minute after it       |
-| ns mark:{id}              | string  | writes, where `replicated`      | at once                 |
+| ns mark:{id}               | string  | writes, where `replicated`      | at once                 |
 | ns user:{user}:sessions    | zset    | create, activity marks, end     | never; see below        |
 | ns sessions:{shard}        | zset    | create, activity marks, end     | never; see below        |
 | ns deadlines:{shard}       | zset    | create, marks, end, sweep       | never; see below        |

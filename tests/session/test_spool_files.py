@@ -98,6 +98,19 @@ def test_a_full_disk_is_told_with_the_answer(
     program.server.start()
 
 
+def test_the_doctor_tells_of_a_folder_in_which_nothing_could_be_spooled(
+    redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    for folder in (tmp_path / "a file", tmp_path / "a file" / "spool"):
+        check = spool_check(RedisSessionManager(RedisConfig(url=redis_url, spool_dir=folder)))
+        assert check.verdict == "fail"
+        assert f"{tmp_path / 'a file'} is no folder" in check.detail
+    absent = RedisSessionManager(RedisConfig(url=redis_url, spool_dir=tmp_path / "to" / "come"))
+    assert spool_check(absent).verdict == "ok"
+    assert not (tmp_path / "to").exists()
+
+
 def test_the_doctor_tells_of_the_backlog_even_when_redis_is_down(program: Program) -> None:
     def check() -> Check:
         return spool_check(program.agent.store)
