@@ -26,7 +26,7 @@ end
 
 -- Returns what is spent in this period, what others have reserved, and what is known of the request.
 -- What was left by who died, and of earlier periods, is removed.
-local function look(key, every)
+local function look(key, every, kept_ms)
   local found, kept = redis.call('HGETALL', key), {}
   for i = 1, #found, 2 do
     kept[found[i]] = found[i + 1]
@@ -35,6 +35,7 @@ local function look(key, every)
   if tonumber(kept.period) ~= current then
     spent = 0
     redis.call('HSET', key, 'period', current, 'spent', 0)
+    redis.call('PEXPIRE', key, kept_ms) -- here too: nothing more is written if it is refused
   end
   for field, value in pairs(kept) do
     if string.find(field, '^[rd]:') and tonumber(string.match(value, '%d+$')) < now then

@@ -11,7 +11,7 @@
 local amounts = {}
 for i = 1, #KEYS do
   local limit, every = tonumber(ARGV[5 * i]), ARGV[5 * i + 1]
-  local spent, reserved, known, done = look(KEYS[i], every)
+  local spent, reserved, known, done = look(KEYS[i], every, ARGV[5 * i + 4])
   if known or done then
     return {ARGV[1], 'ok', now}
   end

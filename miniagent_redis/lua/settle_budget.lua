@@ -6,7 +6,7 @@
 --       'month' or ''), amount, kept_ms
 -- Returns  nonce 'ok'   counted now, or earlier  |  those of _hashes
 for i = 1, #KEYS do
-  local _, _, _, done = look(KEYS[i], ARGV[3 * i + 2])
+  local _, _, _, done = look(KEYS[i], ARGV[3 * i + 2], ARGV[3 * i + 4])
   if not done then
     redis.call('HDEL', KEYS[i], 'r:' .. id)
     redis.call('HINCRBY', KEYS[i], 'spent', ARGV[3 * i + 3])

@@ -87,6 +87,12 @@ def test_nothing_stays_for_ever(store: Store) -> None:
     assert 0 < store.client.pttl(key) <= THOUSAND[0].kept_ms
 
 
+def test_a_budget_that_refuses_its_first_request_does_not_stay_either(store: Store) -> None:
+    assert left(store) == 1000
+    for key in store.client.scan_iter("budget:*"):
+        assert store.client.pttl(key) > 0
+
+
 def test_the_script_knows_the_months_of_the_calendar(store: Store) -> None:
     """The first and the last moment of a month are in the same one, and in no other."""
     core, months = store.parts.core, dict[int, set[int]]()
