@@ -145,13 +145,12 @@ class Chat:
             self._terminal.note("These are the latest; resume finds the older ones too.")
 
     def _history(self) -> None:
-        if self.is_created:
-            show_history(
-                self._terminal,
-                load_history(self._terminal, self._manager, self._user, self.session_id),
-            )
-        else:
+        if not self.is_created:
             self._terminal.note("Nothing has been said in this session yet.")
+        elif said := load_history(self._terminal, self._manager, self._user, self.session_id):
+            show_history(self._terminal, said)
+        else:
+            self._terminal.note("Nothing is stored of what was said in this session.")
 
     def _clear(self, reader: Reader) -> None:
         """Forget what was said; a person is asked, as a pasted line may be that one word."""

@@ -103,10 +103,12 @@ def test_the_doctor_tells_of_a_folder_in_which_nothing_could_be_spooled(
 ) -> None:
     (tmp_path / "a file").write_text("in the way")
     for folder in (tmp_path / "a file", tmp_path / "a file" / "spool"):
-        check = spool_check(RedisSessionManager(RedisConfig(url=redis_url, spool_dir=folder)))
+        check = spool_check(RedisSessionManager(RedisConfig(url=redis_url, spool_dir=str(folder))))
         assert check.verdict == "fail"
         assert f"{tmp_path / 'a file'} is no folder" in check.detail
-    absent = RedisSessionManager(RedisConfig(url=redis_url, spool_dir=tmp_path / "to" / "come"))
+    absent = RedisSessionManager(
+        RedisConfig(url=redis_url, spool_dir=str(tmp_path / "to" / "come"))
+    )
     assert spool_check(absent).verdict == "ok"
     assert not (tmp_path / "to").exists()
 
