@@ -90,11 +90,26 @@ def test_a_bad_url_is_refused_at_once_with_the_reason(url: str) -> None:
     assert caught.value.cause
 
 
-@pytest.mark.parametrize("password", ["pass/word", "pass?word", "pass#word", "/"])
+@pytest.mark.parametrize("password", ["pass/word", "pass?word", "pass#word", "/", "p/a?b", "p?a/b"])
 def test_a_password_that_is_not_quoted_is_told_as_that(password: str) -> None:
     with pytest.raises(InvalidInput, match="in a password") as caught:
         RedisConfig(url=f"redis://user:{password}@h/1")
     assert password not in repr(caught.value) or len(password) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://h/abc?username=me@corp", "not a number"),
+        ("redis://h/1?client_name=a@b&db=2", "two database numbers"),
+        ("redis://h?password=p@ss&db=1&db=1", "one option twice"),
+        ("redis+sentinel://h?sentinel_password=p@ss", "service name"),
+        ("redis://u:p@h/a@b", "not a number"),
+    ],
+)
+def test_an_at_sign_elsewhere_hides_no_other_reason(url: str, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        RedisConfig(url=url)
 
 
 @pytest.mark.parametrize("name", ["a b", "a\n", "ä", "\x7f", 5])

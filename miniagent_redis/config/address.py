@@ -58,6 +58,8 @@ _DEFAULT_PORT = {"redis+sentinel": 26379}
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
 _HARMLESS = re.compile(r"[a-z+]{1,20}://[a-z0-9.-]{1,100}", re.IGNORECASE)
 _IN_PASSWORDS = "in a password, # / and ? are written %23 %2F and %3F"
+_CUT = re.compile(r"[^@/?]*/[^?]*@|[^@?]*\?[^=]*@")
+"""An @ behind a / or ?, and in no option: what stands before is taken for a host then."""
 _BARE = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:\d{1,5})?(/\d{1,3})?", re.IGNORECASE)
 """A host without a scheme in front. A single word is none: it may be anything, a password too."""
 
@@ -111,8 +113,7 @@ def parse_url(url: str) -> Address:
     try:
         return _parse(kind, rest, is_tls=scheme.partition("+")[0] in ("rediss", "valkeys"))
     except ValueError as exc:
-        # Behind one of these an @ is none, and what is before it is taken for a host.
-        is_cut = re.match(r"[^@]*[/?#].*@", rest) and kind != "unix"
+        is_cut = _CUT.match(rest) and kind != "unix"
         raise _bad(url, _IN_PASSWORDS if is_cut else str(exc)) from None
 
 
