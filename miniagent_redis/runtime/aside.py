@@ -192,6 +192,7 @@ def _read(ties: _Ties[T], items: Generator[T, None, None]) -> None:
     except BaseException:
         log.warning("what nobody waits for any more failed at its end", exc_info=True)
     ties.inbox.put(end)
+    del end  # an error's traceback holds this frame
 
 
 def _is_forked(pid: int) -> bool:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
 
@@ -98,6 +99,26 @@ def test_what_the_iterator_raises_comes_behind_the_items_before_it() -> None:
         caller.next()
     assert caller.next() is None
     caller.aside.close()
+
+
+def test_what_was_raised_is_gone_with_who_heard_it() -> None:
+    def items() -> Generator[int, None, None]:
+        raise GoneError
+        yield 0
+
+    def hear() -> weakref.ref[GoneError]:
+        with pytest.raises(GoneError) as caught:
+            Caller(items()).next()
+        error = weakref.ref(caught.value)
+        del caught
+        return error
+
+    gc.disable()
+    try:
+        error = hear()
+        until(lambda: error() is None)
+    finally:
+        gc.enable()
 
 
 def test_an_item_is_there_before_the_next_one_is_made() -> None:
