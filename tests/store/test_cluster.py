@@ -451,6 +451,8 @@ def test_a_node_is_where_the_cluster_says_or_where_it_was_asked(member: Any, nam
         (("TIME",), None),
         (("SCAN", 0, "MATCH", "*"), None),
         (("SET", "é", 1), "é".encode()),
+        (("GET", 7), b"7"),
+        pytest.param(("GET", memoryview(bytearray(b"{x}1"))), b"x", id="GET of a memoryview"),
     ],
     ids=lambda value: str(value)[:30],
 )

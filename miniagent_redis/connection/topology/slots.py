@@ -30,12 +30,13 @@ def slot_of(command: Command) -> int | None:
         place = 0 if name in _KEYLESS else 2 if name in _SECOND else 1
     if not 0 < place < len(command):
         return None
-    return _slot(command[place])
+    key = command[place]
+    return _slot(bytes(key) if isinstance(key, (bytes, memoryview)) else str(key).encode("utf-8"))
 
 
 @lru_cache(_REMEMBERED)
-def _slot(key: str | bytes) -> int:
-    return int(key_slot(key if isinstance(key, bytes) else str(key).encode("utf-8")))
+def _slot(key: bytes) -> int:
+    return int(key_slot(key))
 
 
 def name_node(host: str, port: int) -> Node:
