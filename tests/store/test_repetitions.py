@@ -335,6 +335,19 @@ def test_a_turn_that_others_work_on_is_waited_for_so_that_the_thread_shows_it(
     assert lines(store)[-2:] == ["user:mine", "assistant:answer"]
 
 
+def test_who_asks_for_a_turn_to_take_over_is_told_that_there_is_none(
+    store: Store, other: Store, much: Callable[[], None]
+) -> None:
+    """Whatever was removed since: it is no turn of his that may be among it."""
+
+    def meanwhile() -> None:
+        other.clear_thread("s")
+        much()
+
+    with losing(store, "begin_turn", meanwhile):
+        assert store.resume_turn("s") is None
+
+
 def test_a_commit_is_not_told_as_stored_when_another_answer_was(
     store: Store, other: Store, clock: ManualClock
 ) -> None:
