@@ -120,17 +120,11 @@ Turn = Generator[Event | Pause, None, TurnResult]
 
 def to_its_end(turn: Generator[Any, None, TurnResult]) -> TurnResult:
     """Run the turn, which blocks, without looking at its events; return its result."""
-    return whole(value_of(turn))
-
-
-def value_of(steps: Generator[Any, None, R]) -> R:
-    """Run the steps, which block, without looking at them; return what they come to."""
     try:
         while True:
-            next(steps)
+            next(turn)
     except StopIteration as end:
-        value: R = end.value
-        return value
+        return whole(end.value)
 
 
 def only_pauses(steps: Generator[Event | Pause, None, R]) -> Generator[Pause, None, R]:

@@ -24,7 +24,7 @@ from miniagent_redis import (
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, ScriptedModel, TextDelta
 from miniagent_redis.runtime import inbox
 from miniagent_redis.runtime.clock import ManualClock
-from miniagent_redis.session.results import value_of
+from miniagent_redis.session.results import to_its_end
 from tests.support.waiting import LIMIT, until
 
 Open = Callable[..., SessionManager]
@@ -174,7 +174,7 @@ def test_a_stream_has_its_result_and_its_error_wherever_the_turn_is_done(
     def read(message: str) -> Any:
         return (yield from manager.agent.stream(session_id, message, on_close="finish"))
 
-    assert value_of(read("Hi")).text == "Hello"
+    assert to_its_end(read("Hi")).text == "Hello"
     with pytest.raises(ModelError, match="gone"):
         list(read("And?"))
 
