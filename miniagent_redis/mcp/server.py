@@ -19,6 +19,7 @@ from ..runtime.durations import Duration, duration, seconds_or_none
 from ..runtime.forking import reset_after_fork
 from ..runtime.installing import pip_install
 from ..runtime.interrupts import WeakRegistry, weakly
+from ..runtime.own_loop import OwnLoop
 from ..tools import Tool
 from ..tools.asking import AskUser
 from ..tools.source import ToolSource
@@ -28,7 +29,6 @@ from .asking import MOST, Answers
 from .calling import Call
 from .connection import Connection, ConnectionLost
 from .contents import content_of
-from .loop import servers_loop
 from .naming import Names, approves, check_names, same_as_before, tools_of
 from .noting import reason
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
+servers_loop: OwnLoop = OwnLoop("miniagent-redis-mcp")
+"""Nothing of a user's runs in it but what makes a transport or headers, so nothing blocks it."""
 _PATIENCE = 5.0
 """Seconds for which a server that could not be asked is not asked for its tools again."""
 _CLOSING = 10.0  # seconds for a program to end, which is killed before

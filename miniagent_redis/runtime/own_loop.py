@@ -1,7 +1,7 @@
-"""The event loop in which all MCP servers of the process are talked to, in one daemon thread.
+"""Event loops for what the library itself waits for: each in a daemon thread, blocked by nobody.
 
-It starts with the first server that is opened, anew in a forked child, and stays. Nothing of a
-user's runs in it but what makes a transport or headers, so nothing blocks it.
+One starts with the first coroutine, anew in a forked child, and stays. Async functions of users do
+not run there, as they might block it: they have loops of their own (``staying_loops.py``).
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from ..runtime.forking import reset_after_fork
-from ..runtime.recall import wait_for
-from ..runtime.staying_loops import LoopThread
+from .forking import reset_after_fork
+from .recall import wait_for
+from .staying_loops import LoopThread
 
 T = TypeVar("T")
-NAME = "miniagent-redis-mcp"  # of the thread
 
 
-class ServersLoop:
-    """Runs coroutines for threads, which wait. Safe for threads and forks."""
+class OwnLoop:
+    """Runs coroutines in a thread with this ``name``. Safe for threads and forks."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._of_parents: list[LoopThread] = []
         self._thread: LoopThread | None = None
         self._start_anew()
@@ -31,7 +31,7 @@ class ServersLoop:
     def _start_anew(self) -> None:
         self._lock = threading.RLock()  # over the thread
         if self._thread is not None:
-            # Kept for good: what ends with it would close and kill what is the parent's.
+            # Kept for good: what ends with it may close and kill what is the parent's.
             self._of_parents.append(self._thread)
         self._thread = None
 
@@ -40,7 +40,7 @@ class ServersLoop:
         try:
             with self._lock:
                 if self._thread is None:
-                    self._thread = LoopThread(NAME)
+                    self._thread = LoopThread(self._name)
             return self._thread.start(coroutine)
         except BaseException:
             coroutine.close()
@@ -53,6 +53,3 @@ class ServersLoop:
             return wait_for(future)
         finally:
             future.cancel()
-
-
-servers_loop: ServersLoop = ServersLoop()

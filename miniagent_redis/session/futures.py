@@ -13,11 +13,12 @@ from ..runtime.cancellation import context_that_stays
 from ..runtime.clock import Clock
 from ..runtime.forking import reset_after_fork
 from ..runtime.interrupts import WeakRegistry
+from ..runtime.own_loop import OwnLoop
 from ..runtime.pausing import Pause, wait_in_loop
-from ..runtime.staying_loops import staying_loops
 from ..runtime.threads import Pool
 
 T = TypeVar("T")
+_pauses: OwnLoop = OwnLoop("miniagent-redis-pauses")
 
 
 class Submitted(Future[TurnResult]):
@@ -99,8 +100,11 @@ class SubmittedTurns:
             return None
 
         async def go_on_after(pause: Pause) -> None:
-            await wait_in_loop(pause, clock)
-            self._pool.submit(job)
+            try:
+                await wait_in_loop(pause, clock)
+                self._pool.submit(job)
+            except BaseException as exc:  # there is no thread to be had
+                end(exc)
 
         def job() -> None:
             if not (future.running() or future.set_running_or_notify_cancel()):
@@ -108,10 +112,18 @@ class SubmittedTurns:
             else:
                 try:
                     if (pause := context.run(step)) is not None:
-                        staying_loops.start(go_on_after(pause))
+                        _pauses.start(go_on_after(pause))
                         return
                 except BaseException as exc:
-                    future.set_exception(exc)
+                    return end(exc)
+            self._futures.discard(future)
+
+        def end(error: BaseException) -> None:
+            try:
+                context.run(steps.close)
+            except BaseException as exc:  # its context is the other one
+                error = exc
+            future.set_exception(error)
             self._futures.discard(future)
 
         self._pool.submit(job)
