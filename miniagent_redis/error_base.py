@@ -28,8 +28,7 @@ class MiniAgentError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        parts = (self.problem, self.cause, self.hint)
-        return escaped(" ".join(_sentence(part) for part in parts if part))
+        return escaped(as_written(self))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling, whatever arguments the subclass takes: process pools need it."""
@@ -42,6 +41,12 @@ def _rebuild(
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
+
+
+def as_written(error: MiniAgentError) -> str:
+    """Return the three sentences in the lines in which they were written, as a model reads them."""
+    parts = (error.problem, error.cause, error.hint)
+    return " ".join(_sentence(part) for part in parts if part)
 
 
 def escaped(text: str) -> str:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from ..error_base import as_written
 from ..errors import ToolError
 from ..models import Inquiry, ToolCall, ToolResult
 from .asking import AskUser
@@ -90,7 +91,7 @@ def call_in_steps(
             asks = Inquiry(exc.question, exc.state)
             return ToolResult(call.id, call.name, exc.question.message, asks=asks)
         except ToolError as exc:
-            content = str(exc)
+            content = as_written(exc)
         except (Exception, asyncio.CancelledError) as exc:
             _logger.warning("tool %s failed", call.name, exc_info=True)
             # Unlike str() this survives an exception that cannot be printed.

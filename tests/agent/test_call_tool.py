@@ -116,6 +116,10 @@ class Unprintable(Exception):
     ("error", "text"),
     [
         (ToolError("no such city", hint="try Zürich"), "no such city. try Zürich."),
+        (
+            ToolError("it does not compile:\n\tline 3: \ud800"),
+            "it does not compile:\n\tline 3: \ud800.",
+        ),
         (KeyError("city"), "KeyError: 'city'"),
         (StopIteration(), "StopIteration"),
         (asyncio.CancelledError(), "CancelledError"),
