@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
-import redis
 import redis.asyncio
 from attrs import evolve
 
@@ -38,6 +37,7 @@ from .replicating import Replicas
 from .topology import Command, Node, Topology
 from .topology.choose import choose
 from .topology.cluster import Cluster
+from .versions import PROBE_SCRIPT
 
 T = TypeVar("T")
 
@@ -259,7 +259,7 @@ class Connections:
         Where it refuses writes, a script instead, which it refuses as well, and which writes none.
         """
         writes = self.availability.refuses_writes
-        command = ("EVAL", "#!lua\nreturn 1", 0) if writes else ("PING",)
+        command = PROBE_SCRIPT if writes else ("PING",)
         self.persist(
             lambda: self.exchange([command]), insist=0, operation=command[0], writes=writes
         )
