@@ -64,7 +64,7 @@ class _Patient:
         try:
             return await super().read_response(*args, **options)  # type: ignore[misc]
         except redis.ResponseError as exc:
-            self.is_outdated = is_of_another(exc)
+            self.is_outdated = self.is_outdated or is_of_another(exc)
             raise
         finally:
             if self._usual is not None:

@@ -5,6 +5,7 @@ Nobody is cut off: every connection that was there leads to the old one, which g
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 import redis
 
-from miniagent_redis import StoreMisconfigured, StoreUnavailable
+from miniagent_redis import StoreMisconfigured, StoreUnavailable, aio
 from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.connection.pool import Pool
 from miniagent_redis.models import Message
 from miniagent_redis.store.manager import RedisSessionManager as Store
+from tests.support.coroutines import run
 from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import LIMIT, until
@@ -130,6 +132,21 @@ def test_the_users_own_client_leaves_the_old_one_too(pair: Pair, store: Store) -
     client.connection_pool.release(held[0])
     for number in range(4):
         assert client.set("mine", number)
+
+
+def test_the_asyncio_client_leaves_the_old_one_whatever_else_it_replied(pair: Pair) -> None:
+    async def main() -> None:
+        async with aio.RedisSessionManager(RedisConfig(url=pair.address.url)) as store:
+            client: Any = store.client
+            await client.set("mine", "text")
+            await asyncio.to_thread(pair.fail_over)
+            async with client.pipeline(transaction=False) as several:
+                several.set("mine", "more").lpush("mine", 1).llen("mine")
+                told = await several.execute(raise_on_error=False)
+            assert [type(one) for one in told[::2]] == [redis.ReadOnlyError, redis.ResponseError]
+            assert await client.set("mine", "more")
+
+    run(main())
 
 
 def test_the_users_own_client_leaves_the_old_one_when_the_store_is_told(
