@@ -125,6 +125,9 @@ class Connector:
     def _speak_older_protocol(self) -> None:
         self.options["protocol"] = 2
 
+    def _give_no_name(self) -> None:
+        self.options.pop("client_name", None)
+
     def _link_to(self, place: Place) -> Link:
         """Return a new connection to a server that may be none of the topology's now."""
         kind = TlsLink if self._is_tls else TcpLink
@@ -140,6 +143,7 @@ class Connector:
             "command_packer": packer,
             "retry": Retry(NoBackoff(), 0),
             "on_older_protocol": self._speak_older_protocol,
+            "on_no_name": self._give_no_name,
             **self.options,
         }
 

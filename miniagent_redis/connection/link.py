@@ -48,7 +48,7 @@ class Link(AbstractConnection):
     """What is added to each of redis-py's kinds of connection. For one thread at a time.
 
     ``locate`` says where the server is, and is asked at each connect. ``on_older_protocol`` is told
-    when it speaks only the older of the two protocols.
+    when it speaks only the older of the two protocols, ``on_no_name`` when it takes no name.
     """
 
     protocol: Any  # redis-py sets these, the others by a class for each kind of address
@@ -75,6 +75,7 @@ class Link(AbstractConnection):
         *,
         locate: Callable[[], Endpoint],
         on_older_protocol: Callable[[], None] = lambda: None,
+        on_no_name: Callable[[], None] = lambda: None,
         client_name: str | None = None,
         **options: Any,
     ) -> None:
@@ -82,6 +83,7 @@ class Link(AbstractConnection):
         self._name = client_name
         self._locate = locate
         self._on_older_protocol = on_older_protocol
+        self._on_no_name = on_no_name
 
     @property
     def is_elsewhere(self) -> bool:
@@ -124,10 +126,7 @@ class Link(AbstractConnection):
         try:
             super().connect()  # type: ignore[no-untyped-call]
             if is_new and self._name:
-                # Not by redis-py, to which a server that forbids CLIENT is of no use.
-                with suppress(redis.ResponseError):
-                    self.send_command("CLIENT", "SETNAME", self._name, check_health=False)
-                    self.read_response()
+                self._tell_name()
         except AttributeError as exc:
             raise redis.ConnectionError("it was closed meanwhile") from exc
         except redis.ConnectionError as exc:
@@ -139,6 +138,15 @@ class Link(AbstractConnection):
             raise
         finally:
             self._last_words = self._swallowed = None
+
+    def _tell_name(self) -> None:
+        """Say what we are called. Not by redis-py, to which who forbids CLIENT is of no use."""
+        try:
+            self.send_command("CLIENT", "SETNAME", self._name, check_health=False)
+            self.read_response()
+        except redis.ResponseError as exc:
+            if is_of_command(exc):
+                self._on_no_name()
 
     def _find(self) -> None:
         endpoint = self.endpoint = self._locate()

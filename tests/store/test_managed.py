@@ -21,7 +21,9 @@ from miniagent_redis import (
     SessionAgent,
     SessionManager,
     StoreMisconfigured,
+    aio,
 )
+from tests.support.coroutines import run
 from tests.support.doctor_checks import examine
 from tests.support.every_call import make_every_call
 from tests.support.servers import RedisServer
@@ -95,6 +97,12 @@ def test_a_name_for_connections_that_nobody_takes_does_no_harm(url: str, protoco
     with RedisSessionManager(config) as store:
         store.create_session("s")
         assert store.client.ping()
+
+    async def ask() -> bool:
+        async with aio.RedisSessionManager(config) as store:
+            return bool(await store.client.ping())
+
+    assert run(ask())
 
 
 @pytest.mark.parametrize("names", [("SUBSCRIBE",)], ids=["SUBSCRIBE"], indirect=True)
