@@ -136,6 +136,7 @@ class SubmittedTurns:
         """Wait for all of them; cancel what has not begun by then. Return whether all ended."""
         late = wait(list(self._futures), timeout).not_done
         for future in late:
-            future.cancel()
+            if not future.cancel():  # one that pauses may need a thread to end, which ends then too
+                future.add_done_callback(lambda done: self._pool.close())
         self._pool.close()
         return not late

@@ -24,17 +24,20 @@ def turns() -> Iterator[SubmittedTurns]:
     assert turns.finish(LIMIT)
 
 
-def pausing(closed: threading.Event) -> Generator[Pause, None, str]:
+def pausing(closed: threading.Event, pause: Pause) -> Generator[Pause, None, str]:
     try:
-        yield Pause(Flag(), 0.01)
+        yield pause
         return "done"
     finally:
         closed.set()
 
 
-def submit(turns: SubmittedTurns, closed: threading.Event) -> Future[str]:
+def submit(
+    turns: SubmittedTurns, closed: threading.Event, flag: Flag | None = None, seconds: float = 0.01
+) -> Future[str]:
     future: Future[str] = Future()
-    turns.run_in_steps(future, pausing(closed), SystemClock(), lambda: None)
+    steps = pausing(closed, Pause(flag or Flag(), seconds))
+    turns.run_in_steps(future, steps, SystemClock(), lambda: None)
     return future
 
 
@@ -69,3 +72,13 @@ def test_one_that_cannot_go_on_for_lack_of_a_thread_ends_with_that(
         submit(turns, closed).result(LIMIT / 2)
     assert closed.is_set()
     until(lambda: len(turns) == 0)
+
+
+def test_one_that_goes_on_behind_the_end_leaves_no_thread(turns: SubmittedTurns) -> None:
+    before, flag = set(threading.enumerate()), Flag()
+    late = submit(turns, threading.Event(), flag, LIMIT)
+    until(late.running)
+    assert not turns.finish(0)
+    flag.set()
+    assert late.result(LIMIT) == "done"
+    until(lambda: not [one for one in set(threading.enumerate()) - before if "turn" in one.name])
