@@ -94,6 +94,7 @@ class FromLoop(Generic[T]):
                 log.warning("what nobody waits for any more failed at its end", exc_info=True)
             end = None, exc
         self._inbox.put(end)
+        del end  # an error's traceback holds this frame
 
     async def _wait_for_room(self) -> None:
         has_room = asyncio.Event()

@@ -112,16 +112,13 @@ class Performing:
             if turn.is_left_to_others(exc):
                 turn.hand_over(exc, None)
                 raise
-            lost = version = None
-            if running.is_ours:
-                lost, version = self._give_up(turn, outcome, exc)
-                if told is not None:
-                    told.spent = lost.spent
-            if lost is None or lost.answered is None or outcome is None or version is None:
+            # What holds the error is not kept here: the traceback of that holds this frame.
+            stored = self._give_up(turn, outcome, exc, told) if running.is_ours else None
+            if stored is None or outcome is None:
                 if outcome is not None and isinstance(exc, MiniAgentError):
                     raise_first(outcome.error, exc)
                 raise
-            spent = lost.answered  # the commit had come through all the same
+            spent, version = stored  # the commit had come through all the same
         else:
             self._accounting.note(turn.open, spent, tools_of(outcome.steps))
         finally:
@@ -184,9 +181,13 @@ class Performing:
             return spent, None
 
     def _give_up(
-        self, turn: StoredTurn, outcome: TurnOutcome | None, error: BaseException
-    ) -> tuple[GivenUp, int | None]:
-        """Drop the turn in Redis, now or later; return it, and the version if it is stored.
+        self,
+        turn: StoredTurn,
+        outcome: TurnOutcome | None,
+        error: BaseException,
+        told: TurnRun | None,
+    ) -> tuple[UsageTotals, int] | None:
+        """Drop the turn in Redis, now or later; return what it took and its version if it is there.
 
         If Redis is away and a tool has run, it is stored later instead. The error's hint says then
         what stands.
@@ -200,6 +201,8 @@ class Performing:
             kept = outcome.steps if turn.has_run_tools(outcome) else ()
             if kept or isinstance(error, TurnUncertain):
                 answered = self._accounting.of_outcome(outcome.steps, turn.seconds)
+        if told is not None:
+            told.spent = spent
         lost = GivenUp(turn.open, error, spent, answered, kept, tools_of(steps))
         dropped = None
         try:
@@ -209,6 +212,6 @@ class Performing:
             log.warning("turn %s could not be %s now, but will be: %s", turn.turn_id, what, exc)
         tell_what_stands(error, dropped, is_kept=turn.turn_id in self._given_up and bool(kept))
         if dropped is not None and dropped.stored and answered is not None:
-            return lost, dropped.stored
+            return answered, dropped.stored
         turn.tell_stored(turn_failed(error))
-        return lost, None
+        return None
