@@ -45,7 +45,7 @@ class Titles:
     @reset_after_fork
     def _start_anew(self) -> None:
         self._noted: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # over what is noted
 
     def set_title(self, session_id: str, title: str | None, *, user_id: str | None = None) -> bool:
         """Give the session a title, up to 200 characters; return whether it was there.

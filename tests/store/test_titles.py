@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from miniagent_redis.errors import InvalidInput
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.waiting import LIMIT
 from tests.support.words import OpenStore
 
 Store = RedisSessionManager
@@ -108,3 +110,18 @@ def test_a_title_moves_and_is_forked_with_its_session(store: Store) -> None:
     assert store.session_state(moved).title == "x"
     assert store.session_state(store.fork_session(moved)).title == "x"
     assert store.session_state(store.fork_session(moved, title="y")).title == "y"
+
+
+def test_a_signal_handler_in_the_midst_of_a_note_may_shut_the_store_down(store: Store) -> None:
+    class Interrupted(dict[str, str]):
+        def __setitem__(self, key: str, value: str) -> None:
+            super().__setitem__(key, value)
+            titles.flush()
+
+    titles = store.parts.titles
+    titles._noted = Interrupted()
+    noting = threading.Thread(target=titles.note, args=("s", "first"), daemon=True)
+    noting.start()
+    noting.join(LIMIT / 6)
+    assert not noting.is_alive()
+    assert title(store) == "first"
