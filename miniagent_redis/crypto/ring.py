@@ -125,7 +125,7 @@ class Keys:
 
     @reset_after_fork
     def _start_anew(self) -> None:
-        self._asking = threading.Lock()
+        self._asking = threading.RLock()  # while the source is asked
 
     def current(self) -> tuple[str, bytes]:
         """Return id and key for what is stored now. Raises StoreMisconfigured if there are none."""

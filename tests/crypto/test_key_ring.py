@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from miniagent_redis.crypto import KeyRing, ring
 from miniagent_redis.crypto.ring import Keys, ring_of
 from miniagent_redis.errors import InvalidInput
 from tests.support.keys import NEW, OLD, Source, text
+from tests.support.waiting import LIMIT
 
 
 class Time:
@@ -119,6 +121,24 @@ def test_it_is_not_asked_again_and_again_for_what_it_does_not_have() -> None:
     time.now += ring.ASK_AGAIN + 1
     source.ring = KeyRing("a", {"a": OLD, "b": NEW})
     assert keys.find("b") == NEW
+
+
+def test_a_signal_handler_while_a_source_is_asked_may_want_the_keys_too() -> None:
+    """It shuts the agent down, say, which stores what is noted."""
+
+    def source() -> KeyRing:
+        if not heard:
+            heard.append("asked")
+            heard.append(keys.current()[0])
+        return KeyRing("a", {"a": OLD})
+
+    heard: list[str] = []
+    keys = Keys(source)
+    asking = threading.Thread(target=keys.current, daemon=True)
+    asking.start()
+    asking.join(LIMIT / 6)
+    assert not asking.is_alive()
+    assert heard == ["asked", "a"]
 
 
 def test_a_source_that_fails_leaves_the_keys_of_before(caplog: Any) -> None:
