@@ -7,10 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import miniagent_redis
 from miniagent_redis.runtime.interrupts import Flag, WeakRegistry, weakly
 from tests.support.every_step import hangs, interrupted_everywhere
 from tests.support.waiting import LIMIT, until
@@ -215,3 +217,18 @@ def test_a_weak_method_is_called_while_its_object_lives() -> None:
     del hearer
     callbacks[0]("two")
     assert heard == [("one", True)]
+
+
+# --- the first rule -------------------------------------------------------------------------------
+
+NEVER_WAITED_FOR = {"connection/pool.py", "runtime/cancellation.py"}
+
+
+def test_a_lock_that_somebody_waits_for_is_reentrant() -> None:
+    folder = Path(miniagent_redis.__file__).parent
+    plain = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if "threading.Lock()" in path.read_text("utf-8")
+    }
+    assert plain == NEVER_WAITED_FOR
