@@ -171,7 +171,8 @@ class SessionManager:
         ``created_at`` (ISO 8601, UTC) and, where set, ``tool_calls``, ``tool_call_id``, ``name``,
         ``metadata``. For the page before, pass the first one's index as ``before``. With
         ``pending`` the question and the steps of a turn that is not over follow, beyond the
-        ``limit``, each with ``"pending": True``.
+        ``limit``, each with ``"pending": True``. Blocks for a round trip for each 1,000 messages.
+        Raises SessionNotFound, InvalidInput or StoreUnavailable.
         """
         open_turn = self.store.parts.open_turns.look(session_id, None, user_id) if pending else None
         if limit is None and before is None:
@@ -212,7 +213,11 @@ class SessionManager:
     def usage(self) -> None: ...
 
     def clear_history(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Remove the messages, and the title made of them; return whether there were any."""
+        """Remove the messages, and the title made of them; return whether there were any.
+
+        A turn that is open is dropped. The messages go in one step, the title behind them. Blocks
+        for a few round trips. Raises SessionNotFound, TurnUncertain or StoreUnavailable.
+        """
         removed = self.store.clear_thread(session_id, user_id=user_id)
         self.store.parts.titles.take_back(session_id, user_id)
         self.agent.forget(session_id)
@@ -255,6 +260,9 @@ class SessionManager:
         return renewed
 
     def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Remove the session with all that belongs to it; return whether it was there."""
+        """Remove the session with all that belongs to it; return whether it was there.
+
+        Errors as of ``RedisSessionManager.delete_session``.
+        """
         self.agent.forget(session_id)
         return self.store.delete_session(session_id, user_id=user_id)

@@ -75,7 +75,7 @@ class Cache:
         return entry.value
 
     def cache_set(self, key: str, value: Any, ttl: Duration = 3600) -> None:
-        """Cache a JSON value for ``ttl`` seconds."""
+        """Cache a JSON value for ``ttl`` seconds. Raises InvalidInput or StoreUnavailable."""
         record = self._record(key, {"value": value})
         self._core.call("SET", self._core.keys.cache(key), record, "PX", milliseconds(ttl, "ttl"))
 

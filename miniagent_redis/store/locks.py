@@ -35,7 +35,11 @@ class Locks:
         return NamedLock(self._core, name, ttl, timeout, self._taken)
 
     def acquire_lock(self, resource: str, *, ttl: Duration = 30, timeout: Duration = 0.0) -> bool:
-        """Take a lock for this manager until ``release_lock``; return whether it was free."""
+        """Take a lock for this manager until ``release_lock``; return whether it was free.
+
+        Waits up to ``timeout`` seconds. It frees itself as one of ``lock`` does. Raises
+        InvalidInput or StoreUnavailable.
+        """
         lock = self.lock(resource, ttl=ttl, timeout=timeout)
         if not lock.acquire():
             return False
@@ -43,7 +47,10 @@ class Locks:
         return True
 
     def release_lock(self, resource: str) -> bool:
-        """Give back a lock taken with ``acquire_lock``; return whether it was still ours."""
+        """Give back a lock taken with ``acquire_lock``; return whether it was still ours.
+
+        False too if it was not taken. Raises StoreUnavailable; then it frees itself.
+        """
         self._core.keys.lock(resource)  # or it cannot be a name of one
         lock = self._held.pop(resource, None)
         return lock is not None and lock.release()

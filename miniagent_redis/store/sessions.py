@@ -122,7 +122,10 @@ class Sessions:
         return record
 
     def get_session(self, session_id: str, *, user_id: str | None = None) -> Json | None:
-        """Return the session's custom data, or None if there is no such session for the user."""
+        """Return the session's custom data, or None if there is no such session for the user.
+
+        Raises RecordUnreadable or StoreUnavailable.
+        """
         try:
             return self.session_state(session_id, user_id=user_id).data
         except SessionNotFound:
