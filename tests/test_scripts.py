@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import miniagent_redis
-from miniagent_redis.store.scripts import source
+from miniagent_redis.store.scripts import sharded, source
 
 FOLDER = Path(miniagent_redis.__path__[0]) / "lua"
 FILES = sorted(FOLDER.glob("*.lua"))
@@ -103,6 +103,12 @@ def test_no_script_scans_builds_keys_or_interprets_records(path: Path) -> None:
     assert len(re.findall(r"redis\.p?call\(", text)) == len(re.findall(r"redis\.p?call\('", text))
     assert "cjson" not in text
     assert not re.search(r"KEYS\[[^\]]+\]\s*\.\.", text)
+
+
+@each_operation
+def test_in_a_cluster_only_notes_are_published_to_all_nodes(path: Path) -> None:
+    channels = re.findall(r"'PUBLISH', (\w+)", sharded(source(path.stem)))
+    assert set(channels) <= {"ARGV"}
 
 
 @each_operation

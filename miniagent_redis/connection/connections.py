@@ -29,7 +29,7 @@ from .exchange import checked, connected, exchange
 from .faults import Faults, NoScript, Refused, ReplyLost
 from .figures import Figures
 from .link import Link
-from .listening import Listening
+from .listeners import Listeners
 from .pool import Pool
 from .redirecting import follow, in_groups
 from .repeating import Repeating
@@ -66,8 +66,8 @@ class Connections:
         self._telemetry = telemetry
         self._repeating = Repeating(self.availability, self.unavailable, self._heal, config)
         self._pools: dict[Node, Pool] = {}
-        answer_limit = config.socket_connect_timeout + config.socket_timeout
-        self.listening: Listening = Listening(self, config.health_check_interval, answer_limit)
+        self._cluster = self._topology if isinstance(self._topology, Cluster) else None
+        self.listening: Listeners = Listeners(self, config, self._cluster)
         self._repeating.on_settled = self.listening.renew
         self._is_open = False
         self._client: redis.Redis | None = None
@@ -156,14 +156,14 @@ class Connections:
                 client = self._client = self._client or self.connector.client()
         return client
 
-    def listening_link(self) -> Link:
-        """Return a connection of its own for a listener, connected.
+    def listening_link(self, node: Node | None = None) -> Link:
+        """Return a connection of its own for a listener, connected to a server, by default to any.
 
         Raises StoreUnavailable, also when these are closed, or StoreMisconfigured.
         """
         if not self._is_open:
             raise self.unavailable("it was disconnected meanwhile")
-        link = self.connector.link(self._topology.anywhere(), self.config.socket_timeout)
+        link = self.connector.link(node or self._topology.anywhere(), self.config.socket_timeout)
         try:
             connected(link.connect, self._faults)
         except Refused as exc:
@@ -240,9 +240,8 @@ class Connections:
         handed to the next caller. With ``mark``, a key of the same slot, replicas have to confirm.
         """
         node = self.node(commands[0])
-        if isinstance(self._topology, Cluster):
-            send = partial(self._send, nonce, mark=mark)
-            replies = follow(self._topology, node, commands, send)
+        if self._cluster is not None:
+            replies = follow(self._cluster, node, commands, partial(self._send, nonce, mark=mark))
         else:
             replies = self._send(nonce, node, commands, mark)
         return checked(replies, self._faults)

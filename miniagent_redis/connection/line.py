@@ -20,16 +20,20 @@ from attrs import frozen
 from ..errors import StoreUnavailable
 from .link import LOST, Link
 from .refusals import is_of_another
+from .topology import Node
 
 _AT_ONCE = 1000  # messages; then others may write
-_ANSWERS = (b"subscribe", b"unsubscribe", b"pong")
+_ANSWERS = (b"subscribe", b"unsubscribe", b"ssubscribe", b"sunsubscribe", b"pong")
 
 
 @frozen
 class Heard:
-    """A message, or the answer to SUBSCRIBE: ``error`` is why that was refused."""
+    """A message, or the answer to SUBSCRIBE: ``error`` is why that was refused.
 
-    kind: Literal["message", "subscribed", "refused"]
+    ``ended``: the server says by itself that it will tell nothing more of the channel.
+    """
+
+    kind: Literal["message", "subscribed", "refused", "ended"]
     channel: bytes
     data: bytes = b""
     error: Exception | None = None
@@ -38,8 +42,11 @@ class Heard:
 class Source(Protocol):
     """What makes a connection, and what its faults mean."""
 
-    def listening_link(self) -> Link:
-        """Return a connected link; raises StoreUnavailable or StoreMisconfigured."""
+    def listening_link(self, node: Node | None) -> Link:
+        """Return a link that is connected to a server; without a name to any.
+
+        Raises StoreUnavailable or StoreMisconfigured.
+        """
         ...
 
     def translating(self) -> AbstractContextManager[None]: ...
@@ -47,16 +54,20 @@ class Source(Protocol):
 
 
 class Line:
-    """A pub/sub connection. All but ``wait`` and ``close`` are called with a lock of the owner's.
+    """A pub/sub connection; if ``is_sharded``, for channels of the slots that its server has.
+
+    All but ``wait`` and ``close`` are called with a lock of the owner's.
 
     ``read``, like the others, raises redis-py's exceptions or OSError when it is lost. Over TLS
     nobody may write while another one reads, hence the lock.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, is_sharded: bool = False) -> None:
         self.asked: int = 0  # commands
         self.answered: int = 0
         self._link = link
+        self._subscribe = "SSUBSCRIBE" if is_sharded else "SUBSCRIBE"
+        self._unsubscribe = "SUNSUBSCRIBE" if is_sharded else "UNSUBSCRIBE"
         self._sent: deque[tuple[str, bytes]] = deque()  # what is still to be answered
         self._latest: dict[bytes, tuple[int, str]] = {}  # of those, the last on each channel
         self._heard_at = self._sent_at = time.monotonic()
@@ -69,10 +80,10 @@ class Line:
 
     def subscribe(self, channels: Iterable[bytes]) -> None:
         """Ask for channels, each by a command of its own: one that is refused spoils no other."""
-        self._send([("SUBSCRIBE", one) for one in channels if not self._is_asked_for(one)])
+        self._send([(self._subscribe, one) for one in channels if not self._is_asked_for(one)])
 
     def unsubscribe(self, channels: Iterable[bytes]) -> None:
-        self._send([("UNSUBSCRIBE", one) for one in channels])
+        self._send([(self._unsubscribe, one) for one in channels])
 
     def ask(self) -> int:
         """Ask for a sign of life; return what ``answered`` is at least once it has come."""
@@ -81,7 +92,7 @@ class Line:
 
     def _is_asked_for(self, channel: bytes) -> bool:
         latest = self._latest.get(channel)
-        return latest is not None and latest[1] == "SUBSCRIBE"
+        return latest is not None and latest[1] == self._subscribe
 
     def _send(self, commands: Sequence[tuple[str, bytes]]) -> None:
         if not commands or not self._is_connected:  # whoever reads meets it, and tells
@@ -130,10 +141,14 @@ class Line:
 
     def _understand(self, reply: Any) -> Heard | None:
         if isinstance(reply, list):
-            if reply[0] == b"message":
+            if reply[0] in (b"message", b"smessage"):
                 return Heard("message", reply[1], reply[2])
             if reply[0] not in _ANSWERS:  # some other push
                 return None
+            if reply[0] == b"sunsubscribe" and not (
+                self._sent and self._sent[0] == (self._unsubscribe, reply[1])
+            ):  # not asked for: the slot went to another server
+                return Heard("ended", reply[1])
         command, channel = self._sent.popleft() if self._sent else ("", b"")
         if not isinstance(reply, Exception) and not _answers(reply, command, channel):
             raise redis.ConnectionError(f"an answer to something else: {reply!r:.80}")
@@ -143,7 +158,7 @@ class Line:
         if self._latest.get(channel) != (self.answered, command):
             return None  # a sign of life, or another command on the channel is under way
         del self._latest[channel]
-        if command == "UNSUBSCRIBE":  # if that is refused, what comes is passed over
+        if command == self._unsubscribe:  # if that is refused, what comes is passed over
             return None
         if isinstance(reply, Exception):
             return Heard("refused", channel, error=reply)

@@ -1,4 +1,4 @@
-"""One connection for all who listen: whoever waits for a channel in this process shares it.
+"""One connection for all who listen to a server: whoever waits in this process shares it.
 
 A thread reads it from the first subscriber to the last. What is heard is handed to the subscribers
 of its channel, and all are roused when the connection is lost, when it is there again, and when it
@@ -11,7 +11,6 @@ import logging
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from copy import copy
@@ -21,32 +20,38 @@ from ..errors import MiniAgentError, StoreMisconfigured
 from ..runtime.forking import reset_after_fork
 from ..runtime.interrupts import Flag, WeakRegistry
 from .line import Heard, Line, Source
+from .listening_thread import LONGEST_PAUSE, start
+from .redirecting import Share
 from .subscriptions import Channel, Subscriber, Subscriptions
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 _LOOK_AROUND = 1.0
 """Seconds between looks at who still listens, and whether this is still wanted at all."""
 _FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 0.25
 
 
 class Listening:
-    """The subscriptions of one process to one Redis. Safe for threads, handlers and forks.
+    """The subscriptions of one process to one server. Safe for threads, handlers and forks.
+
+    With a ``share``, to a node of a cluster and channels of its slots, which are told of there and
+    nowhere else. One whose slot has gone elsewhere is ended; who listens joins there.
 
     Subscribers are held weakly: one that is dropped is left out. That the server is gone is noticed
     within ``interval`` seconds; it has ``timeout`` seconds at the most to connect and answer. A
     forked child listens to nothing until somebody joins there.
     """
 
-    def __init__(self, source: Source, interval: float, timeout: float) -> None:
-        self._source = source
+    def __init__(
+        self, source: Source, interval: float, timeout: float, share: Share | None = None
+    ) -> None:
+        self._source, self._share = source, share
         self._timeout = timeout
         # Silence, a question, and a look at most between them and behind them.
         self._silence = interval / 3
         self._patience = min(timeout, interval / 3)
         self._look = min(_LOOK_AROUND, interval / 6)
         self._line: Line | None = None
-        self._is_refusal_told = False
+        self._subscriptions = Subscriptions()
         self._start_anew()
 
     @reset_after_fork
@@ -56,21 +61,23 @@ class Listening:
             line.close()
         self._lock = threading.RLock()  # over the channels, the thread, and what the line is doing
         self._bells: WeakRegistry[Flag] = WeakRegistry()  # of those who wait for an answer
+        for channel in self._subscriptions:
+            channel.is_ended = True
         self._subscriptions = Subscriptions()
-        self.era: object = object()
-        """Another one once all subscriptions were ended, by ``close`` or by a fork."""
         self._thread: object | None = None  # stands for the one that may listen
         self._failures = 0
         self._pause = _FIRST_PAUSE
         self._trouble: MiniAgentError | None = None
+        self._looked = 0.0  # at which slots are here, as of time.monotonic()
 
     # --- for those who listen ---------------------------------------------------------------
 
-    def join(self, subscriber: Subscriber, names: Collection[bytes]) -> None:
+    def join(self, subscriber: Subscriber, names: Collection[bytes]) -> list[Channel]:
         """Hand the subscriber what is published on these channels, until it leaves or is dropped.
 
-        Returns when Redis has confirmed: whatever is published after that will be heard. Raises
-        StoreUnavailable or StoreMisconfigured; then it listens to none of them.
+        Returns when Redis has confirmed: whatever is published after that will be heard, but for
+        channels that are ended, as their slot is elsewhere. Raises StoreUnavailable or
+        StoreMisconfigured; then it listens to none of them.
         """
         bell = Flag()
         with self._lock:
@@ -81,24 +88,16 @@ class Listening:
             self._subscribe(wanted)
         try:
             self._await(bell, failures, lambda: all(one.is_answered for one in wanted), kept)
-            if any(channel.is_ended for channel in wanted):
+            if self._share is None and any(channel.is_ended for channel in wanted):
                 return self.join(subscriber, names)
             for channel in wanted:
                 if channel.refused is not None:
                     raise copy(channel.refused)
+            return wanted
         except BaseException:
             for channel in wanted:
                 channel.subscribers.discard(subscriber)
             raise
-
-    def join_if_allowed(self, subscriber: Subscriber, names: Collection[bytes]) -> None:
-        """Join; if Redis refuses it, say so once. ``line`` stays None then."""
-        try:
-            self.join(subscriber, names)
-        except StoreMisconfigured as exc:
-            if not self._is_refusal_told:
-                self._is_refusal_told = True
-                log.warning("who waits looks every second, as it cannot listen: %s", exc)
 
     def leave(self, subscriber: Subscriber, names: Iterable[bytes]) -> None:
         """Hand the subscriber nothing more of these channels. Twice is fine."""
@@ -151,7 +150,7 @@ class Listening:
     def close(self) -> None:
         """Disconnect and rouse all; the thread ends soon after. Whoever joins later is heard."""
         with self._lock:
-            ended, self._subscriptions, self.era = self._subscriptions, Subscriptions(), object()
+            ended, self._subscriptions = self._subscriptions, Subscriptions()
             line, self._line = self._line, None
             if line is not None:
                 line.close()
@@ -181,8 +180,7 @@ class Listening:
         if self._thread is None:
             thread = self._thread = object()
             try:
-                about, name = (weakref.ref(self), thread), "miniagent-redis-listening"
-                threading.Thread(target=_listen, args=about, name=name, daemon=True).start()
+                start(self, thread)
             except BaseException:
                 self._thread = None  # if it has started all the same, it ends
                 raise
@@ -195,10 +193,7 @@ class Listening:
     # --- the thread -------------------------------------------------------------------------
 
     def take_turn(self, thread: object) -> Callable[[], object] | None:
-        """Do all that can be done without waiting; for the listening thread.
-
-        Returns what waits for more to do, without holding this; None if that thread may end.
-        """
+        """Do what the listening thread asks for, as ``Owner`` says."""
         if not self._is_needed(thread):
             return None
         try:
@@ -211,26 +206,38 @@ class Listening:
             self._fail(exc)
         if (line := self._line) is not None:
             return partial(line.wait, self._look)
-        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE)
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
         return partial(time.sleep, pause * random.uniform(0.5, 1.0))
 
     def _is_needed(self, thread: object) -> bool:
-        """Leave the channels that nobody listens to; disconnect if none is left."""
+        """Leave what nobody listens to and what is elsewhere; disconnect if nothing is left."""
+        share, now = self._share, time.monotonic()
         with self._lock:
             if self._thread is not thread:
                 return False
-            deserted, line = self._subscriptions.take_deserted(), self._line
+            self._end(lambda channel: not channel.subscribers)
+            if share is not None and now - self._looked >= self._look:
+                self._looked = now
+                self._end(lambda channel: not share.has(channel.name))
             if self._subscriptions:
-                if line is not None:
-                    line.unsubscribe(deserted)
                 return True
-            self._line = self._thread = None
+            line, self._line, self._thread = self._line, None, None
             if line is not None:
                 line.close()
             return False
 
+    def _end(self, is_meant: Callable[[Channel], bool]) -> None:
+        with self._lock:
+            if ended := self._subscriptions.take(is_meant):
+                if self._line is not None:
+                    self._line.unsubscribe(channel.name for channel in ended)
+                for channel in ended:
+                    channel.end()
+                self._ring()
+
     def _connect(self) -> None:
-        line = Line(self._source.listening_link())
+        node = None if self._share is None else self._share.node
+        line = Line(self._source.listening_link(node), is_sharded=node is not None)
         with self._lock:
             self._line = line
             self._subscribe(self._subscriptions)
@@ -257,7 +264,13 @@ class Listening:
             channel.line, channel.refused = line, None
             self._trouble, self._pause = None, _FIRST_PAUSE
             channel.rouse()  # what it waits for may just have come
+        elif channel is not None and heard.kind == "ended":
+            channel.line = None
+            with self._lock:
+                self._subscribe([channel])  # to be told where its slot is
         elif channel is not None and heard.error is not None:
+            if self._share is not None and self._share.note(heard.error):
+                return self._end(lambda one: one is channel)
             try:
                 with self._source.translating():
                     raise heard.error
@@ -273,6 +286,7 @@ class Listening:
                 channel.line = None
             self._trouble = error.with_traceback(None)
             self._failures += 1
+            self._looked = 0.0
         if line is not None:
             line.close()
             log.info("the connection of those who listen was lost: %s", error)
@@ -282,17 +296,3 @@ class Listening:
     def _ring(self) -> None:
         for bell in self._bells:
             bell.set()
-
-
-def _listen(reference: weakref.ref[Listening], thread: object) -> None:
-    # A function of its own: a thread that knew whom it listens for would keep it alive.
-    while (listening := reference()) is not None:
-        try:
-            wait = listening.take_turn(thread)
-        except Exception:
-            log.exception("listening goes on after a fault of its own")
-            wait = partial(time.sleep, _LONGEST_PAUSE)
-        del listening
-        if wait is None:
-            return
-        wait()

@@ -56,10 +56,8 @@ def follow(cluster: Cluster, node: Node, commands: Sequence[Command], send: Send
         for place, reply in enumerate(replies):
             # MovedError is one too. A host that the node does not know is left to the next look.
             if isinstance(reply, rx.AskError) and reply.host != "?":
-                host = reply.host or place_of(askers[place])[0]
-                node, has_moved = name_node(host, reply.port), isinstance(reply, rx.MovedError)
-                if has_moved:
-                    cluster.moved(reply.slot_id, node)
+                has_moved = isinstance(reply, rx.MovedError)
+                node = _note(cluster, askers[place], reply)
                 groups.setdefault((node, has_moved), []).append(place)
         if not groups:
             break
@@ -73,6 +71,32 @@ def follow(cluster: Cluster, node: Node, commands: Sequence[Command], send: Send
             for place, answer in zip(places, answers, strict=True):
                 replies[place], askers[place] = answer, node
     return replies
+
+
+class Share:
+    """The slots of a cluster that one ``node`` has, as far as is known."""
+
+    def __init__(self, cluster: Cluster, node: Node) -> None:
+        self.node = node
+        self._cluster = cluster
+
+    def has(self, channel: bytes) -> bool:
+        """Whether the channel is of one of them."""
+        return self._cluster.node(("SSUBSCRIBE", channel)) == self.node
+
+    def note(self, error: Exception) -> bool:
+        """Whether the node says by this that it lacks a slot; whom it names is remembered."""
+        if isinstance(error, rx.MovedError) and error.host != "?":
+            _note(self._cluster, self.node, error)
+        return isinstance(error, (rx.AskError, rx.ClusterDownError, rx.TryAgainError))
+
+
+def _note(cluster: Cluster, asked: Node, told: rx.AskError) -> Node:
+    """Return which node another one names, and remember it if the slot is there from now on."""
+    node = name_node(told.host or place_of(asked)[0], told.port)
+    if isinstance(told, rx.MovedError):
+        cluster.moved(told.slot_id, node)
+    return node
 
 
 def _send_to(cluster: Cluster, node: Node, commands: Sequence[Command], send: Send) -> list[Any]:

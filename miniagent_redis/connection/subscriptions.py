@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from ..errors import MiniAgentError
@@ -25,8 +25,8 @@ class Subscriber(Protocol):
 class Channel:
     """One channel: ``line`` is the connection on which Redis has confirmed it.
 
-    ``refused`` is why Redis would not; ``is_ended`` is whether it was closed meanwhile. Subscribers
-    are held weakly.
+    ``refused`` is why Redis would not; ``is_ended`` is whether nothing will be heard of it here any
+    more, so that who wants to has to join anew. Subscribers are held weakly.
     """
 
     def __init__(self, name: bytes) -> None:
@@ -34,7 +34,7 @@ class Channel:
         self.subscribers: WeakRegistry[Subscriber] = WeakRegistry()
         self.line: Line | None = None
         self.refused: MiniAgentError | None = None
-        self.is_ended = False
+        self.is_ended: bool = False
 
     @property
     def is_answered(self) -> bool:
@@ -43,6 +43,11 @@ class Channel:
     def rouse(self) -> None:
         for subscriber in self.subscribers:
             subscriber.rouse()
+
+    def end(self) -> None:
+        """Rouse every subscriber, to join anew."""
+        self.is_ended = True
+        self.rouse()
 
 
 class Subscriptions:
@@ -62,12 +67,12 @@ class Subscriptions:
             channel.subscribers.add(subscriber)
         return wanted
 
-    def take_deserted(self) -> list[bytes]:
-        """Take out the channels without a subscriber, and return their names."""
-        deserted = [channel.name for channel in self if not channel.subscribers]
-        for name in deserted:
-            del self._channels[name]
-        return deserted
+    def take(self, is_meant: Callable[[Channel], bool]) -> list[Channel]:
+        """Take out the channels that are meant, and return them."""
+        taken = [channel for channel in self if is_meant(channel)]
+        for channel in taken:
+            del self._channels[channel.name]
+        return taken
 
     def rouse(self) -> None:
         """Rouse every subscriber."""
@@ -75,10 +80,9 @@ class Subscriptions:
             channel.rouse()
 
     def end(self) -> None:
-        """Rouse every subscriber; whoever waits for Redis to confirm has to join anew."""
+        """End every channel."""
         for channel in self:
-            channel.is_ended = True
-            channel.rouse()
+            channel.end()
 
     def __iter__(self) -> Iterator[Channel]:
         return iter(list(self._channels.values()))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..connection.durability import ASKED
+from ..connection.listening import Listening
 from ..connection.master import ROLE
 from ..connection.refusals import refusal_behind
 from ..connection.topology import Node
@@ -20,7 +21,12 @@ from .check import Check
 from .shell import redis_cli
 
 Command = tuple[str | int, ...]
-_IN_CLUSTER: tuple[Command, ...] = ("CLUSTER", "SLOTS"), ("ASKING",)
+
+
+def in_cluster(keys: Keys) -> list[Command]:
+    """Return what is sent besides where Redis is a cluster."""
+    events = keys.events("doctor")
+    return [("CLUSTER", "SLOTS"), ("ASKING",), ("SPUBLISH", events, ""), ("SSUBSCRIBE", events)]
 
 
 def commands(keys: Keys) -> list[Command]:
@@ -93,7 +99,7 @@ def _ask(store: RedisSessionManager) -> tuple[str, list[str]]:
     asked += ASKED.get(store.config.durability, ())
     if is_cluster(store):  # each node has users of its own
         several = list(store.parts.core.connections.everywhere)
-        asked += _IN_CLUSTER
+        asked += in_cluster(store.parts.core.keys)
     user = ""
     for node in several:
         with asking(store, node) as client:
@@ -121,18 +127,20 @@ def _try(store: RedisSessionManager) -> list[str]:
     core, keys = store.parts.core, store.parts.core.keys
     session_id = "doctor-" + new_id()
     lock, channel = keys.lock(session_id), keys.events(session_id)
+    listening, updates = core.connections.listening, keys.session_updates()
     indexes = (keys.sessions(0), keys.deadlines(0), keys.user_sessions(session_id))
     commands: list[Command] = [
         *(("ZADD", index, "XX", 1, session_id) for index in indexes),
         *(("DEL", key) for key in (keys.cache(session_id), keys.rate_limit(session_id, 1000))),
         ("HDEL", keys.usage("user", session_id), "turns"),
         ("EVAL", "return 1", 2, f"lock:{lock}", f"lock-signal:{lock}"),
-        ("PUBLISH", channel, ""),
+        (listening.wakes_by, channel, ""),
     ]
     attempts: list[Callable[[], object]] = [
         lambda: inspect_session(core, [session_id]),
         *(partial(core.call, *command) for command in commands),
-        *(partial(_subscribe, store, one) for one in (channel, keys.session_updates())),
+        partial(_subscribe, listening.of(channel.encode()), channel),
+        partial(_subscribe, listening.anywhere, updates),
     ]
     refused: list[str] = []
     for attempt in attempts:
@@ -145,5 +153,5 @@ def _try(store: RedisSessionManager) -> list[str]:
     return list(dict.fromkeys(refused))
 
 
-def _subscribe(store: RedisSessionManager, channel: str) -> None:
-    store.parts.core.connections.listening.join(_Listener(), [channel.encode()])
+def _subscribe(listening: Listening, channel: str) -> None:
+    listening.join(_Listener(), [channel.encode()])

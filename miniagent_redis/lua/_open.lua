@@ -1,5 +1,6 @@
 -- Begins every session script: the arguments all have in common, and how a script is refused.
--- KEYS  1 session  2 thread  3 turn  4 metadata  5 ops  6 events, which is a channel's name too
+-- KEYS  1 session  2 thread  3 turn  4 metadata  5 ops  6 events, which is a channel's name too:
+--       that is published to by SPUBLISH in a cluster, as store/scripts.py puts it
 --       7 queue, whose type _queue.lua asks for, where it is read
 -- ARGV  1 nonce, with ':sent:age': the time by this clock, in ms and '.' and µs, before which the first
 --       try of the operation did not begin, or 0; 0 for that one, else the ms since then at the least,

@@ -29,7 +29,10 @@ DOCTORS = ("info", "scan", "zscan", "hkeys", "memory|usage", "acl|whoami", "acl|
 TOPOLOGIES: dict[Topology, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "server": ((), ()),
     "sentinel": (("role",), ()),
-    "cluster": (("cluster|slots", "asking"), ("cluster|info",)),
+    "cluster": (
+        ("cluster|slots", "asking", "spublish", "ssubscribe", "sunsubscribe"),
+        ("cluster|info",),
+    ),
 }
 """What is sent beside where Redis is run so: always, and by the doctor. ``server`` is one alone."""
 

@@ -108,7 +108,8 @@ class Cache:
         record = self._record(key, {"value": entry.value, "seconds": entry.seconds})
         ttl_ms = milliseconds(ttl * random.uniform(_SHORTEST, 1.0), "ttl")
         name = self._core.keys.cache(key)
-        self._core.call_many([("SET", name, record, "PX", ttl_ms), ("PUBLISH", name, "")])
+        wakes_by = self._core.connections.listening.wakes_by
+        self._core.call_many([("SET", name, record, "PX", ttl_ms), (wakes_by, name, "")])
 
     def _record(self, key: str, data: Json) -> bytes:
         self._core.keys.cache(key)  # it refuses what is no name

@@ -53,7 +53,7 @@ class Channels:
         names = frozenset(map(self._channel, channels))
         self._core.call("PING")  # an outage is told as by any other call
         subscription = self._subscription or _Subscription()
-        self._core.connections.listening.join(subscription, names)
+        self._core.connections.listening.anywhere.join(subscription, names)
         subscription.names |= names
         self._subscription = subscription
 
@@ -112,11 +112,11 @@ class Channels:
         """Stop listening. Does nothing when not subscribed."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._core.connections.listening.leave(subscription, subscription.names)
+            self._core.connections.listening.anywhere.leave(subscription, subscription.names)
             subscription.rouse()
 
     def _trouble(self, subscription: _Subscription) -> MiniAgentError | None:
-        listening = self._core.connections.listening
+        listening = self._core.connections.listening.anywhere
         return next(filter(None, map(listening.trouble, subscription.names)), None)
 
     def _channel(self, name: str) -> bytes:

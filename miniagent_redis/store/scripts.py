@@ -39,6 +39,11 @@ def source(name: str) -> str:
     return "\n".join([*parts, rest])
 
 
+def sharded(text: str) -> str:
+    """Return the text of an operation as a cluster gets it: who waits is woken by SPUBLISH."""
+    return text.replace("'PUBLISH', KEYS[6]", "'SPUBLISH', KEYS[6]")
+
+
 class _Loaded(NamedTuple):
     """An operation as it is sent. One that ``writes`` is refused by a server without memory."""
 
@@ -154,6 +159,8 @@ class Scripts:
 
     def _load(self, name: str) -> _Loaded:
         text = source(name)
+        if self._connections.listening.wakes_by == "SPUBLISH":
+            text = sharded(text)
         writes = "flags=" not in text.partition("\n")[0]
         if self._connections.is_memory:
             text = text.replace("#!lua", "-- #!lua", 1)  # fakeredis does not know the line

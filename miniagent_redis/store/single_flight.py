@@ -141,7 +141,8 @@ class Flight:
         try:
             self._lock.release()
             if not (self.is_hit or self._is_kept):
-                self._core.call("PUBLISH", self._core.keys.cache(self._key), "")
+                wakes_by = self._core.connections.listening.wakes_by
+                self._core.call(wakes_by, self._core.keys.cache(self._key), "")
         except _AWAY as exc:
             log.warning("the lock on the cache entry %r will have to expire: %s", self._key, exc)
 

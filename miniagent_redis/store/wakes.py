@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from ..connection.line import Line
+from ..connection.subscriptions import Channel
 from ..runtime.interrupts import Flag
 from .core import StoreCore
 from .keys import to_bytes
@@ -15,6 +16,9 @@ from .keys import to_bytes
 BLIND: Final = 1.0
 """Seconds between looks of somebody who would not be told: while listening is interrupted, and for
 good if Redis does not let us listen."""
+_HOPS = 4
+"""Nodes of a cluster that are asked one after the other; a slot that moves all the time is left to
+the next look."""
 
 
 class Wakes:
@@ -27,10 +31,10 @@ class Wakes:
     def __init__(self, core: StoreCore, channel: str, passing_over: Container[bytes] = ()) -> None:
         self.flag: Flag = Flag()
         self._connections = core.connections
-        self._listening = core.connections.listening
-        self._channel = to_bytes(channel)
+        self._name = to_bytes(channel)
         self._passing_over = passing_over
-        self._era: object = None
+        self._listening = core.connections.listening.anywhere
+        self._joined: Channel | None = None
 
     def get_ready(self) -> None:
         """Listen from here on, if that is not so yet, and take the flag back. Look only then.
@@ -38,18 +42,24 @@ class Wakes:
         Raises StoreUnavailable or StoreMisconfigured.
         """
         try:
-            era = self._listening.era
-            if self._era is not era:
+            for _ in range(_HOPS):
+                if self._joined is not None and not self._joined.is_ended:
+                    break
                 self._connections.open()
-                self._listening.join_if_allowed(self, [self._channel])
-                self._era = era
+                listeners = self._connections.listening
+                self._listening = listeners.of(self._name)
+                self._joined = listeners.join_if_allowed(self._listening, self, self._name)
         finally:
             self.flag.clear()
 
     @property
     def line(self) -> Line | None:
         """The connection on which everything is heard now; None if not everything is."""
-        return self._listening.line(self._channel)
+        return self._listening.line(self._name)
+
+    def is_unbroken(self, line: Line) -> bool:
+        """Ask over a connection; return whether the same server has been behind it all the time."""
+        return self._listening.is_unbroken(line)
 
     def pace(self, seconds: float) -> float:
         """Return when to look without being woken: not all at once, and sooner if not told."""
@@ -69,5 +79,5 @@ class Wakes:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._era = None
-        self._listening.leave(self, [self._channel])
+        self._joined = None
+        self._listening.leave(self, [self._name])

@@ -133,7 +133,7 @@ class Watching:
                     yield Pause(wakes.flag, patience.next_pause(exc))
                     continue
                 except SessionNotFound:
-                    if (ending := self._ending(watch)) is None:
+                    if (ending := self._ending(watch, wakes)) is None:
                         raise
                     yield ending
                     return
@@ -172,14 +172,14 @@ class Watching:
             return []
         return self._events.behind(watch.session_id, watch.place, found)
 
-    def _ending(self, watch: _Watch) -> Event | None:
+    def _ending(self, watch: _Watch, wakes: Wakes) -> Event | None:
         """Build the last event of a session that is not there any more.
 
         None if nobody knows: it may have been lost with the server that had it at the last look.
         """
         if watch.known is None or watch.line is None:
             return None
-        if not self._core.connections.listening.is_unbroken(watch.line):
+        if not wakes.is_unbroken(watch.line):
             return None
         try:
             now = self._core.now_ms(self._core.call("TIME"))

@@ -36,7 +36,7 @@ from miniagent_redis.connection.topology.slots import SlotMap, slot_of
 from miniagent_redis.fsck import check
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager as Store
-from miniagent_redis.store.scripts import source
+from miniagent_redis.store.scripts import sharded, source
 from miniagent_redis.telemetry import Exchange
 from tests.support.calls import CALLS
 from tests.support.cluster import ClusterServers, Node
@@ -164,7 +164,7 @@ def test_one_computes_and_all_have_the_value(store: Store, cluster_url: str) -> 
 def test_every_call_works_and_each_script_keeps_to_one_slot(
     cluster_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {sha1(source(name).encode()).hexdigest(): name for name in OPERATIONS}
+    names = {sha1(sharded(source(name)).encode()).hexdigest(): name for name in OPERATIONS}
     seen: dict[str, set[int]] = {}
     send = Connections._send
 

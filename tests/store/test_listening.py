@@ -141,7 +141,7 @@ def test_a_connection_that_swallows_everything_is_noticed_by_asking(server: Redi
     with Proxy(server.socket) as proxy:
         config = RedisConfig(url=proxy.url, health_check_interval=0.6, socket_timeout=0.2)
         with Store(config) as store, ThreadPoolExecutor() as pool:
-            listening = store.parts.core.connections.listening
+            listening = store.parts.core.connections.listening.anywhere
             store.subscribe(["news"])
             heard = pool.submit(next, store.get_messages(LIMIT))
             assert listening.trouble(b"news") is None
@@ -255,7 +255,11 @@ def test_who_joins_while_the_store_is_disconnected_is_heard(
         assert asked.wait(LIMIT)
         go_on.set()
         real_store.disconnect()
-        until(lambda: real_store.parts.core.connections.listening.line(b"events:{s}") is not None)
+        until(
+            lambda: (
+                real_store.parts.core.connections.listening.anywhere.line(b"events:{s}") is not None
+            )
+        )
         real_store.commit_turn(running, [said("1")])
         assert waiting.result(LIMIT).staged[0].text == "two"
 

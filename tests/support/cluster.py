@@ -186,14 +186,18 @@ class ClusterServers:
         master.server.start()
         until(self.is_whole)
 
-    def cut_off(self, master: Node) -> None:
-        """Have nobody hear of a master until its replica takes over; then it wakes up as one."""
+    def replica_of(self, master: Node) -> Node:
+        """Return the node that follows a master."""
         port = master.server.port
-        replica = next(
+        return next(
             node
             for node in self.nodes
             if node is not master and node.client.info("replication").get("master_port") == port
         )
+
+    def cut_off(self, master: Node) -> None:
+        """Have nobody hear of a master until its replica takes over; then it wakes up as one."""
+        replica = self.replica_of(master)
         master.server.pause()
         try:
             until(lambda: replica.client.info("replication")["role"] == "master")
