@@ -18,6 +18,7 @@ from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
 from ..config.redis import RedisConfig
+from .naming import naming
 
 
 def cluster_client(config: RedisConfig, options: dict[str, Any]) -> redis.Redis:
@@ -25,6 +26,9 @@ def cluster_client(config: RedisConfig, options: dict[str, Any]) -> redis.Redis:
 
     Raises redis-py's exceptions.
     """
+    options = dict(options)
+    if (name := options.pop("client_name", None)) is not None:
+        options["redis_connect_func"] = naming(name)
     kind: Any = ClusterNode
     nodes = [kind(*node) for node in config.address.nodes]
     try:
@@ -38,10 +42,14 @@ def cluster_client(config: RedisConfig, options: dict[str, Any]) -> redis.Redis:
 
 def async_cluster_client(config: RedisConfig, options: dict[str, Any]) -> redis.asyncio.Redis:
     """Return a ``RedisCluster`` of asyncio, which connects with its first command."""
+    options = dict(options)
+    name = options.pop("redis_connect_func", None)
     nodes = [AsyncClusterNode(*node) for node in config.address.nodes]
     client: Any = redis.asyncio.RedisCluster(
         startup_nodes=nodes, retry=AsyncRetry(NoBackoff(), 0), **_of_a_node(config, options)
     )
+    if name is not None:  # each node that it finds takes these; it cannot be given them
+        client.get_connection_kwargs()["redis_connect_func"] = name
     return cast(redis.asyncio.Redis, client)
 
 

@@ -15,6 +15,7 @@ from ..config.options import TLS
 from ..config.redis import RedisConfig
 from ..errors import StoreMisconfigured
 from .credentials import AskedCredentials
+from .naming import naming_for_asyncio
 
 _PACKAGE = "miniagent-redis"
 
@@ -70,6 +71,8 @@ def tls_options(config: RedisConfig) -> dict[str, Any]:
 def for_asyncio(options: dict[str, Any]) -> dict[str, Any]:
     """Return those that the asyncio half of redis-py knows; an older one lacks some of TLS.
 
+    In place of a name they have what names a connection.
+
     Raises StoreMisconfigured if one of these is set.
     """
     known = signature(redis.asyncio.SSLConnection.__init__).parameters
@@ -81,4 +84,7 @@ def for_asyncio(options: dict[str, Any]) -> dict[str, Any]:
                 cause=f"redis-py {redis.__version__} has it for other clients only",
                 hint="install a newer one: pip install -U redis",
             )
-    return {name: value for name, value in options.items() if name not in lacking}
+    given = {name: value for name, value in options.items() if name not in lacking}
+    if (name := given.pop("client_name", None)) is not None:
+        given["redis_connect_func"] = naming_for_asyncio(name)
+    return given

@@ -227,7 +227,7 @@ def test_what_is_told_while_a_slot_is_on_its_way_is_known_when_it_has_come(
     with Store(RedisConfig(url=cluster_url)) as other, ThreadPoolExecutor() as pool:
         held = Held(store, other, pool)
         until(partial(listened_to, old))
-        until(lambda: store.client.exists("queue:{s}"))
+        until(lambda: old.client.exists("queue:{s}"))
         cluster.begin_move(slot("s"), old, new)
         assert cluster.move_keys(slot("s"), old, new) == 7  # or scripts would be refused
         store.commit_turn(held.turn, [said("1")])
