@@ -106,8 +106,7 @@ def test_who_waits_costs_one_connection_to_each_master(
     for session_id, watcher in watchers.items():
         begun(store, watcher, session_id)
     assert [listeners(node) for node in cluster.masters] == [1, 1, 1]
-    watchers.clear()
-    del watcher
+    store.disconnect()
     until(lambda: not any(map(listeners, cluster.masters)))
 
 
