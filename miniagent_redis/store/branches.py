@@ -6,6 +6,7 @@ slots of a cluster, so no script copies them: a process reads and writes them, i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -22,7 +23,7 @@ from .index import FRESH_MS, Index
 from .keys import NEVER_MS, check_session_id, full_id, to_bytes, to_text
 from .listing import Listing
 from .message_records import MessageRecords
-from .moving import SessionCopy, fields_of, put_session
+from .moving import SessionCopy, fields_of, new_counters, put_session
 from .notes import session_note
 from .operations.session import get_session
 from .places import At, Places
@@ -44,6 +45,13 @@ class Branch:
     operation: str
     epoch: int
     version: int
+
+    @classmethod
+    def of(cls, session_id: str, operation: str) -> Branch:
+        """Return the branch that an operation has made, which tells how its origin was."""
+        _, *told = operation.split(".")
+        epoch, version = map(int, told[:2]) if len(told) == 3 else (-1, -1)
+        return cls(session_id, operation, epoch, version)
 
 
 @frozen
@@ -125,7 +133,7 @@ class Branches:
         wanted = _Wanted(target, at, before, title, ttl_ms, user_id)
         for _ in range(_TRIES):
             try:
-                if self._fork(session_id, wanted, f"{source}{random_id()}") is not None:
+                if self._fork(session_id, wanted, source) is not None:
                     return target
             except SessionExists:
                 if new_id is None or not self._is_made(target, source, user_id):
@@ -134,21 +142,32 @@ class Branches:
         raise SessionBusy(session_id, 0.0)
 
     def keep_all(
-        self, session_id: str, target: str, user_id: str | None, earlier: str = ""
+        self,
+        session_id: str,
+        target: str,
+        user_id: str | None,
+        is_done: Callable[[], bool],
+        earlier: str = "",
     ) -> Branch:
         """Make a branch of the whole thread, for a session that goes back; errors as above.
 
-        In the place of an ``earlier`` one, by its operation, or of one that an earlier call has
-        made and nobody has used.
+        In the place of an ``earlier`` one, by its operation. One that the same call has made, at
+        another place or before, is returned if it has all still. It is replaced where it has not
+        and nobody can go back by it any more: SessionExists if that ``is_done``.
         """
         source = sha256(b"all " + to_bytes(session_id)).hexdigest()[:32]
         wanted = _Wanted(target, user_id=user_id, replaces=earlier)
         for _ in range(_TRIES):
             try:
-                made = self._fork(session_id, wanted, f"{source}{random_id()}")
+                made = self._fork(session_id, wanted, source)
             except SessionExists:
                 found, version = self._moved(target, user_id)
-                if wanted.replaces or version != b"1" or not found.startswith(source):
+                if version != b"1" or not found.startswith(source):
+                    raise
+                kept, now = Branch.of(target, found), self._now(session_id, user_id)
+                if (kept.epoch, kept.version) == now:
+                    return kept
+                if kept.epoch != now[0] and is_done():  # looked at behind what was asked for now
                     raise
                 wanted = evolve(wanted, replaces=found)
                 continue
@@ -156,7 +175,7 @@ class Branches:
                 return made
         raise SessionBusy(session_id, 0.0)
 
-    def _fork(self, session_id: str, wanted: _Wanted, operation: str) -> Branch | None:
+    def _fork(self, session_id: str, wanted: _Wanted, source: str) -> Branch | None:
         """Make the branch; None if others changed too much meanwhile."""
         target, user_id = wanted.target, wanted.user_id
         self._titles.write()  # the branch is called as the session is about to be
@@ -171,6 +190,7 @@ class Branches:
             position = place.position if place.epoch == epoch else -1
         if position < 0 or found.epoch != epoch:
             return None
+        operation = f"{source}.{epoch}.{found.version}.{random_id()}"
         records = self._records.encode_anew(target, found)
         size, most = sum(map(len, records)), self._core.config.max_session_size
         if size > most:
@@ -187,7 +207,7 @@ class Branches:
         owner = values[USER] or b""
         now_ms, end_ms, max_end = self._enter(session_id, wanted, to_text(owner) or None, ttl_ms)
         metadata = {
-            **_counters(now_ms, position, size),
+            **new_counters(now_ms, position, size),
             b"ttl": b"%d" % ttl_ms, b"max_end": b"%d" % max_end,
             b"user": owner, b"agent": values[AGENT] or b"",
         }  # fmt: skip
@@ -234,6 +254,12 @@ class Branches:
         """Whether an earlier call has made that branch of the session."""
         return self._moved(target, user_id)[0].startswith(source)
 
+    def _now(self, session_id: str, user_id: str | None) -> tuple[int, int]:
+        """Return epoch and version of a session."""
+        found = get_session(self._core.on(session_id, user_id), fields=["epoch", "version"])
+        epoch, version = (int(value or 0) for value in found.values)
+        return epoch, version
+
     def _moved(self, target: str, user_id: str | None) -> tuple[str, bytes]:
         """Return by which operation a session was put there, "" if by none, and its version."""
         try:
@@ -267,18 +293,3 @@ class Branches:
                 self._noted.strike(session_id, old)
         except MiniAgentError as exc:
             log.warning("the branches of a session could not be pruned: %s", exc)
-
-
-def _counters(now_ms: int, count: int, size: int) -> dict[bytes, bytes]:
-    """Return the metadata of a session that begins now, in the order of ``create_session``."""
-    numbers = {
-        b"deadline": 0, b"version": 1, b"epoch": int(random_id()[:13], 16),
-        b"message_count": count, b"bytes": size, b"ttl": 0, b"max_end": 0, b"turns": 0,
-        b"input_tokens": 0, b"output_tokens": 0, b"tool_calls": 0,
-    }  # fmt: skip
-    first = {name: b"%d" % number for name, number in numbers.items()}
-    now = b"%d" % now_ms
-    return {
-        **first, b"user": b"", b"turn": b"", b"holder": b"", b"lease": b"0", b"cancel": b"",
-        b"events": b"1", b"last_activity": now, b"created_at": now, b"schema": b"1",
-    }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import SessionExists
+from ..models import new_id as random_id
 from .core import OnSession
 from .operations.moving import move_records, move_session
 from .operations.session import Exists
@@ -39,6 +40,21 @@ def fields_of(metadata: Mapping[bytes, bytes], ops: Mapping[bytes, bytes]) -> li
         for name, value in pairs.items()
         for part in (number, name, value)
     ]
+
+
+def new_counters(now_ms: int, count: int, size: int) -> dict[bytes, bytes]:
+    """Return the metadata of a session that begins now, in the order of ``create_session``."""
+    numbers = {
+        b"deadline": 0, b"version": 1, b"epoch": int(random_id()[:13], 16),
+        b"message_count": count, b"bytes": size, b"ttl": 0, b"max_end": 0, b"turns": 0,
+        b"input_tokens": 0, b"output_tokens": 0, b"tool_calls": 0,
+    }  # fmt: skip
+    first = {name: b"%d" % number for name, number in numbers.items()}
+    now = b"%d" % now_ms
+    return {
+        **first, b"user": b"", b"turn": b"", b"holder": b"", b"lease": b"0", b"cancel": b"",
+        b"events": b"1", b"last_activity": now, b"created_at": now, b"schema": b"1",
+    }  # fmt: skip
 
 
 def put_session(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 
 from ..errors import (
@@ -63,7 +64,8 @@ class Rewinding:
         what is ``kept`` and the ``branch``.
 
         To repeat a call whose end is not known (TurnUncertain, OutcomeUnknown) give the ``new_id``
-        of the branch: the repetition changes nothing more, and returns it. Raises SessionBusy while
+        of the branch: the repetition changes nothing more, and returns it, also one that is made
+        while the first is under way. Raises SessionBusy while
         a turn is open, also one that was abandoned (``resume_turn`` finishes it), SessionWaiting
         if it waits, and what ``fork_session`` raises: at ``max_sessions_per_user`` nobody can go
         back.
@@ -71,7 +73,8 @@ class Rewinding:
         check_session_id(session_id)
         target = random_id() if new_id is None else check_session_id(new_id)
         operation = sha256(target.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        if new_id is not None and self._is_done(session_id, operation, user_id):
+        is_done = partial(self._is_done, session_id, operation, user_id)
+        if new_id is not None and is_done():
             return target
         branch: Branch | None = None
         try:
@@ -79,17 +82,21 @@ class Rewinding:
                 self._must_be_idle(session_id, user_id)
                 place = self._branches.places.find(session_id, to, user_id, before=before)
                 if branch is None and place.position == place.count:
-                    return None
+                    return target if new_id is not None and is_done() else None
                 earlier = branch.operation if branch else ""
-                branch = self._branches.keep_all(session_id, target, user_id, earlier)
+                branch = self._branches.keep_all(session_id, target, user_id, is_done, earlier)
                 done = self._cut(session_id, user_id, operation, place, branch)
                 if isinstance(done, Cleared):
                     self._index.mark(session_id, done)
                     return target
             raise SessionBusy(session_id, 0.0)
         except MiniAgentError as exc:
-            is_known = not isinstance(exc, (TurnUncertain, StoreUnavailable))
-            if branch is not None and is_known:  # nothing was removed
+            if isinstance(exc, (TurnUncertain, StoreUnavailable)):
+                raise
+            if new_id is not None:
+                if is_done():  # by the same call at another place, which may have this branch
+                    return target
+            elif branch is not None:  # nothing was removed
                 with suppress(MiniAgentError):
                     self._sessions.delete_session(target)
             raise

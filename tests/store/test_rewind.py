@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from miniagent_redis.models import EventType, Message, WaitingCall
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.session import SessionThread
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.waiting import LIMIT
 from tests.support.words import OpenStore, call, lines, result, said
 
 Store = RedisSessionManager
@@ -141,7 +143,7 @@ def test_a_repetition_changes_nothing_more(store: Store) -> None:
 
 def test_who_died_over_it_is_repeated(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The branch is there, unused, and nothing was removed: it is made anew."""
-    store.parts.branches.keep_all("s", "b", None)
+    store.parts.branches.keep_all("s", "b", None, bool)
     store.append_to_thread("s", Message("user", "since"))
     assert store.rewind("s", "t1", new_id="b") == "b"
     assert lines(store, "b") == [*ALL, "user:since"]
@@ -149,7 +151,7 @@ def test_who_died_over_it_is_repeated(store: Store, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_session_that_somebody_uses_is_not_written_over(store: Store) -> None:
-    store.parts.branches.keep_all("s", "used", None)
+    store.parts.branches.keep_all("s", "used", None, bool)
     store.append_to_thread("used", Message("user", "mine"))
     store.create_session("other", user_id="ada")
     for taken in ("used", "other"):
@@ -239,3 +241,32 @@ def test_many_who_go_back_and_write_at_once_lose_nothing(real_store: Store) -> N
     )]  # fmt: skip
     there = {message.text for thread in kept for message in thread.messages}
     assert there >= {f"{number}-{n}" for number in (1, 3) for n in range(5)}
+
+
+@pytest.mark.parametrize("is_written_to", [False, True])
+def test_the_same_call_at_many_places_at_once_goes_back_once_and_loses_nothing(
+    open_store: OpenStore, is_written_to: bool
+) -> None:
+    stores, added = [open_store() for _ in range(5)], ["x", "y", "z"] if is_written_to else []
+    for number in range(20):
+        session, branch, start = f"r{number}", f"b{number}", Barrier(len(stores))
+        stores[0].create_session(session)
+        stores[0].append_to_thread(session, [Message("user", text) for text in "abc"])
+
+        def go_back(store: Store, session: str, branch: str, start: Barrier) -> str | None:
+            start.wait(LIMIT)
+            return store.rewind(session, 2, new_id=branch)
+
+        def write(store: Store, session: str, start: Barrier) -> None:
+            start.wait(LIMIT)
+            for text in added:
+                store.append_to_thread(session, Message("user", text))
+
+        with ThreadPoolExecutor(len(stores)) as pool:
+            each = [pool.submit(go_back, one, session, branch, start) for one in stores[1:]]
+            pool.submit(write, stores[0], session, start).result()
+        assert [one.result() for one in each] == [branch] * 4
+        kept, here = lines(stores[0], branch), lines(stores[0], session)
+        assert kept == [f"user:{text}" for text in "abc"] + kept[3:]
+        assert here[:2] == ["user:a", "user:b"]
+        assert kept[3:] + here[2:] == [f"user:{text}" for text in added]

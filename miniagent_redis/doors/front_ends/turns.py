@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from attrs import evolve, field, frozen
 
-from ...errors import SessionBusy, SessionExists, SessionWaiting
+from ...errors import InvalidInput, SessionBusy, SessionNotFound, SessionWaiting
 from ...models import Deny, Message, ToolResult, WaitingCall
 from ...session import SessionManager
 from ...store.parking import Answer, Parked
@@ -130,9 +131,10 @@ class PageTurns:
     # --- going back ---------------------------------------------------------------------------
 
     def _regenerate(self, asked: Asked, key: str) -> Begun:
-        session_id, what = self._session(asked), key or "again"
+        session_id, what, branch = self._session(asked), key or "again", ""
         if asked.turn_id is not None:
             name = self._name("instead", session_id, asked.turn_id, what)
+            branch = self._name("branch", session_id, name)
             if self._is_known(session_id, name):
                 return Begun(session_id, name, is_joined=True)  # a repetition
 
@@ -142,6 +144,9 @@ class PageTurns:
             return not asked.page_id or page_id(one) == asked.page_id
 
         said = self._find(session_id, is_meant)
+        if said is None and branch:  # the same request may have gone back, and begin it just now
+            with suppress(SessionNotFound):
+                said = self._find(branch, is_meant)
         if said is None:
             refuse("There is no such message to answer anew.", "messageId", "not_found")
         message = self._message(asked, said.content, page_id(said))
@@ -151,24 +156,22 @@ class PageTurns:
         """Say something in the place of a message; what was there is kept as a branch."""
         session_id, place = asked.session_id, said.turn_id or said.id
         name = self._name("instead", session_id, place, what)
+
+        def is_there() -> bool:
+            return self._find(session_id, lambda one: place in (one.turn_id, one.id)) is not None
+
         if not self._is_known(session_id, name):
             self._end(session_id, place)
-            if self._find(session_id, lambda one: place in (one.turn_id, one.id)) is not None:
+            if is_there():
                 branch = self._name("branch", session_id, name)
                 try:
                     self.manager.rewind(
                         session_id, place, before=True, new_id=branch, user_id=self.user_id
                     )
-                except SessionExists:  # the same request, which came twice, is being done
-                    self._wait_for(session_id, name)
+                except InvalidInput:
+                    if is_there():
+                        raise  # else another request has gone back behind it meanwhile
         return self._start(session_id, message, name, asked)
-
-    def _wait_for(self, session_id: str, name: str) -> None:
-        end = time.monotonic() + _ENDING
-        while not self._is_known(session_id, name):
-            if time.monotonic() > end:
-                raise SessionBusy(session_id, 0.0)
-            time.sleep(0.02)
 
     def _end(self, session_id: str, turn_id: str) -> None:
         """End a turn that is open still, with what there is of it."""
