@@ -26,6 +26,11 @@ class Refusal:
     refuses_writes: bool = False
     moves: bool = False
 
+    @property
+    def reply(self) -> rx.ResponseError:
+        """What Redis replies, for a script that found out itself."""
+        return rx.ResponseError(self.says)
+
 
 _GIVE_RIGHTS = (
     "give the user {user} these rights by ACL SETUSER; miniagent-redis doctor prints the ACL "
@@ -47,6 +52,12 @@ TOO_OLD = Refusal(
     "unexpected symbol near '#'",
     "Redis at {address} does not know scripts as we need them",
     f"it, or the server of a proxy there, is too old: {NEEDED}",
+)
+WRONG_TYPE = Refusal(
+    "WRONGTYPE",
+    "one of our keys holds another type of value",
+    "something else than this library wrote it, and it was left as it is: remove or rename "
+    "that key, or set a namespace of your own",
 )
 REFUSALS = (
     Refusal("NOPERM", NOT_LET_IN, _GIVE_RIGHTS),
@@ -73,12 +84,7 @@ REFUSALS = (
     Refusal("CROSSSLOT", _CLUSTER.problem, _CLUSTER.hint),
     UNKNOWN,
     TOO_OLD,
-    Refusal(
-        "WRONGTYPE",
-        "one of our keys holds another type of value",
-        "something else than this library wrote it, and it was left as it is: remove or rename "
-        "that key, or set a namespace of your own",
-    ),
+    WRONG_TYPE,
     Refusal(
         "max number of clients",
         "Redis at {address} takes no more clients",

@@ -8,7 +8,7 @@ from functools import partial
 from ..connection.durability import ASKED
 from ..connection.listening import Listening
 from ..connection.master import ROLE
-from ..connection.refusals import refusal_behind
+from ..connection.refusals import WRONG_TYPE, refusal_behind
 from ..connection.topology import Node
 from ..errors import StoreMisconfigured
 from ..models import new_id
@@ -148,7 +148,7 @@ def _try(store: RedisSessionManager) -> list[str]:
             with core.connections.translating():
                 attempt()
         except StoreMisconfigured as exc:
-            if (reply := refusal_behind(exc)) is None or reply.says != "WRONGTYPE":
+            if refusal_behind(exc) is not WRONG_TYPE:
                 refused.append(exc.cause)
     return list(dict.fromkeys(refused))
 

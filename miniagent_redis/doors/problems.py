@@ -13,6 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from .. import errors
+from ..connection.refusals import WRONG_TYPE, refusal_behind
 from ..errors import MiniAgentError
 from ..models import WaitingCall
 from . import refusals
@@ -105,6 +106,8 @@ class Problem:
 def problem_of(error: BaseException) -> Problem:
     """Return what a client is told of an error, one of ours or any other."""
     kind = next((one for one in type(error).__mro__ if one in _TABLE), MiniAgentError)
+    if refusal_behind(error) is WRONG_TYPE:  # something else was written where ours is
+        kind = errors.RecordUnreadable
     status, detail = _TABLE[kind]
     if isinstance(error, errors.ModelError):
         status, detail = _OF_MODELS.get(error.kind, (status, detail))

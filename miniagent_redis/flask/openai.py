@@ -23,7 +23,7 @@ from ..doors.openai.options import keep_options
 from ..doors.openai.stored import StoredResponses
 from ..doors.refusals import ReadOnly
 from ..error_base import escaped
-from ..errors import InvalidInput, MiniAgentError, RecordUnreadable
+from ..errors import InvalidInput, MiniAgentError, RecordUnreadable, StoreMisconfigured
 from ..session import SessionAgent, SessionManager
 from .extension import MiniAgent
 from .openai_chat import add_chat
@@ -181,7 +181,7 @@ def _answer(error: Exception) -> Response:
     fault = fault_of(error)
     if not isinstance(error, MiniAgentError):
         log.error("%s %s", request.method, escaped(request.path), exc_info=error)
-    elif fault.status >= 500 or isinstance(error, RecordUnreadable):
+    elif fault.status >= 500 or isinstance(error, (RecordUnreadable, StoreMisconfigured)):
         log.warning("%s %s: %s", request.method, escaped(request.path), error)
     return _json(fault.body, fault.status, fault.headers)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ..connection.connections import Connections
 from ..connection.faults import NoScript, ReplyLost
+from ..connection.refusals import WRONG_TYPE
 from ..connection.replicating import NotReplicated
 from ..connection.topology import Node
 from ..errors import StoreMisconfigured
@@ -115,7 +116,7 @@ class Scripts:
                 break
             tries.late += 1  # nothing was done, and no try of it is under way any more
         if status == "wrongtype":
-            raise _wrong_type(reply[2].decode(), reply[3].decode())
+            raise _wrong_type(reply[2].decode(), reply[3].decode()) from WRONG_TYPE.reply
         return [status, *reply[2:]]
 
     def go_on(self, key: str, tries: Tries) -> None:

@@ -139,6 +139,28 @@ def test_an_export_of_what_is_no_session_is_a_page_that_says_so(
     assert "This session cannot be read" in export().text
 
 
+@pytest.mark.parametrize("kind", ["session", "thread", "metadata"])
+def test_another_type_of_value_is_told_as_what_cannot_be_read(
+    filled: Filled, client: Any, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    app = app_of(filled.agents, read_only=False)
+    (key,) = client.keys(f"{kind}:*")
+    in_place(client, key, lambda: client.sadd(key, b"mine"))
+    for path in ("/v1/conversations/{conversation}/items", "/v1/responses/{response_id}"):
+        caplog.clear()
+        answer = app.test_client().get(path.format(**filled.known), headers=HEADERS)
+        told: Any = answer.json
+        assert (answer.status_code, told["error"]["code"]) == (422, "record_unreadable"), path
+        assert "holds" in caplog.text, "who runs it is told what to do"
+    answer = app.test_client().get(f"/api/chat/{filled.known['chat_id']}", headers=HEADERS)
+    told = answer.json
+    assert (answer.status_code, told["code"]) == (422, "record_unreadable")
+    body = {"model": "helper", "input": "more", "conversation": filled.known["conversation"]}
+    answer = app.test_client().post("/v1/responses", json=body, headers=HEADERS)
+    assert answer.status_code == 422
+    assert client.smembers(key) == {b"mine"}
+
+
 def test_a_newer_schema_is_told_as_one_that_another_instance_may_know(
     filled: Filled, client: Any
 ) -> None:
