@@ -26,11 +26,18 @@ from .answers import response_to, tell_operators
 from .bound import measure
 from .extension import MiniAgent
 from .openai import MAX_BODY, Door
-from .openai_requests import Json, body, repeats, unnamed
+from .openai_requests import METHODS, Json, body, repeats, unnamed
 
 MOST_MESSAGES = 1000
 _MESSAGES = 200
-_NOT_POST = ["GET", "PUT", "PATCH", "DELETE"]
+_KNOWN = {
+    "/api/chat": ["POST"],
+    "/api/chat/<path:chat_id>/stream": ["GET", "DELETE"],
+    "/api/chat/<path:chat_id>": ["GET"],
+    "/agui": ["POST"],
+    "/agui/<path:model>": ["POST"],
+}
+"""The methods of each path; any other is answered as this door does, not by the app's own page."""
 
 
 def front_ends_blueprint(
@@ -54,13 +61,10 @@ def front_ends_blueprint(
     _add_ai_sdk(blueprint, door)
     _add_agui(blueprint, door)
 
-    @blueprint.route("/api/chat", methods=_NOT_POST)
-    @blueprint.route("/agui", methods=_NOT_POST)
-    @blueprint.route("/agui/<path:model>", methods=_NOT_POST)
-    def other_method(model: str | None = None) -> Response:
-        """Answer as this door does: the app's own page would be for people."""
-        raise MethodNotAllowed(["POST"])
-
+    for number, (path, known) in enumerate(_KNOWN.items()):
+        others = [method for method in METHODS if method not in known]
+        view = partial(_other_method, known)
+        blueprint.add_url_rule(path, f"other_{number}", view, methods=others)
     return blueprint
 
 
@@ -102,6 +106,10 @@ def _add_agui(blueprint: Blueprint, door: Door) -> None:
         streaming, turns = door.streaming(), _turns(door, model)
         told = _telling(door, turns.model).run(turns, asked, run_id, _key(turns))
         return streaming.of(told, unnamed, failed=_failed_run)
+
+
+def _other_method(known: list[str], **path: str) -> Response:
+    raise MethodNotAllowed(known)
 
 
 def _turns(door: Door, model: str | None) -> PageTurns:

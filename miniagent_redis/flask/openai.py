@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 from flask import Blueprint, Response, request
+from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 
 from ..doors.openai.conversations import Conversations
@@ -28,7 +29,7 @@ from ..session import SessionAgent, SessionManager
 from .extension import MiniAgent
 from .openai_chat import add_chat
 from .openai_conversations import add_conversations
-from .openai_requests import Streaming, as_json
+from .openai_requests import METHODS, Streaming, as_json
 from .openai_responses import add_responses
 from .openai_sessions import OPEN_ROUTES, add_sessions
 from .origins import may_change, refuse_foreign
@@ -162,10 +163,15 @@ def _add_models(blueprint: Blueprint, door: Door) -> None:
     def models() -> dict[str, Any]:
         return {"object": "list", "data": [told(name) for name in door.models()]}
 
-    @blueprint.route("/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-    def nothing(rest: str) -> dict[str, Any]:
+    @blueprint.route("/<path:rest>", methods=METHODS)
+    def nothing(rest: str = "") -> dict[str, Any]:
         problem = f"Unknown request URL: {request.method} {request.path:.200}."
         raise RequestRefused(problem, status=404, code="unknown_url")
+
+    @blueprint.record
+    def add_prefix(state: BlueprintSetupState) -> None:
+        if state.url_prefix:  # else that address is the app's
+            state.add_url_rule("/", "nothing", nothing, methods=METHODS, strict_slashes=False)
 
     @blueprint.get("/models/<path:name>")
     def model(name: str) -> dict[str, Any]:

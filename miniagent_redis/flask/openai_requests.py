@@ -22,6 +22,7 @@ from .streams import OpenStreams
 log: logging.Logger = logging.getLogger("miniagent_redis")
 Json = dict[str, Any]
 
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 _HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 _PING = b": ping\n\n"
 

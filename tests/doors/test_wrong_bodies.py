@@ -12,8 +12,11 @@ import pytest
 pytest.importorskip("flask")
 pytest.importorskip("waitress")
 
+from flask import Flask
 from flask.testing import FlaskClient
 
+from miniagent_redis import AgentConfig, RedisConfig
+from miniagent_redis.flask import MiniAgent, openai_blueprint
 from tests.support.served import HEADERS, Filled, app_of, filled_store
 
 WRONG: list[Any] = [
@@ -217,14 +220,60 @@ def test_a_wrong_parameter_of_a_query_is_named(
     assert (answer.status_code, told["error"]["param"]) == (400, param)
 
 
-@pytest.mark.parametrize("path", ["/api/chat", "/agui", "/agui/helper"])
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"}
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/api/chat", {"POST"}),
+        ("/agui", {"POST"}),
+        ("/agui/helper", {"POST"}),
+        ("/api/chat/c", {"GET", "HEAD"}),
+        ("/api/chat/c/stream", {"GET", "HEAD", "DELETE"}),
+    ],
+)
 def test_another_method_is_405_in_the_form_of_the_door(
-    path: str, method: str, client: FlaskClient
+    path: str, known: set[str], client: FlaskClient
 ) -> None:
-    answer = client.open(path, method=method, headers=HEADERS)
-    assert (answer.status_code, answer.mimetype) == (405, "application/problem+json")
-    assert "POST" in answer.headers["Allow"]
+    for method in METHODS - known:
+        answer = client.open(path, method=method, headers=HEADERS)
+        assert (answer.status_code, answer.mimetype) == (405, "application/problem+json")
+        assert known & set(answer.headers["Allow"].split(", "))
+    options = client.open(path, method="OPTIONS", headers=HEADERS)
+    assert options.status_code == 200
+    assert known <= set(options.headers["Allow"].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/v1", set[str]()),
+        ("/v1/", set[str]()),
+        ("/v1/models", {"GET", "HEAD"}),
+        ("/v1/responses", {"POST"}),
+        ("/v1/no/such/thing", set[str]()),
+    ],
+)
+def test_what_there_is_not_is_404_in_the_form_of_openai(
+    path: str, known: set[str], client: FlaskClient
+) -> None:
+    for method in METHODS - known - {"HEAD"}:
+        answer = client.open(path, method=method, headers=HEADERS)
+        told: Any = answer.json
+        assert (answer.status_code, told["error"]["code"]) == (404, "unknown_url"), method
+    assert client.open(path, method="TRACE").status_code == 401
+
+
+def test_what_is_beside_the_doors_is_the_apps_own() -> None:
+    app = Flask(__name__)
+    agents = MiniAgent(
+        app, config=AgentConfig(model="demo"), redis_config=RedisConfig(url="memory://")
+    )
+    app.register_blueprint(openai_blueprint(agents, keys={"k": "ada"}), url_prefix="/v1")
+    app.add_url_rule("/", "index", lambda: "mine")
+    assert app.test_client().get("/").text == "mine"
+    assert app.test_client().get("/other").mimetype == "text/html"
 
 
 def test_a_key_that_was_used_for_another_request_says_so(client: FlaskClient) -> None:
