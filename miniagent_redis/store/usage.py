@@ -8,9 +8,10 @@ lost is not counted twice. What a process that dies had noted is lost, and never
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from ..errors import InvalidInput, RecordUnreadable, StoreMisconfigured, StoreUnavailable
 from ..models import UsageTotals, new_id
@@ -21,7 +22,17 @@ from .keys import check_user_id, to_text
 from .operations.counting import add_usage
 from .operations.replies import pairs_of
 from .operations.session import get_session
-from .usage_kinds import MOST_NAMES, DayTotals, ToolTotals, counts_of, day_totals, others
+from .usage_kinds import (
+    MOST_NAMES,
+    DayTotals,
+    ToolTotals,
+    counts_of,
+    day_totals,
+    of_day,
+    oldest_day,
+    others,
+    user_day_totals,
+)
 
 DAY = 86_400  # seconds
 DAY_MS = DAY * 1000
@@ -121,11 +132,12 @@ class UsageCounts:
         due: dict[str, Counts] = {}
         for (day, prefix), counts in kinds.items():
             fields = {f"{prefix}:{name}": count for name, count in counts.items()}
-            _add(due.setdefault(usage("day", _day(day)), {}), fields)
+            _add(due.setdefault(usage("day", _date(day).isoformat()), {}), fields)
         for (day, user_id), counts in noted.items():
-            keys = [usage("all"), usage("day", _day(day))]
+            keys = [usage("all"), usage("day", _date(day).isoformat())]
             if user_id is not None:
                 keys.append(usage("user", user_id))
+                _add(due.setdefault(keys[-1], {}), of_day(_date(day), counts))
             for key in keys:
                 _add(due.setdefault(key, {}), counts)
         return due
@@ -141,6 +153,7 @@ class UsageCounts:
                 batch=number,
                 remembered_ms=DAY_MS,
                 kept_ms=KEPT_MS,
+                oldest=oldest_day(_date(int(self._core.clock.time() // DAY))),
             )
         except StoreUnavailable as exc:
             log.warning("what turns took could not be counted now: %s", exc)
@@ -186,8 +199,7 @@ class UsageCounts:
         if user_id is not None and day is not None:
             raise InvalidInput("usage is kept by user or by day, not by both")
         if user_id is not None:
-            check_user_id(user_id)
-            key = self._core.keys.usage("user", user_id)
+            key = self._key_of(user_id)
         else:
             key = (
                 self._core.keys.usage("all")
@@ -197,24 +209,38 @@ class UsageCounts:
         self._write_unless_refused()
         return _totals(key, dict(zip(FIELDS, self._core.call("HMGET", key, *FIELDS), strict=True)))
 
-    def days(self, last: date, count: int) -> list[DayTotals]:
+    def of_users(self, user_ids: Sequence[str]) -> list[UsageTotals]:
+        """Return what the turns of each of these users took; trips and errors are those of days."""
+        self._write_unless_refused()
+        keys = [self._key_of(one) for one in user_ids]
+        replies = self._core.call_many([("HMGET", key, *FIELDS) for key in keys])
+        return [
+            _totals(key, dict(zip(FIELDS, reply, strict=True)))
+            for key, reply in zip(keys, replies, strict=True)
+        ]
+
+    def days(self, last: date, count: int, user_id: str | None = None) -> list[DayTotals]:
         """Return what the turns of each of ``count`` days took, up to the ``last`` (UTC).
 
-        By model and by tool too. One round trip, and another to write what is noted here. Raises
-        RecordUnreadable or StoreUnavailable.
+        By model and by tool too; of one user neither, and no more than the last 31 days. One round
+        trip, and another to write what is noted here. Raises RecordUnreadable or StoreUnavailable.
         """
         self._write_unless_refused()
         days = [last - timedelta(days=back) for back in reversed(range(count))]
+        if user_id is not None:
+            key = self._key_of(user_id)
+            counts = _counts(key, self._core.call("HGETALL", key))
+            return [user_day_totals(day, counts) for day in days]
         keys = [self._core.keys.usage("day", day.isoformat()) for day in days]
         replies = self._core.call_many([("HGETALL", key) for key in keys])
-        found: list[DayTotals] = []
-        for day, key, reply in zip(days, keys, replies, strict=True):
-            try:
-                counts = {to_text(name): int(value) for name, value in pairs_of(reply)}
-                found.append(day_totals(day, counts))
-            except ValueError as exc:
-                raise RecordUnreadable(key, str(exc)) from exc
-        return found
+        return [
+            day_totals(day, _counts(key, reply))
+            for day, key, reply in zip(days, keys, replies, strict=True)
+        ]
+
+    def _key_of(self, user_id: str) -> str:
+        check_user_id(user_id)
+        return self._core.keys.usage("user", user_id)
 
     def _write_unless_refused(self) -> None:
         try:
@@ -224,8 +250,8 @@ class UsageCounts:
                 raise
 
 
-def _day(number: int) -> str:
-    return datetime.fromtimestamp(number * DAY, UTC).date().isoformat()
+def _date(number: int) -> date:
+    return datetime.fromtimestamp(number * DAY, UTC).date()
 
 
 def _add(sums: Counts, counts: Counts) -> None:
@@ -236,6 +262,13 @@ def _add(sums: Counts, counts: Counts) -> None:
 def _totals(key: str, values: dict[str, bytes | None]) -> UsageTotals:
     try:
         return totals({name: int(value) for name, value in values.items() if value is not None})
+    except ValueError as exc:
+        raise RecordUnreadable(key, str(exc)) from exc
+
+
+def _counts(key: str, reply: Any) -> Counts:
+    try:
+        return {to_text(name): int(value) for name, value in pairs_of(reply)}
     except ValueError as exc:
         raise RecordUnreadable(key, str(exc)) from exc
 

@@ -1,12 +1,12 @@
-"""What a day's turns took of each model and tool: fields of the day's totals, and back.
+"""What turns took by model and tool, in a day's totals, and by day, in a user's: fields, and back.
 
-No key and no exchange of their own: they are written with the totals of the day, and end with them.
+No key and no exchange of their own: they are written with those totals, and end with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -18,8 +18,10 @@ from .counts import totals
 MOST_NAMES = 200
 """Models and tools that a process counts by name, on one day; clients may name tools of theirs."""
 OTHERS = "(others)"
+USER_DAYS = 31
+"""So many days, today's the last, are told from each other in a user's totals."""
 _LONGEST = 100  # characters of a name
-_OF_MODEL = ("turns", "failed_turns", "input_tokens", "output_tokens", "nano_usd")
+_OF_PART = ("turns", "failed_turns", "input_tokens", "output_tokens", "nano_usd")
 Counts = dict[str, int]
 
 
@@ -65,11 +67,21 @@ def counts_of(
 
     A name, which is any text, has no spaces there.
     """
-    if of_model := {name: counts[name] for name in _OF_MODEL if name in counts}:
+    if of_model := _part(counts):
         yield _prefix("model", model), of_model
     for tool, ran in tools.items():
         amounts = {"calls": ran.calls, "failed": ran.failed, "cached": ran.cached}
         yield _prefix("tool", tool), {name: count for name, count in amounts.items() if count}
+
+
+def of_day(day: date, counts: Counts) -> Counts:
+    """Return the counts of a user's day as fields of the totals of that user."""
+    return {f"{day.isoformat()}:{name}": count for name, count in _part(counts).items()}
+
+
+def oldest_day(today: date) -> str:
+    """Return the first of the days that are told from each other, as their fields begin."""
+    return (today - timedelta(days=USER_DAYS - 1)).isoformat()
 
 
 def others(prefix: str) -> str:
@@ -95,6 +107,17 @@ def day_totals(day: date, counts: Mapping[str, int]) -> DayTotals:
             for name, found in kinds["tool"].items()
         },
     )
+
+
+def user_day_totals(day: date, counts: Mapping[str, int]) -> DayTotals:
+    """Return what the counts of a user stand for that are of this day."""
+    start = f"{day.isoformat()}:"
+    its = {name.removeprefix(start): n for name, n in counts.items() if name.startswith(start)}
+    return DayTotals(day, totals(its))
+
+
+def _part(counts: Counts) -> Counts:
+    return {name: counts[name] for name in _OF_PART if name in counts}
 
 
 @lru_cache(MOST_NAMES)

@@ -251,3 +251,39 @@ def test_tools_are_counted_that_ran() -> None:
         Message("tool", "no such tool", tool_call_id="d", name="x", metadata={"not_run": True}),
     ]
     assert tools_of(steps) == {"look": ToolTotals(3, 1, 1)}
+
+
+def test_a_users_totals_tell_the_last_days_from_each_other_and_no_more(
+    store: Store, open_store: OpenStore, clock: ManualClock, client: redis.Redis
+) -> None:
+    clock.set(1_900_000_000.0)
+    usage = store.parts.usage
+    sizes = []
+    for number in range(70):
+        usage.note(UsageTotals(turns=1, output_tokens=number, cost=0.5), user_id="ada", model="m")
+        usage.note(UsageTotals(turns=1), user_id="bo")
+        usage.flush()
+        sizes.append(client.hlen("usage:{totals}:user:ada"))
+        clock.advance(86_400)
+    last = datetime.fromtimestamp(clock.time(), UTC).date() - timedelta(days=1)
+    found = open_store().parts.usage.days(last, 35, "ada")
+    assert [one.day for one in found] == [last - timedelta(days=n) for n in range(34, -1, -1)]
+    assert [one.total.output_tokens for one in found] == [0] * 4 + list(range(39, 70))
+    assert found[-1].total == UsageTotals(turns=1, output_tokens=69, cost=0.5)
+    assert max(sizes) == sizes[-1] == sizes[-20] <= 31 * 3 + 3
+    assert store.usage(user_id="ada") == UsageTotals(
+        turns=70, output_tokens=sum(range(70)), cost=35.0
+    )
+    assert usage.days(last, 1, "eve")[0].total == UsageTotals()
+    assert usage.of_users(["bo", "eve"]) == [UsageTotals(turns=70), UsageTotals()]
+    assert usage.forget("ada")
+    assert usage.days(last, 1, "ada")[0].total == UsageTotals()
+
+
+def test_days_of_a_user_in_another_namespace_are_not_told(open_store: OpenStore) -> None:
+    one, other = open_store(namespace="acme"), open_store(namespace="globex")
+    one.parts.usage.note(UsageTotals(turns=1), user_id="ada")
+    one.parts.usage.flush()
+    today = datetime.fromtimestamp(one.clock.time(), UTC).date()
+    assert one.parts.usage.days(today, 1, "ada")[0].total.turns == 1
+    assert other.parts.usage.days(today, 1, "ada")[0].total.turns == 0

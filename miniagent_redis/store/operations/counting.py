@@ -101,7 +101,11 @@ def add_usage(
     batch: int,
     remembered_ms: int,
     kept_ms: int,
+    oldest: str,
 ) -> None:
-    """Add a batch of counts to totals, by their keys, once. ``sender`` is the key of its number."""
+    """Add a batch of counts to totals, by their keys, once. ``sender`` is the key of its number.
+
+    Of what is counted by day the days before the ``oldest``, as 2026-01-31, are let go of.
+    """
     keys = [sender, *totals]
-    core.run("add_usage", keys, batch, remembered_ms, kept_ms, *totals.values())
+    core.run("add_usage", keys, batch, remembered_ms, kept_ms, oldest, *totals.values())
