@@ -90,7 +90,15 @@ def pages(session_id: str) -> list[str]:
     name = to_link(session_id)
     return [
         f"/?id={name}",
-        *("/", "/sessions", "/sessions?user=ada", "/waiting", "/usage", "/health"),
+        *(
+            "/",
+            "/sessions",
+            "/sessions?user=ada",
+            "/waiting",
+            "/usage",
+            "/usage?user=ada",
+            "/health",
+        ),
         *(f"/session?id={name}", f"/session/keys?id={name}", f"/confirm?what=end&id={name}"),
         *("/confirm?what=forget&id=ada", "/session?id=none", "/search?q=order", "/search"),
     ]

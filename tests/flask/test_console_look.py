@@ -13,7 +13,7 @@ from flask import Flask
 from miniagent_redis import AgentConfig, Budget, RateLimit
 from miniagent_redis.flask import MiniAgent
 from tests.flask.conftest import OpenConsole
-from tests.support.console_apps import standalone
+from tests.support.console_apps import PREFIX, app_of, standalone
 from tests.support.pages import Visitor
 
 PAGES = ("/", "/sessions", "/waiting", "/usage", "/health")
@@ -272,3 +272,34 @@ def test_what_is_not_there_is_told_on_a_page(open_console: OpenConsole) -> None:
     assert root.status == 422
     root.open("/session?id=~%25")
     assert root.status == 422
+
+
+def test_what_a_user_took_is_drawn_by_day(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    talk(app, agents, "ada", "1", "2", "3")
+    talk(app, agents, "bob & co", "1")
+    root = Visitor(app.test_client())
+    page = root.follow(root.open("/usage"), "bob & co")
+    assert "Usage of bob & co" in page.text
+    assert "Tokens by day, the last 30 days (UTC)" in page.text
+    heights = [float(one["height"]) for one in page.all("rect") if one.get("class") == "in"][:30]
+    assert heights[:29] == [0.0] * 29
+    assert heights[29] > 100
+    assert "1,234" in page.text
+    assert "Tokens by conversation" in page.text
+    assert "by model" not in page.text
+    assert "bob & co" in root.follow(page, "their sessions").text
+    assert "Usage of bob & co" in root.follow(root.open(root.address), "their usage").text
+    assert "Nothing is counted of this user" in root.open("/usage?user=eve").text
+
+
+def test_who_is_no_admin_sees_the_own_days_alone(open_console: OpenConsole) -> None:
+    app, agents = open_console(app_of)
+    talk(app, agents, "ada", "1", "2", "3")
+    talk(app, agents, "bob", "1")
+    for path in ("/usage", "/usage?user=ada"):
+        page = Visitor(app.test_client(), X_User="bob").open(f"{PREFIX}{path}")
+        assert "Tokens by day" in page.text
+        assert "1,234" in page.text
+        assert "3,702" not in page.text
+        assert "ada" not in page.text

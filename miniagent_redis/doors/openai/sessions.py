@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
@@ -85,11 +85,9 @@ class Sessions:
     def usage_by_day(self, days: int) -> Json:
         """Return what the turns of all users took, day by day (UTC), today last."""
         today = datetime.now(UTC).date()
-        found = [self._of_day(today - timedelta(days=back)) for back in reversed(range(days))]
+        kept = self.manager.store.parts.usage.days(today, days)
+        found = [usage_object(one.total, day=one.day.isoformat()) for one in kept]
         return {"object": "list", "data": found, "has_more": False, "next_page": None}
-
-    def _of_day(self, day: date) -> Json:
-        return usage_object(self.manager.usage(day=day), day=day.isoformat())
 
     # --- turns that wait ----------------------------------------------------------------------
 

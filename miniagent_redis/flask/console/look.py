@@ -100,15 +100,17 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
 
     @routes.get("/usage")
     def usage() -> ResponseReturnValue:
-        whose = access.whose
+        """Show what was used: by everybody, by a user whom an admin names, or by oneself."""
+        user = from_link(request.args.get("user", "")) if access.is_admin else ""
+        whose = user or access.whose
         total = access.all.usage() if whose is None else access.all.usage(user_id=whose)
-        recent = access.all.list_sessions(whose, _RECENT)
-        charts: list[Bars] = []
+        recent, kept = access.all.list_sessions(whose, _RECENT), access.all.store.parts.usage
+        days = kept.days(datetime.now(UTC).date(), DAYS, whose)
+        charts: list[Bars] = [of_days(days)]
         if whose is None:
-            days = access.all.store.parts.usage.days(datetime.now(UTC).date(), DAYS)
-            users = dict.fromkeys(each["user_id"] for each in recent if each["user_id"])
-            found = [(user, access.all.usage(user_id=user)) for user in users]
-            charts += [of_days(days), of_models(days), of_tools(days)]
+            users = [*dict.fromkeys(each["user_id"] for each in recent if each["user_id"])]
+            found = list(zip(users, kept.of_users(users), strict=True))
+            charts += [of_models(days), of_tools(days)]
             charts.append(bars(found, "Tokens by user, of the sessions last used", links="user"))
         else:
             listed = titled(access.all, recent[:_LISTED], whose)
@@ -116,9 +118,10 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
             names = {each["session_id"]: each["title"] for each in listed}
             charts.append(bars(told, "Tokens by conversation", names, links="session"))
         config = access.all.agent.config
-        limits = [*config.rate_limits, *config.budgets] if access.is_admin else []
+        is_of_all = access.is_admin and not user
+        limits = [*config.rate_limits, *config.budgets] if is_of_all else []
         shown = [one for one in charts if one.bars]
-        return pages.show("usage", total=total, charts=shown, limits=[*map(str, limits)])
+        return pages.show("usage", total=total, charts=shown, limits=[*map(str, limits)], user=user)
 
 
 def _pretty(arguments: Any) -> str:
