@@ -240,6 +240,24 @@ def test_the_image_is_made_of_what_is_there_and_what_is_let_in() -> None:
     assert set(extras[1].split(",")) <= set(known)
 
 
+def test_each_line_of_the_image_is_an_instruction() -> None:
+    """Nobody builds it here, so the little that Docker's grammar asks is looked at."""
+    text = re.sub(r"\\\n", " ", DOCKERFILE)
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    names = [line.partition(" ")[0] for line in lines]
+    assert (names[0], names[-1]) == ("FROM", "CMD")
+    assert set(names) <= {"FROM", "ARG", "RUN", "WORKDIR", "COPY", "USER", "EXPOSE", "CMD"}
+    assert all(line.partition(" ")[2].strip() for line in lines)
+    for line in lines:
+        if line.startswith("COPY ") and len(line.split()) > 3:
+            assert line.endswith("/"), "several files go into a folder"
+        if line.startswith("RUN "):
+            subprocess.run(["sh", "-n", "-c", line.partition(" ")[2]], check=True, timeout=LIMIT)
+    version = re.fullmatch(r"FROM python:(\d+\.\d+)-slim", lines[0])
+    assert version is not None
+    assert f"Programming Language :: Python :: {version[1]}" in (ROOT / "setup.cfg").read_text()
+
+
 def test_the_images_own_command_can_be_used() -> None:
     command = json.loads(DOCKERFILE.rpartition("CMD ")[2])
     assert command[:2] == ["miniagent-redis", "serve"]
