@@ -44,19 +44,24 @@ def add_conversations(blueprint: Blueprint, door: Doorkeeper) -> None:
 
     @blueprint.get("/conversations/<conversation>/items/<item>")
     def get_item(conversation: str, item: str) -> Json:
-        for found in door.conversations().items(_read(conversation)):
-            if found["id"] == item:
-                return found
-        raise not_found("Item", item)
+        return _find(door, conversation, item)
 
     @blueprint.delete("/conversations/<conversation>/items/<item>")
     def delete_item(conversation: str, item: str) -> Json:
-        door.conversations().get(_read(conversation))
+        _find(door, conversation, item)
         return refuse(
-            "Items cannot be taken out: go on behind an earlier response instead.",
+            "A single item cannot be deleted: answers that follow were given to it. Go on behind "
+            "an earlier response, by 'previous_response_id', or delete the conversation.",
             "item_id",
             "unsupported",
         )
+
+
+def _find(door: Doorkeeper, conversation: str, item: str) -> Json:
+    for found in door.conversations().items(_read(conversation)):
+        if found["id"] == item:
+            return found
+    raise not_found("Item", item)
 
 
 def _read(conversation: str) -> str:

@@ -118,6 +118,21 @@ def test_one_stream_too_many_is_503_and_begins_nothing(door: Door) -> None:
     assert b"response.completed" in third.data
 
 
+def test_a_single_item_is_not_deleted_and_it_is_said_why(door: Door) -> None:
+    headers = {"Authorization": "Bearer k"}
+    items = [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]
+    place = f"conversations/{door.post('conversations', items=items).json['id']}/items"
+    last = door.get(place).json["data"][0]["id"]
+    reply = door.client.delete(f"/v1/{place}/{last}", headers=headers)
+    assert reply.json is not None
+    error = reply.json["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "unsupported", "item_id")
+    assert "previous_response_id" in error["message"]
+    assert len(door.get(place).json["data"]) == 2
+    for unknown in (f"/v1/{place}/msg_none", f"/v1/conversations/conv_none/items/{last}"):
+        assert door.client.delete(unknown, headers=headers).status_code == 404
+
+
 def test_what_is_no_json_or_no_route_is_told_as_an_error_too(door: Door) -> None:
     headers = {"Authorization": "Bearer k"}
     reply = door.client.post("/v1/responses", data="{", headers=headers)
