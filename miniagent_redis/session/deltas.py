@@ -6,7 +6,14 @@ import logging
 from itertools import groupby
 from operator import itemgetter
 
-from ..errors import MiniAgentError, SessionNotFound, StoreUnavailable, TurnSuperseded
+from ..errors import (
+    MiniAgentError,
+    SessionNotFound,
+    StoreUnavailable,
+    TurnSuperseded,
+    TurnUncertain,
+)
+from ..models import new_id
 from ..store.manager import RedisSessionManager
 from .registry import RunningTurn
 
@@ -27,6 +34,7 @@ class Telling:
         self._running = running
         self._interval = interval
         self._pieces: list[tuple[bool, str]] = []  # whether it is reasoning, and the text
+        self._unsure: tuple[str, bool, str] | None = None  # by which operation it may be told
         self._sent = store.clock.monotonic()
 
     def hear(self, text: str, *, reasoning: bool = False) -> None:
@@ -42,25 +50,44 @@ class Telling:
     def finish(self) -> None:
         """Send what there is, if there is any. Raises TurnSuperseded or SessionNotFound.
 
-        While Redis is away it is kept, to go with the next piece.
+        While Redis is away it is kept, to go with the next piece; what may have been told is
+        sent again as the same, so that it is neither missed nor told twice.
         """
-        turn = self._running.turn
         try:
-            while self._pieces:
-                reasoning = self._pieces[0][0]
-                same = next(list(group) for _, group in groupby(self._pieces, itemgetter(0)))
-                if text := "".join(text for _, text in same):
-                    told = self._store.tell_text(self._running.turn, text, reasoning=reasoning)
-                    self._running.turn = told
-                del self._pieces[: len(same)]
+            while self._unsure or self._pieces:
+                self._send(*(self._unsure or self._next()))
+                self._unsure = None
         except (TurnSuperseded, SessionNotFound):
             raise
         except MiniAgentError as exc:  # the answer matters, and it is not lost by this
-            log.debug("watchers of session %s may miss a piece: %s", turn.session_id, exc)
-            if isinstance(exc, StoreUnavailable):
-                return
-        self._pieces.clear()
+            session_id = self._running.turn.session_id
+            log.debug("watchers of session %s may miss a piece: %s", session_id, exc)
+            if not isinstance(exc, (StoreUnavailable, TurnUncertain)):
+                self.forget()
+
+    def _send(self, operation: str, reasoning: bool, text: str) -> None:
+        try:
+            if text:
+                self._running.turn = self._store.tell_text(
+                    self._running.turn, text, reasoning=reasoning, operation=operation
+                )
+        except TurnUncertain:
+            self._unsure = operation, reasoning, text
+            raise
+        except StoreUnavailable:
+            if self._unsure is None:
+                self._pieces.insert(0, (reasoning, text))
+            raise
+
+    def _next(self) -> tuple[str, bool, str]:
+        """Take the pieces of one kind that come first, put together."""
+        reasoning, same = next(
+            (kind, [*group]) for kind, group in groupby(self._pieces, itemgetter(0))
+        )
+        del self._pieces[: len(same)]
+        return new_id(), reasoning, "".join(text for _, text in same)
 
     def forget(self) -> None:
         """Drop what could not be sent before a step that was staged."""
         self._pieces.clear()
+        self._unsure = None

@@ -63,8 +63,7 @@ class Turns:
         ``commit_timeout`` seconds. Watchers are told. Raises TurnSuperseded (also when other steps
         follow ``after`` already), SessionTooLarge, TurnUncertain or StoreUnavailable.
         """
-        config = self._core.config
-        messages = self._of_turn(turn, messages)
+        config, messages = self._core.config, self._of_turn(turn, messages)
         # A mere renewal is worth no wait: the next one is due soon.
         on = self._on(turn, insist=config.commit_timeout if messages else None)
         staged = stage_step(
@@ -94,21 +93,22 @@ class Turns:
         """
         return self.stage_step(turn, [], after=0)
 
-    def tell_text(self, turn: OpenTurn, text: str, *, reasoning: bool = False) -> OpenTurn:
+    def tell_text(
+        self, turn: OpenTurn, text: str, *, reasoning: bool = False, operation: str = ""
+    ) -> OpenTurn:
         """Tell watchers the next piece of the turn's answer, which is stored only by its commit.
 
         Or of the ``reasoning`` before it, which is not stored at all. Returns the turn, whose
-        ``cancelled`` may have changed. Told once, also if a reply is lost.
-        Raises TurnSuperseded, TurnUncertain or StoreUnavailable.
+        ``cancelled`` may have changed. Told once, also if a reply is lost, or the last one is told
+        again by the same ``operation``. Raises TurnSuperseded, TurnUncertain or StoreUnavailable.
         """
-        text = some_text(text, "text")
-        what = "reasoning" if reasoning else "text"
+        what, text = "reasoning" if reasoning else "text", some_text(text, "text")
         pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)] or [text]
         told = tell_text(
             self._on(turn),
             turn_id=turn.turn_id,
             holder=turn.holder,
-            operation=new_id(),
+            operation=some_text(operation or new_id(), "operation"),
             texts=[self._event_record(turn, {what: piece}) for piece in pieces],
         )
         if isinstance(told, Superseded):
