@@ -31,6 +31,13 @@ def broken_off(
     told: dict[str, Any] = {"interrupted": why(error), **failure_of(error)}
     if isinstance(error, ModelError) and (usage := Usage(*error.tokens).to_dict()):
         told["usage"] = usage
+    return ended(steps, text, told, turn)
+
+
+def ended(
+    steps: Sequence[Message], text: str, told: dict[str, Any], turn: TurnContext
+) -> tuple[Message, ...]:
+    """Return the same for an end that is ``told`` in the answer's metadata."""
     now, turn_id = turn.clock.time(), turn.turn_id
     results = [
         Message(

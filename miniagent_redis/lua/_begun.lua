@@ -1,4 +1,4 @@
--- Follows _doubt.lua in begin_turn.lua, whose arguments these are.
+-- Follows _doubt.lua and _room.lua in begin_turn.lua, whose arguments these are.
 
 -- Returns 'begun' if the events tell that a turn has begun since this was sent, by an earlier try, or
 -- 'cleared' if they tell that messages were removed since, and so are no longer all.
@@ -32,4 +32,16 @@ local function over(turn, given, searched, doubtful, is_gone)
   elseif is_repeated and doubtful and told then -- it may have been among what was removed
     return {nonce, 'uncertain', version}
   end
+end
+
+-- What stands in place of tickets: the open turn is dropped; or it is taken over, to be ended with what
+-- there is, if something was done in it and there will be room for the message.
+local interrupts = {interrupt = true, ['end'] = true}
+
+-- Returns the messages of the open turn if it is to be taken over; else it is dropped.
+local function steps(goes_on)
+  local staged = redis.call('LRANGE', KEYS[3], 0, -1)
+  local is_ended = ARGV[8] == 'end' and #staged > 1
+  is_ended = is_ended and with_answer(bytes + #ARGV[15], ARGV[9]) <= tonumber(ARGV[9])
+  return (goes_on or is_ended) and staged or {}
 end

@@ -24,7 +24,7 @@ end
 -- Returns of the turn that is gone on with, if one is: if it is cancelled, how often it was taken over
 -- by now, and the calls that were approved while it was parked: behind the first holder that could
 -- start them, who is the caller if there was none yet.
-local function so_far(turn, again, holder)
+local function so_far(turn, again, holder, goes_on)
   if not turn then
     return '', 0
   end
@@ -34,7 +34,7 @@ local function so_far(turn, again, holder)
   if approved and by == '-' then
     redis.call('HSET', KEYS[4], 'approved', turn .. ' ' .. approved)
   end
-  return cancel or '', (tonumber(takeovers or 0) or 0) + (again and 0 or 1), approved
+  return goes_on and (cancel or '') or turn, (tonumber(takeovers or 0) or 0) + (again and 0 or 1), approved
 end
 
 -- Drops the open turn, if there is one, as another message takes its place.

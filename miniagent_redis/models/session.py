@@ -172,6 +172,8 @@ class OpenTurn:
     resumed: bool = False
     user_id: str | None = None
     cancelled: bool = False
+    is_given_up: bool = False
+    """Whether it was taken over too often: end it with what there is, and work on it no more."""
     approved: frozenset[str] = frozenset()
     """The calls that somebody approved while the turn was parked, and nobody has started yet: by
     ``call_digest`` of the store."""

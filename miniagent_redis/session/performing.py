@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
+from typing import Any
 
 from ..agent import Agent, StreamCallback, TurnOptions, TurnOutcome
+from ..agent.broken_off import ended, failure_of, why
 from ..errors import MiniAgentError, ModelError, TurnNotSaved, TurnUncertain
 from ..maintenance.spool import Spool
 from ..models import Event, Message, OpenTurn, TurnResult, UsageTotals
 from ..models.event import agent_response, turn_failed
 from ..runtime.pausing import Pause
+from ..store.giving_up import TurnGivenUp
 from ..store.manager import RedisSessionManager
 from ..store.usage_kinds import tools_of
 from ..telemetry import Telemetry, TurnRun
@@ -157,6 +160,8 @@ class Performing:
         yield turn.start()
         if turn.open.resumed:  # it may have been cancelled while nobody worked on it
             turn.renew()
+            if (outcome := _left_over(turn)) is not None:
+                return outcome
         known = thread.newest
         turn.is_first = self._titling.is_first(known)
         work = self._agent.stream_turn(known, turn.open.staged, turn, options)
@@ -215,3 +220,19 @@ class Performing:
             return answered, dropped.stored
         turn.tell_stored(turn_failed(error))
         return None
+
+
+def _left_over(turn: StoredTurn) -> TurnOutcome | None:
+    """Return what to store of a turn that was taken over to be ended, if it is such a one.
+
+    No model is asked, and no tool run, of which another holder may have run some already.
+    """
+    steps = turn.steps()
+    if not steps or not (turn.is_cancelled or turn.open.is_given_up):
+        return None
+    told: dict[str, Any] = {"interrupted": "cancelled"}
+    if not turn.is_cancelled:
+        error = TurnGivenUp()
+        told = {"interrupted": why(error), **failure_of(error)}
+    messages = ended(steps, "", told, turn)
+    return TurnOutcome(messages, (*steps, *messages), "", told["interrupted"])

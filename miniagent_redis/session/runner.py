@@ -117,6 +117,7 @@ class TurnWork:
                     ticket=ticket,
                     enough=self._enough,
                     searched=thread.lacks(turn_id, is_new=asked.is_new) if turn_id else None,
+                    ends=True,
                     pauses=asked.pauses,
                 )
             except SessionWaiting as exc:

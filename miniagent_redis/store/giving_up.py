@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..models.event import failure
 from .core import OnSession, StoreCore, log
 from .operations.turn import Begun, abort_turn
 
@@ -10,18 +11,27 @@ MOST_TAKEOVERS = 3
 the model may be told that the outcome is unknown and call it again, which looks like progress."""
 
 
+class TurnGivenUp(Exception):
+    """The name of what ends such a turn, in what is told and kept of it. Nobody raises it."""
+
+    def __init__(self) -> None:
+        times = f"{MOST_TAKEOVERS} times"
+        super().__init__(f"it was taken over {times}, and whoever worked on it died or fell silent")
+
+
 def must_be_given_up(begun: Begun) -> bool:
     """Tell whether the turn has been taken over too often to be worked on once more."""
     return begun.takeovers > MOST_TAKEOVERS
 
 
+def is_untouched(begun: Begun) -> bool:
+    """Tell whether nothing was done in the turn: there is no message behind the user's."""
+    return len(begun.staged) < 2
+
+
 def give_up(core: StoreCore, on: OnSession, begun: Begun, holder: str) -> None:
     """Drop the turn that ``holder`` has just taken over, and tell watchers and the log why."""
-    turn_id = begun.turn_id.decode()
-    message = (
-        f"it was taken over {MOST_TAKEOVERS} times, and whoever worked on it died or fell silent"
-    )
-    told = {"error": "TurnGivenUp", "message": message}
+    turn_id, told = begun.turn_id.decode(), failure(TurnGivenUp())
     why = core.format.encode(told, core.where("event", on.session_id))
     abort_turn(on, turn_id=turn_id, holder=holder, why=why, counts="")
-    log.warning("turn %s of session %r was dropped: %s", turn_id, on.session_id, message)
+    log.warning("turn %s of session %r was dropped: %s", turn_id, on.session_id, told["message"])

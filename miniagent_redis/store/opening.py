@@ -22,7 +22,7 @@ class Opening:
     count: int
     mark: bytes
     tickets: str
-    """Those of who waits in this process, our own first; or INTERRUPT, or empty."""
+    """Those of who waits in this process, our own first; or INTERRUPT, END, or empty."""
     place: str
     """What stands in front of our own: '+' to keep it behind an abandoned turn."""
     enough: Enough | None

@@ -52,7 +52,8 @@ class TurnBegin:
         make the call fail at once ("reject"); or the turn is superseded ("interrupt"). One whose
         holder went silent for ``lease_ttl`` is taken over instead (see ``OpenTurn.resumed``) unless
         this call interrupts. After three such times it is dropped, told as TURN_FAILED, and this
-        turn begun.
+        turn begun; or, if something was done in it, it is given out once more to be ended
+        (``OpenTurn.is_given_up``).
 
         With a ``ticket``, 32 hexadecimal digits, a call that takes over an abandoned turn keeps its
         place in front of those who wait, as long as the lease: the next call with it comes first.
@@ -97,9 +98,14 @@ class TurnBegin:
         ticket: str | None = None,
         enough: Enough | None = None,
         searched: int | None = None,
+        ends: bool = False,
         pauses: bool = True,
     ) -> Generator[Pause, None, OpenTurn]:
-        """Do what ``begin_turn`` does, and pause while it waits for a busy session."""
+        """Do what ``begin_turn`` does, and pause while it waits for a busy session.
+
+        With ``ends`` a call that interrupts a turn in which something was done takes that over,
+        cancelled: it is to be ended, and the call made again.
+        """
         turn = id_or_new(turn_id, "a turn id")
         if on_busy not in ON_BUSY:
             raise InvalidInput(f"on_busy is one of {', '.join(ON_BUSY)}, not {on_busy!r:.100}")
@@ -118,6 +124,7 @@ class TurnBegin:
             count,
             mark,
             interrupt=on_busy == "interrupt",
+            ends=ends,
             ticket=check_ticket(ticket),
             wait=check_wait(busy_timeout, "busy_timeout") if on_busy == "wait" else 0.0,
             enough=enough,
@@ -141,7 +148,8 @@ class TurnBegin:
     ) -> OpenTurn | None:
         """Take over the session's abandoned turn, with its staged steps; None if it has none.
 
-        One that was taken over three times before is dropped, told as TURN_FAILED.
+        One that was taken over three times before is dropped, told as TURN_FAILED, or to be ended,
+        as in ``begin_turn``.
 
         A turn whose lease still runs is waited for, up to ``busy_timeout`` seconds: until it is
         over (then None) or abandoned. ``epoch``, ``count``, ``mark`` and ``enough`` as in

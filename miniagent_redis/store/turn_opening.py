@@ -12,7 +12,7 @@ from ..runtime.checks import maybe_number, whole_number
 from ..runtime.pausing import Pause
 from .checks import check_mark, milliseconds
 from .core import StoreCore
-from .giving_up import give_up, must_be_given_up
+from .giving_up import give_up, is_untouched, must_be_given_up
 from .keys import to_text
 from .looking_back import FIRST, PAGE
 from .looking_up import looking_up
@@ -21,6 +21,7 @@ from .opening import Opening
 from .operations.replies import Superseded, Unsure
 from .operations.thread import Piece
 from .operations.turn import (
+    END,
     INTERRUPT,
     NAMED,
     BeginReply,
@@ -61,6 +62,7 @@ class TurnOpening:
         mark: bytes,
         *,
         interrupt: bool = False,
+        ends: bool = False,
         ticket: str | None = None,
         wait: float,
         enough: Enough | None,
@@ -70,7 +72,8 @@ class TurnOpening:
     ) -> Generator[Pause, None, OpenTurn | None]:
         """Run the script until it opens a turn, or finds none to resume (None).
 
-        Waiting for a busy session blocks, or pauses.
+        Waiting for a busy session blocks, or pauses. With ``ends`` who would ``interrupt`` a turn
+        in which something was done gets that, cancelled, to end it.
         """
         opening = Opening(
             on=self._core.on(session_id, user_id, operation=turn, shows=turn),
@@ -81,7 +84,7 @@ class TurnOpening:
             epoch=maybe_number(epoch, "epoch"),
             count=whole_number(count, "count"),
             mark=check_mark(mark),
-            tickets=INTERRUPT if interrupt else "",
+            tickets=(END if ends else INTERRUPT) if interrupt else "",
             place="" if ticket is None else "+",
             enough=enough,
             named=NAMED if may_be_done else "",
@@ -140,7 +143,7 @@ class TurnOpening:
                     stored, opening.searched = find(session_id, opening.turn_id, owner, seen)
                 if stored:
                     return Done(reply.version)
-            elif isinstance(reply, Begun) and must_be_given_up(reply):
+            elif isinstance(reply, Begun) and must_be_given_up(reply) and is_untouched(reply):
                 give_up(self._core, opening.on, reply, opening.holder)
                 opening.holder = new_id()  # that one's turn is over
                 if not is_lost:
@@ -202,6 +205,7 @@ class TurnOpening:
             thread=thread,
             staged=steps if message is None or steps else (message,),
             resumed=bool(begun.staged),
+            is_given_up=must_be_given_up(begun),
             user_id=owner,
         )
         turn = approvals(turn, begun.approved)

@@ -1,4 +1,7 @@
-"""A message that kills its process each time: three more at the most, and then others go on."""
+"""A message that kills its process each time: three more at the most, and then others go on.
+
+What its tools may have done stays in the thread, marked as interrupted.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +46,16 @@ def test_a_turn_that_kills_its_process_ends_a_few_and_then_others_go_on(
                 break
         else:
             raise AssertionError("nobody was ever answered")
-        thread = [message.text for message in store.load_thread(session_id).messages]
-        assert thread == [f"hello {deaths}", answer]
-        failed = [e for e in store.read_events(session_id) if e.type is EventType.TURN_FAILED]
-        assert len(failed) == 1
+        *poison, message, reply = store.load_thread(session_id).messages
+        assert (message.text, reply.text) == (f"hello {deaths}", answer)
+        assert (poison[0].text, poison[-2].role) == ("poison", "tool")
+        told = poison[-1].metadata
         if on_busy == "wait":
-            assert failed[0].data["error"] == "TurnGivenUp"
+            assert (told["interrupted"], told["error"]) == ("stopped", "TurnGivenUp")
+        else:
+            assert told == {"interrupted": "cancelled"}
+        failed = [e for e in store.read_events(session_id) if e.type is EventType.TURN_FAILED]
+        assert not failed
         return deaths
 
     with (

@@ -77,7 +77,7 @@ def test_steps_of_a_new_holder_do_not_count_as_a_way_out(store: Store, clock: Ma
         assert turn.resumed
         turn = store.stage_step(turn, [result(str(number), "outcome unknown")])
     clock.advance(LEASE)
-    assert not store.begin_turn("s", "next").resumed
+    assert store.begin_turn("s", "next").is_given_up
 
 
 @pytest.mark.parametrize("end", ["commit", "abort", "interrupt", "clear"])

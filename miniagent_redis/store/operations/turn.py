@@ -12,6 +12,8 @@ NAMED = "="
 """In front of a version: the turn's id is a caller's, who may come again with it much later."""
 INTERRUPT = "interrupt"
 """In place of tickets: who works on the session loses it, and nobody comes before us."""
+END = "end"
+"""The same; but a turn in which something was done is taken over, cancelled."""
 
 
 class Begun(NamedTuple):
@@ -116,7 +118,8 @@ def begin_turn(
     """Open a turn with the user's message, or take over an abandoned one.
 
     Without a message only the latter. ``tickets`` are those of who waits for the session in this
-    process, the caller's own first; empty, to be told Busy without a place in the queue; INTERRUPT.
+    process, the caller's own first; empty, to be told Busy without a place in the queue; INTERRUPT
+    or END.
     ``mark`` is that of the last record known, empty if there is none. ``searched`` is up to which
     version the turn is known not to be in the thread, if somebody has looked, with NAMED in front
     if that is so; the id of one with an empty text is surely new.
