@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Generator
 from contextvars import ContextVar, copy_context
 from math import inf
@@ -42,11 +43,25 @@ class _Ties(Generic[T]):
         self.inbox: Inbox[tuple[T | None, BaseException | None]] = Inbox(pauses=pauses)
         self.put = self.taken = 0
         self.wakes_at: float = inf  # as many have to be taken until the thread is woken
-        self.room: SimpleQueue[None] = SimpleQueue()  # wakes it
+        self.room: SimpleQueue[object] = SimpleQueue()  # wakes it
         self.waited_at = 0.0  # when the thread last waited for that, in seconds of its computing
         self.lock = threading.RLock()  # over what follows, and while the connection is cut
-        self.has_left = False
         self.cut: Callable[[], object] | None = None
+        self._is_left = False
+        self._taker: weakref.ref[Aside[T]] | None = None
+
+    def belong_to(self, taker: Aside[T]) -> None:
+        """Be left with the end of who takes the items, whose closing may have been broken off.
+
+        All that runs then is C code: Python would swallow there what the handler of a signal
+        raises.
+        """
+        self._taker = weakref.ref(taker, self.room.put)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether nobody takes the items any more."""
+        return self._is_left or (self._taker is not None and self._taker() is None)
 
     def hand_on(self, item: T) -> None:
         """Put an item; block while too many wait, or if the thread has computed for long.
@@ -83,7 +98,7 @@ class _Ties(Generic[T]):
 
     def leave(self) -> None:
         """Have the thread end, as soon as its call does."""
-        self.has_left = True
+        self._is_left = True
         self.room.put(None)
 
 
@@ -155,12 +170,9 @@ class Aside(Generic[T]):
             if found is not None and found[0] is None:
                 return
 
-    def __del__(self) -> None:
-        if (ties := getattr(self, "_ties", None)) is not None:
-            ties.leave()  # `close` was broken off, or never called
-
     def _start(self) -> _Ties[T]:
         ties = self._ties = _Ties(pauses=self._pauses)
+        ties.belong_to(self)
         self._ring(ties.inbox)
         context, items = copy_context(), self._items
         _threads.run(lambda: context.run(_read, ties, items))

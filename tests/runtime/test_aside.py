@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
+from types import FrameType
 
 import pytest
 
@@ -267,6 +268,23 @@ def test_the_thread_of_one_that_is_dropped_ends() -> None:
     del caller
     gc.collect()
     assert closed.wait(LIMIT)
+
+
+def test_the_end_of_one_runs_no_code_in_which_what_a_signal_raises_would_be_lost() -> None:
+    caller = Caller(endless([]))
+    assert caller.next() == 0
+    ran: list[str] = []
+
+    def note(frame: FrameType, event: str, value: object) -> None:
+        ran.append(frame.f_code.co_name)
+
+    aside = [caller.aside]
+    del caller.aside
+    before = sys.gettrace()  # who measures what is run
+    sys.settrace(note)
+    aside.pop()
+    sys.settrace(before)
+    assert ran == []
 
 
 def test_a_connection_of_no_such_call_is_nobodys_to_cut() -> None:
