@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 
-from attrs import define, frozen
+from attrs import frozen
 
 from ..errors import (
     InvalidInput,
@@ -31,6 +31,7 @@ from ..store.repeated import TurnRuns, TurnStored
 from ..store.waiting_calls import waiting_calls
 from .accounting import take_back
 from .asked import Asked
+from .heard import Heard
 from .kept_threads import KeptThread
 from .results import Turn, found_again, waiting_result, with_output
 from .runner import TurnWork
@@ -47,14 +48,6 @@ class Opened:
 
     turn: OpenTurn
     admission: Admission | None
-
-
-@define
-class _Heard:
-    """How far the reader of a turn that others work on has come."""
-
-    after: str | None = None
-    is_over: bool = False
 
 
 class NamedTurns:
@@ -78,15 +71,16 @@ class NamedTurns:
         Errors as of any turn; InvalidInput if the id was another message's. ``opened`` is what
         ``begin_at_once`` gave. ``work`` does the work of the open turn, if not this thread.
         """
-        heard = _Heard()
+        heard = Heard()
         while True:
             try:
                 first, opened = opened, None
                 turn = yield from self.begin(asked, thread, first)
                 if work is not None:
-                    return (yield from work(turn))
-                performance = self._work.perform(turn, thread, asked.pauses, asked.options)
-                return (yield from performance)
+                    performance = work(turn)
+                else:
+                    performance = self._work.perform(turn, thread, asked.pauses, asked.options)
+                return (yield from heard.noting(performance))
             except TurnRuns as exc:
                 yield from self._follow(exc, asked, heard)
             except SessionWaiting as exc:
@@ -167,7 +161,7 @@ class NamedTurns:
         return self._open_turns.stored(session_id, found.turn_id, user_id)
 
     def _follow(
-        self, runs: TurnRuns, asked: Asked, heard: _Heard
+        self, runs: TurnRuns, asked: Asked, heard: Heard
     ) -> Generator[Event | Pause, None, None]:
         """Yield the events of the turn while others work on it; end when it is over, or abandoned.
 
@@ -181,7 +175,14 @@ class NamedTurns:
         asked.must_be(found.staged)
         if heard.after is None:
             heard.after = found.cursor or ""
-        patience, watching = runs.lease_remaining + _SOON, self._store.parts.watching
+        yield from self._hear(asked, turn_id, heard, runs.lease_remaining + _SOON)
+
+    def _hear(
+        self, asked: Asked, turn_id: str, heard: Heard, patience: float
+    ) -> Generator[Event | Pause, None, None]:
+        """Yield the turn's stored events behind what was heard, until it ends or nothing comes."""
+        session_id, user_id = asked.session_id, asked.user_id
+        watching = self._store.parts.watching
         steps: Iterator[Event | Pause]
         if asked.pauses:
             steps = watching.watch_in_steps(session_id, heard.after, patience, user_id=user_id)
@@ -193,16 +194,16 @@ class NamedTurns:
                 yield event
                 continue
             heard.after = event.id or heard.after
-            if event.turn_id != turn_id:
+            if event.turn_id != turn_id or (new := heard.new_of(event)) is None:
                 continue
             if event.type is EventType.TURN_FAILED:
                 return
             heard.is_over = event.type in (EventType.AGENT_RESPONSE, EventType.TURN_WAITING)
-            yield event
+            yield new
             if heard.is_over:
                 return
 
-    def _tell_waiting(self, asked: Asked, heard: _Heard) -> Generator[Event, None, TurnResult]:
+    def _tell_waiting(self, asked: Asked, heard: Heard) -> Generator[Event, None, TurnResult]:
         """Yield what the reader has not heard of a turn that is parked; return what it has."""
         parked = self._store.parts.parking.parked(asked.session_id, user_id=asked.user_id)
         if parked is None or parked.turn_id != asked.turn_id:
@@ -216,8 +217,8 @@ class NamedTurns:
         return result
 
     def _tell_again(
-        self, stored: TurnStored, asked: Asked, heard: _Heard
-    ) -> Generator[Event, None, TurnResult]:
+        self, stored: TurnStored, asked: Asked, heard: Heard
+    ) -> Generator[Event | Pause, None, TurnResult]:
         """Yield what the reader has not heard of a turn that is over; return its result."""
         session_id, turn_id = asked.session_id, stored.turn_id
         messages = self._open_turns.stored(session_id, turn_id, asked.user_id)
@@ -227,6 +228,8 @@ class NamedTurns:
         asked.must_be(messages)
         told = told_again(session_id, messages, stored.version)
         if heard.after is not None:
+            if not heard.is_over:
+                yield from self._hear(asked, turn_id, heard, 0.0)
             told = [] if heard.is_over else told[-1:]
         yield from told
         result = self._result(session_id, messages, stored.version)

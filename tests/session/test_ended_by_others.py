@@ -21,6 +21,7 @@ from miniagent_redis import (
     TurnResult,
     TurnSuperseded,
 )
+from miniagent_redis.agent import OnClose
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta
 from miniagent_redis.runtime.clock import ManualClock
 from tests.support.words import call, result
@@ -186,3 +187,23 @@ def test_a_store_gives_a_turn_with_work_in_it_to_be_ended(store_url: str) -> Non
         turn = manager.store.begin_turn(session_id, "next")
         assert (turn.resumed, turn.is_given_up) == (False, False)
         manager.store.commit_turn(turn, [Message("assistant", "done")])
+
+
+@pytest.mark.parametrize("on_close", ["keep", "finish"])
+def test_the_reader_of_a_named_turn_hears_each_event_once(
+    open_manager: Open, tools: ToolRegistry, on_close: OnClose
+) -> None:
+    """Its turn is ended by others in the middle, and what they tell of it comes behind."""
+    model = Payer()
+    manager = open_manager(model, tools, on_busy="interrupt")
+    other = open_manager(model, tools, on_busy="interrupt")
+    session_id = manager.create_or_resume_session()
+    stream = manager.stream(session_id, "pay", turn_id="order", on_close=on_close)
+    heard = [next(stream) for _ in range(3)]
+    assert other.chat(session_id, "stop") == QUICK
+    heard += stream
+    model.go_on.set()
+    watched = [e for e in other.watch(session_id, "", 0.05) if e.turn_id == "order"]
+    assert heard == watched
+    kinds = ["turn_started", "tool_call", "tool_result", "turn_started", "agent_response"]
+    assert [event.type.value for event in heard] == kinds
