@@ -58,7 +58,7 @@ def test_however_a_program_ends(faults: FaultRun, redis_url: str) -> None:
     plan.sort(key=lambda row: row[1] != "hung")  # those that take longest begin first
     config = RedisConfig(url=redis_url, lease_ttl=LEASE)
     with (
-        SessionAgent(AgentConfig(model=answer), redis_config=config) as agent,
+        SessionAgent(AgentConfig(model=answer, name="judge"), redis_config=config) as agent,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         manager = SessionManager(agent)
@@ -102,7 +102,9 @@ class Ending:
 
     def watch(self) -> Ending:
         for session_id in (self.session_id, f"{self.session_id}-child"):
-            self.manager.create_or_resume_session("ada", session_id)
+            # Not the judge's own: his agent would finish what was left open before he looks at it.
+            name = AgentConfig().name
+            self.manager.store.create_session(session_id, user_id="ada", agent_name=name)
         began = time.time()
         url, case = self.manager.store.config.url, (self.care, self.moment, self.ending)
         with Program("ending_agent", url, self.session_id, LEASE, *case) as program:
