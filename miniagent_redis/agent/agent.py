@@ -182,7 +182,9 @@ class Agent:
                         outcome = yield from runs.next()
                         yield from _told_of_cache(turn, "tool", outcome.name, outcome)
                     case Park(calls):
-                        yield turn.tell(turn_waiting(calls), turn.park(calls))
+                        if (parked_id := turn.park(calls)) is None:
+                            continue
+                        yield turn.tell(turn_waiting(calls), parked_id)
                         texts = [step.text for step in steps if step.role == "assistant"]
                         return TurnOutcome((), tuple(steps), texts[-1], waiting=calls)
                     case Stage(messages):

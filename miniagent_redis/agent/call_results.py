@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..models import Message, ToolCall, ToolResult
+from ..models import Message, ToolCall, ToolResult, WaitingCall
 from ..models.inquiry import is_inquiry, question_told
 from ..models.waiting import ANSWERED
 from .turn_context import TurnContext
@@ -42,6 +42,11 @@ def open_calls(steps: Sequence[Message]) -> list[ToolCall]:
         if not is_inquiry(message):
             answered.add(message.tool_call_id)
     return []
+
+
+def cancelled(call: ToolCall | WaitingCall) -> ToolResult:
+    """Return the result of a call that was not run, as the turn was cancelled before."""
+    return ToolResult(call.id, call.name, "cancelled by the user before it was run", is_error=True)
 
 
 def unknown_outcome(call: ToolCall) -> ToolResult:

@@ -16,7 +16,7 @@ from ..llm import ModelRequest, Reply, ToolSpec
 from ..models import Message, ToolCall, ToolResult, Usage, WaitingCall
 from ..models.inquiry import inquiries_of, open_question
 from ..tools import ToolRegistry
-from .call_results import open_calls, result_message, unknown_outcome
+from .call_results import cancelled, open_calls, result_message, unknown_outcome
 from .config import AgentConfig
 from .context import ESTIMATE, ContextWindow, View
 from .turn_context import TurnContext
@@ -60,7 +60,7 @@ class Stage:
 
 @frozen
 class Park:
-    """Leave the turn until somebody has answered these calls; nothing is sent back."""
+    """Leave the turn until somebody has answered these calls; gone on with only if cancelled."""
 
     calls: tuple[WaitingCall, ...]
 
@@ -216,8 +216,13 @@ class TurnLoop:
         if ours:
             yield from self._run_ours(ours, steps, approved)
             waiting = [*waiting, *filter(None, (self._asks(call, steps) for call in ours))]
-        if waiting:
+        if waiting and not self.turn.is_cancelled:
             yield Park(tuple(waiting))
+        if waiting and self.turn.is_cancelled:
+            declined = tuple(result_message(self.turn, cancelled(call)) for call in waiting)
+            steps.extend(declined)
+            yield Stage(declined)
+            return False
         return bool(waiting)
 
     def _asks(self, call: ToolCall, steps: Sequence[Message]) -> WaitingCall | None:

@@ -23,6 +23,7 @@ from ..telemetry import Telemetry, ToolRun
 from ..tools import ToolRegistry
 from ..tools.call import CallInSteps
 from .caching import TurnCache
+from .call_results import cancelled
 from .config import AgentConfig
 from .measured import run_measured
 from .running_call import Finished, RunningCall
@@ -109,9 +110,8 @@ class ToolRuns:
             run = self._running.pop(next(iter(self._running)))
             run.let_go()
             call, text = run.call, "cancelled by the user; it may still be running"
-        else:
-            call, text = self._waiting.popleft(), "cancelled by the user before it was run"
-        return ToolResult(call.id, call.name, text, is_error=True)
+            return ToolResult(call.id, call.name, text, is_error=True)
+        return cancelled(self._waiting.popleft())
 
     def _start_more(self) -> None:
         while self._waiting and len(self._running) < MOST_AT_ONCE and not self._turn.is_cancelled:

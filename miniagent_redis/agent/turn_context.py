@@ -70,8 +70,11 @@ class TurnContext:
         """Return what was decided of an open call of the last reply, while the turn was parked."""
         return None
 
-    def park(self, calls: Sequence[WaitingCall]) -> str:
-        """Leave the turn until the calls are answered; return the id of the event for watchers."""
+    def park(self, calls: Sequence[WaitingCall]) -> str | None:
+        """Leave the turn until the calls are answered; return the id of the event for watchers.
+
+        None if the turn was cancelled before, and goes on, to its end.
+        """
         return ""
 
     def inquiries(self, call_id: str) -> tuple[Inquiry, ...]:

@@ -6,12 +6,14 @@
 --       approval, 'r', for a result, or 'i', for input, and its digest, with a space in front
 --       10 told: for watchers, a record
 -- Returns  nonce 'ok' version deadline now user, id of the event or ''   now, or by an earlier try
---          nonce 'superseded'  |  those of _open, _session and _sound
+--          nonce 'superseded'  |  nonce 'cancelled', and not parked  |  those of _open, _session and _sound
 local parked = ARGV[5] .. ' ' .. ARGV[6]
 if open_turn and string.sub(head[19] or '', 1, #parked) == parked then
   return {nonce, 'ok', version, deadline, now, owner, ''}
 elseif open_turn ~= ARGV[5] or holder ~= ARGV[6] or redis.call('LLEN', KEYS[3]) ~= tonumber(ARGV[7]) then
   return {nonce, 'superseded'}
+elseif redis.call('HGET', KEYS[4], 'cancel') == open_turn then
+  return {nonce, 'cancelled'}
 end
 local since = redis.call('HGET', KEYS[4], 'told_since')
 since = emit_record('turn_waiting', ARGV[5], ARGV[10], since, true)

@@ -201,13 +201,16 @@ class StoredTurn(TurnContext):
     def inquiries(self, call_id: str) -> tuple[Inquiry, ...]:
         return inquiries_of(self.open.staged, call_id)
 
-    def park(self, calls: Sequence[WaitingCall]) -> str:
+    def park(self, calls: Sequence[WaitingCall]) -> str | None:
         """Park the turn: its lease is over, and it is no more the one that runs here."""
         self.running.must_go_on()
         self._telling.finish()
         self._stage_late()
         self.running.is_ending = self.is_parking = True
-        self._store.parts.parking.park_turn(self.open, calls)
+        if self._store.parts.parking.park_turn(self.open, calls) is None:
+            self.running.is_ending = self.is_parking = False
+            self.running.end_soon()
+            return None
         return "".join(self._new_ids()[-1:])
 
     def steps(self, outcome: TurnOutcome | None = None) -> tuple[Message, ...]:

@@ -39,7 +39,7 @@ from .keys import SHARDS, check_id, check_user_id, to_bytes, to_text
 from .listing import Listing
 from .message_records import MessageRecords
 from .operations.open_turn import read_turn
-from .operations.parking import Over, answer_turn, park_turn, read_waiting
+from .operations.parking import Cancelled, Over, answer_turn, park_turn, read_waiting
 from .operations.replies import Renewed, Superseded
 from .operations.turn import cancel_turn
 from .recovery import Recovery
@@ -75,11 +75,12 @@ class Parking:
         self._listing = listing
         self._records = records
 
-    def park_turn(self, turn: OpenTurn, calls: Sequence[WaitingCall]) -> int:
+    def park_turn(self, turn: OpenTurn, calls: Sequence[WaitingCall]) -> int | None:
         """Park an open turn until the calls, which are of its last reply, are answered.
 
         Gives up the lease. The session lives on for ``waiting_ttl`` at the least. Atomic; twice is
-        once. Returns the session's version. Raises TurnSuperseded, TurnUncertain, StoreUnavailable.
+        once. Returns the session's version; None if somebody has cancelled the turn, which is not
+        parked then. Raises TurnSuperseded, TurnUncertain, StoreUnavailable.
         """
         config = self._core.config
         reply = last_reply(check_turn(turn).staged)
@@ -101,6 +102,8 @@ class Parking:
         )
         if isinstance(parked, Superseded):
             raise TurnSuperseded(turn.session_id, turn.turn_id)
+        if isinstance(parked, Cancelled):
+            return None
         turn.heard(parked.event)
         self._index.mark(
             turn.session_id,

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from miniagent_redis import Approve, Deny, InvalidInput, SessionWaiting, ToolCall, ToolRegistry
+from miniagent_redis import (
+    Approve,
+    Deny,
+    Event,
+    EventType,
+    InvalidInput,
+    SessionWaiting,
+    ToolCall,
+    ToolRegistry,
+)
 from miniagent_redis.llm import ScriptedModel
 from tests.session.conftest import Open
 
@@ -68,3 +77,34 @@ def test_an_answer_of_a_wrong_kind_changes_nothing(open_manager: Open, answer: A
         manager.answer(sid, turn_id, {"c1": answer})
     assert manager.turn(sid, turn_id).state == "waiting"
     assert manager.answer(sid, turn_id, {"c1": "blue"}).text == "done"
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("moment", ["while a tool runs", "as it is to be parked"])
+def test_a_turn_that_is_cancelled_before_it_waits_does_not_wait(
+    open_manager: Open, where: str, moment: str
+) -> None:
+    tools = ToolRegistry()
+
+    @tools.tool
+    def look() -> str:
+        if moment == "while a tool runs":
+            assert other.cancel(sid)
+        return "found"
+
+    def cancel(event: Event) -> None:
+        if moment == "as it is to be parked":
+            assert other.cancel(sid)
+
+    tools.declare("locate", "Ask the phone.", {"type": "object", "properties": {}})
+    calls = [ToolCall("1", "look", {}), ToolCall("2", "locate", {})]
+    manager = open_manager(ScriptedModel([calls]), tools)
+    other = manager if where == "here" else open_manager()
+    manager.agent.callbacks.on(EventType.TOOL_RESULT, cancel)
+    sid = manager.create_or_resume_session()
+    result = manager.run(sid, "Where am I?")
+    assert (result.waiting, result.finish_reason) == ((), "cancelled")
+    last = manager.get_history(sid)[3]
+    assert last["content"] == "cancelled by the user before it was run"
+    assert list(manager.list_waiting()) == []
+    assert manager.store.session_state(sid).open_turn is None

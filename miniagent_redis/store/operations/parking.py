@@ -19,6 +19,10 @@ class Parked(NamedTuple):
     event: bytes
 
 
+class Cancelled(NamedTuple):
+    """Somebody has asked for the turn's end: it is not parked."""
+
+
 class Answered(NamedTuple):
     """The answers are there; ``waits`` is what it still waits for, as ``park_turn`` has it."""
 
@@ -47,14 +51,19 @@ def park_turn(
     waiting_ms: int,
     waits: str,
     told: bytes,
-) -> Parked | Superseded:
+) -> Parked | Superseded | Cancelled:
     """Leave the open turn to whoever answers.
 
     ``waits`` is, for each call, ' a', ' r' or ' i' and its digest. The session lives for
     ``waiting_ms`` at the least; ``told`` is the record for watchers.
     """
     status, *found = on("park_turn", turn_id, holder, staged, waiting_ms, waits, told)
-    return Superseded() if status == "superseded" else Parked(*found)
+    match status:
+        case "superseded":
+            return Superseded()
+        case "cancelled":
+            return Cancelled()
+    return Parked(*found)
 
 
 def answer_turn(
