@@ -27,6 +27,8 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 T = TypeVar("T")
 _COMPUTES = 0.00025
 """Seconds for which the thread computes at the most while an item may wait for who takes it."""
+_SOON = 0.0005
+"""Seconds in which a function that only computes has answered."""
 _ENDS_WITHIN = 0.2
 """Seconds for which one who goes between two items waits for the iterator to be closed."""
 
@@ -40,7 +42,8 @@ class _Ties(Generic[T]):
 
     def __init__(self, *, pauses: bool) -> None:
         # An item, or the exception that the iterator raised; the end has neither.
-        self.inbox: Inbox[tuple[T | None, BaseException | None]] = Inbox(pauses=pauses)
+        self.inbox: Inbox[tuple[T | None, BaseException | None]]
+        self.inbox = Inbox(pauses=pauses, soon=_SOON)
         self.put = self.taken = 0
         self.wakes_at: float = inf  # as many have to be taken until the thread is woken
         self.room: SimpleQueue[object] = SimpleQueue()  # wakes it

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Generic, TypeVar
 
 from .interrupts import Flag
@@ -22,12 +23,14 @@ class Inbox(Generic[T]):
     """Items in the order in which they were put, by whatever threads; taken by one.
 
     It is a bell too: None is no item, but has who waits look whether to go. Waiting blocks, or
-    with ``pauses`` yields a Pause, so that an event loop may wait.
+    with ``pauses`` yields a Pause, so that an event loop may wait; not before it has blocked for
+    ``soon`` seconds in all, as a pause costs more than to wait for what comes at once.
     """
 
-    def __init__(self, *, pauses: bool = False) -> None:
+    def __init__(self, *, pauses: bool = False, soon: float = 0.0) -> None:
         self._items: SimpleQueue[T | None] = SimpleQueue()
         self._flag = Flag() if pauses else None
+        self._blocks_for = soon
 
     def put(self, item: T | None, /) -> None:
         """Add an item, or ring."""
@@ -52,9 +55,16 @@ class Inbox(Generic[T]):
             return self.wait(seconds)
         self._flag.clear()
         with suppress(Empty):
-            return self._items.get_nowait()
+            return self._next_soon() if self._blocks_for > 0 else self._items.get_nowait()
         yield Pause(self._flag, seconds)
         return self.next_at_once()  # what came before the bell is taken before it is heard
+
+    def _next_soon(self) -> T | None:
+        began = monotonic()
+        try:
+            return self._items.get(timeout=self._blocks_for)
+        finally:
+            self._blocks_for -= monotonic() - began
 
     def wait(self, seconds: float = inf) -> T | None:
         """Block for the next item; None as above."""
