@@ -102,6 +102,9 @@ class Uncertainties:
         self._known: OrderedDict[str, Uncertain] = OrderedDict()
 
     def note(self, operation: str, uncertain: Uncertain) -> None:
+        known = self._known.get(operation)
+        if known is not None and known.holder:  # its commit is what will be asked for
+            uncertain = evolve(uncertain, shows=known.shows, holder=known.holder)
         self._known[operation] = uncertain
         if len(self._known) > _MOST_UNCERTAIN:
             self._known.popitem(last=False)

@@ -364,6 +364,22 @@ def test_a_commit_is_not_told_as_stored_when_another_answer_was(
     assert store.resolve_turn("s", turn.turn_id) == "unknown"  # nor when that is forgotten
 
 
+@pytest.mark.parametrize("then", ["abort", "replay"])
+def test_another_answer_is_not_told_as_that_of_whoever_gave_his_commit_up(
+    store: Store, other: Store, clock: ManualClock, then: str
+) -> None:
+    store.config.retry_on_timeout = False  # one try, of which nobody hears
+    turn = store.begin_turn("s", "mine")
+    resumed = take_over(other, clock)
+    with losing(store, "commit_turn"), pytest.raises(TurnUncertain):
+        store.commit_turn(turn, [said("my answer")])
+    whole = evolve(turn, staged=(*turn.staged, said("my answer")))
+    with losing(store, f"{then}_turn"), pytest.raises(TurnUncertain):
+        store.abort_turn(turn) if then == "abort" else store.replay_turn(whole)
+    other.commit_turn(resumed, [said("their answer")])
+    assert store.resolve_turn("s", turn.turn_id) == "unknown"
+
+
 def test_a_cancellation_ends_no_later_turn(store: Store, other: Store, clock: ManualClock) -> None:
     first, later = store.begin_turn("s", "one"), None
 
