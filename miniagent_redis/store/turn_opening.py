@@ -189,9 +189,9 @@ class TurnOpening:
             begun.version, begun.epoch, begun.total, begun.start, begun.records, begun.head
         )
         owner = to_text(begun.owner) or None
+        keep = self._keeper(opening, begun)  # the first page takes its time too
         try:
             found = self._threads.slice_of(session_id, piece, opening.mark)
-            keep = self._keeper(opening, begun)
             thread = self._threads.load_rest(found, session_id, owner, opening.enough, keep)
         except BaseException:  # ``enough`` is the caller's
             if not begun.staged:  # a new turn, of which nobody will hear
