@@ -21,14 +21,15 @@ _OF_MESSAGE = frozenset({f.name for f in fields(Message)} - {"extra"} | _FRAME)
 _OF_CALL = frozenset({f.name for f in fields(ToolCall)} - {"extra"} | _FRAME)
 
 
-# A thread is long, and the constructor of a frozen class takes half as long again as this: to fill
-# the slots of a message one by one.
-_new = object.__new__
-_SLOTS = [getattr(Message, f.name).__set__ for f in fields(Message)]
-(
-    _set_role, _set_content, _set_tool_calls, _set_tool_call_id, _set_name,
-    _set_id, _set_turn_id, _set_created_at, _set_metadata, _set_extra,
-) = _SLOTS  # fmt: skip
+class _Draft(Message):
+    """A message that can still be filled, before its class is that of the others.
+
+    A thread is long, and the constructor of a frozen class takes more than twice as long as this.
+    """
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
 
 
 def message_to_data(message: Message) -> Json:
@@ -83,20 +84,22 @@ def message_from_data(data: Json, before: Message | None = None) -> Message:
     if before is not None and before.turn_id == turn_id:
         turn_id = before.turn_id
     at, metadata = get("created_at", 0.0), get("metadata")
-    message = _new(Message)
-    _set_role(message, _ROLES[role])
-    _set_content(message, content)
-    _set_tool_calls(message, calls if calls == () else _tool_calls(calls))
-    _set_tool_call_id(message, None if tool_call_id is None else str(tool_call_id))
-    _set_name(message, None if name is None else str(name))
-    _set_id(message, message_id if type(message_id) is str else _text(message_id) or new_id())
-    _set_turn_id(message, turn_id if type(turn_id) is str else _text(turn_id))
-    _set_created_at(message, at if type(at) is float else _seconds(at))
+    draft: Any = object.__new__(_Draft)
+    draft.role = _ROLES[role]
+    draft.content = content
+    draft.tool_calls = calls if calls == () else _tool_calls(calls)
+    draft.tool_call_id = None if tool_call_id is None else str(tool_call_id)
+    draft.name = None if name is None else str(name)
+    draft.id = message_id if type(message_id) is str else _text(message_id) or new_id()
+    draft.turn_id = turn_id if type(turn_id) is str else _text(turn_id)
+    draft.created_at = at if type(at) is float else _seconds(at)
     if metadata is None:
         metadata = {}
-    _set_metadata(message, metadata if type(metadata) is dict else _object(metadata, "metadata"))
+    draft.metadata = metadata if type(metadata) is dict else _object(metadata, "metadata")
     if not _OF_MESSAGE.issuperset(data):
-        _set_extra(message, _unknown(data, _OF_MESSAGE))
+        draft.extra = _unknown(data, _OF_MESSAGE)
+    draft.__class__ = Message
+    message: Message = draft
     return message
 
 
