@@ -234,10 +234,11 @@ class Connections:
     ) -> list[Any]:
         """Send commands once over one connection and read every reply.
 
-        All go to the server of the first. With ``nonce``, each reply must be a list that starts
-        with it; behind it may stand a space and more. A connection on which anything else happened,
-        a Ctrl-C included, is disconnected before it goes back to the pool: an unread reply would be
-        handed to the next caller. With ``mark``, a key of the same slot, replicas have to confirm.
+        All go to the server of the first. With ``nonce``, each script's reply must be a list that
+        starts with it; behind it may stand a space and more. A connection on which anything else
+        happened, a Ctrl-C included, is disconnected before it goes back to the pool: an unread
+        reply would be handed to the next caller. With ``mark``, a key of the same slot, replicas
+        have to confirm.
         """
         node = self.node(commands[0])
         if self._cluster is not None:

@@ -16,11 +16,12 @@ from .faults import Faults, ReplyLost, reason
 from .link import LOST, Link, NotSent
 from .pool import Pool
 from .replicating import Replicas
-from .topology import ASKING, Command
+from .topology import Command
 from .wire import Forgotten, Probe
 
 T = TypeVar("T")
 Confirming = tuple[Replicas, str]
+_RUN = "EVALSHA", "EVAL"
 
 
 def exchange(
@@ -39,7 +40,8 @@ def exchange(
     in_order, lacking = False, None
     try:
         if confirming is None:
-            replies = _ask(link, commands, faults, pool.is_another_answered)
+            is_one = nonce is not None  # what is in front of a script only reads
+            replies = _ask(link, commands, faults, pool.is_another_answered, is_one=is_one)
         else:
             replicas, mark = confirming
             send = partial(_ask, link, faults=faults, is_another_answered=pool.is_another_answered)
@@ -66,13 +68,21 @@ def connected(connect: Callable[[], T], faults: Faults) -> T:
 
 
 def _ask(
-    link: Link, commands: Sequence[Command], faults: Faults, is_another_answered: Probe
+    link: Link,
+    commands: Sequence[Command],
+    faults: Faults,
+    is_another_answered: Probe,
+    *,
+    is_one: bool = False,
 ) -> list[Any]:
-    """Send over a connected link; one that was kept and is silent is given up for a new one."""
+    """Send over a connected link; one that was kept and is silent is given up for a new one.
+
+    ``is_one``: nothing was done if the last of the commands was not.
+    """
     try:
         return link.ask(commands, is_another_answered)
     except NotSent as exc:
-        if len(commands) == 1:
+        if is_one or len(commands) == 1:
             raise faults.not_sent(exc) from exc
         raise ReplyLost(reason(exc)) from exc  # of several, some may have been executed
     except (rx.BusyLoadingError, rx.AuthenticationError) as exc:
@@ -89,9 +99,9 @@ def _moves(link: Link) -> bool:
 
 
 def are_answers(commands: Sequence[Command], replies: Sequence[Any], nonce: bytes) -> bool:
-    """Whether all replies are errors, or those of scripts which were given the nonce."""
+    """Whether the replies to scripts are errors, or those of scripts which were given the nonce."""
     for command, reply in zip(commands, replies, strict=True):
-        if command is ASKING or isinstance(reply, Exception):
+        if command[0] not in _RUN or isinstance(reply, Exception):
             continue
         first = reply[0] if isinstance(reply, list) and reply else None
         if not isinstance(first, bytes) or first.partition(b" ")[0] != nonce:

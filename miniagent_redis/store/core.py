@@ -15,7 +15,7 @@ from ..config import RedisConfig
 from ..connection.connections import Connections
 from ..connection.faults import ReplyLost
 from ..connection.replicating import NotReplicated
-from ..connection.topology import Node
+from ..connection.topology import Command, Node
 from ..errors import (
     MiniAgentError,
     NotDurable,
@@ -207,33 +207,26 @@ class StoreCore:
         return int(time[0]) * 1000 + int(time[1]) // 1000 if now is None else now
 
 
+@define(eq=False, repr=False)
 class OnSession:
     """Runs scripts on one session, with the arguments that all of them begin with."""
 
-    __slots__ = ("core", "insist", "operation", "session_id", "shows", "tries", "user")
+    core: StoreCore
+    session_id: str
+    user: bytes
+    operation: str | None
+    insist: float | None
+    shows: str | None = None
+    tries: Tries = field(factory=Tries, init=False)
 
-    def __init__(
-        self,
-        core: StoreCore,
-        session_id: str,
-        user: bytes,
-        operation: str | None,
-        insist: float | None,
-        shows: str | None = None,
-    ) -> None:
-        self.core: StoreCore = core
-        self.session_id: str = session_id
-        self.user: bytes = user
-        self.operation: str | None = operation
-        self.insist: float | None = insist
-        self.shows: str | None = shows
-        self.tries: Tries = Tries()
-
-    def __call__(self, name: str, *args: Argument, looks_up: bool = False) -> list[Any]:
+    def __call__(
+        self, name: str, *args: Argument, looks_up: bool = False, behind: Sequence[Command] = ()
+    ) -> list[Any]:
         """Run the script; return its reply from the status on.
 
         When it is called again after a lost reply, that is one more try of the same operation.
         ``looks_up``: the caller looks into the thread where the server has forgotten what was done.
+        ``behind`` as in ``Scripts.run``.
         Raises SessionNotFound, RecordUnreadable (counters that are damaged, or not those of the
         thread), SessionTooLarge, TurnUncertain, NotDurable, StoreUnavailable or StoreMisconfigured.
         """
@@ -243,7 +236,13 @@ class OnSession:
         mark = core.keys.mark(self.session_id) if self._is_confirmed(name) else ""
         try:
             reply = core.scripts.run(
-                name, keys, (*head, *args), insist=self.insist, tries=self.tries, mark=mark
+                name,
+                keys,
+                (*head, *args),
+                insist=self.insist,
+                tries=self.tries,
+                mark=mark,
+                behind=behind,
             )
         except NotReplicated as exc:
             raise self._not_replicated(name, str(exc)) from exc

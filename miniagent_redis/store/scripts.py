@@ -18,7 +18,7 @@ from ..connection.connections import Connections
 from ..connection.faults import NoScript, ReplyLost
 from ..connection.refusals import WRONG_TYPE
 from ..connection.replicating import NotReplicated
-from ..connection.topology import Node
+from ..connection.topology import Command, Node
 from ..errors import StoreMisconfigured
 from ..runtime.forking import reset_after_fork
 from .tries import ServerTime, Tries
@@ -77,14 +77,16 @@ class Scripts:
         insist: float | None = None,
         tries: Tries | None = None,
         mark: str = "",
+        behind: Sequence[Command] = (),
     ) -> list[Any]:
         """Run an operation and return its reply from the status on, the status as text.
 
         The arguments follow the nonce. The operation must be one that may be repeated: it is,
         when the server is away or the reply gets lost, as ``Connections.persist`` says. ``tries``
         are those that were made of it by earlier calls. With a ``mark``, replicas have to confirm
-        what it wrote. Raises StoreUnavailable, StoreMisconfigured (also for a foreign type at our
-        key), ReplyLost or NotReplicated.
+        what it wrote. It may be sent ``behind`` commands that only read: the replies to them come
+        at the end of an answer that is "ok". Raises StoreUnavailable, StoreMisconfigured (also for
+        a foreign type at our key), ReplyLost or NotReplicated.
         """
         text, digest, writes = self._loaded.get(name) or self._load(name)
         tries = tries or Tries()
@@ -97,10 +99,10 @@ class Scripts:
             tail = (len(keys), *keys, nonce, *args)
             try:
                 try:
-                    return exchange([("EVALSHA", digest, *tail)], nonce)
+                    return exchange([*behind, ("EVALSHA", digest, *tail)], nonce)
                 except NoScript:
                     pass  # not in here: what is raised next would hold this error and its frames
-                return exchange([("EVAL", text, *tail)], nonce)
+                return exchange([*behind, ("EVAL", text, *tail)], nonce)
             except ReplyLost as exc:
                 if isinstance(exc, NotReplicated) and exc.reply[1] not in _CONFIRMED:
                     return [exc.reply]
@@ -108,7 +110,7 @@ class Scripts:
                 raise
 
         while True:
-            reply = connections.persist(attempt, insist, operation=name, writes=writes)[0]
+            *others, reply = connections.persist(attempt, insist, operation=name, writes=writes)
             status = reply[1].decode()
             if time := reply[0].partition(b" ")[2]:
                 self._time_at(key).hear(float(time), at=connections.clock.monotonic())
@@ -117,7 +119,7 @@ class Scripts:
             tries.late += 1  # nothing was done, and no try of it is under way any more
         if status == "wrongtype":
             raise _wrong_type(reply[2].decode(), reply[3].decode()) from WRONG_TYPE.reply
-        return [status, *reply[2:]]
+        return [status, *reply[2:], *(others if status == "ok" else ())]
 
     def go_on(self, key: str, tries: Tries) -> None:
         """Have the next try be a later one of an operation whose last was answered just now."""

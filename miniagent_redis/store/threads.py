@@ -15,7 +15,7 @@ from .checks import check_mark
 from .core import LET_GO, StoreCore
 from .looking_back import FIRST, PAGE, look_back
 from .message_records import MessageRecords
-from .operations.thread import Piece, load_thread, read_on
+from .operations.thread import Piece, begin_reading, load_thread, read_on
 
 Enough = Callable[[Sequence[Message]], bool]
 """Tells whether the newest messages of a thread, from one of a user on, are all that is needed."""
@@ -47,7 +47,10 @@ class Threads:
         whole_number(start, "start")
         maybe_number(epoch, "epoch")
         check_mark(mark)
-        found = self._load(session_id, user_id, epoch, start, mark=mark)
+        if start == 0:
+            found = self._load_first(session_id, user_id)
+        else:
+            found = self._load(session_id, user_id, epoch, start, mark=mark)
         return self.load_rest(found, session_id, user_id)
 
     def load_rest(
@@ -138,7 +141,7 @@ class Threads:
     def _load_anew(
         self, session_id: str, user_id: str | None, keep: Callable[[], None]
     ) -> ThreadSlice:
-        return self.load_rest(self._load(session_id, user_id), session_id, user_id, keep=keep)
+        return self.load_rest(self._load_first(session_id, user_id), session_id, user_id, keep=keep)
 
     def find(
         self, session_id: str, user_id: str | None, is_wanted: Callable[[Message], bool]
@@ -208,6 +211,14 @@ class Threads:
                 return self.load_first(session_id, end, user_id)  # others removed some
             pieces.append(found)
         return _joined(pieces)
+
+    def _load_first(self, session_id: str, user_id: str | None) -> ThreadSlice:
+        """Load the first page, of a thread of which nothing is known."""
+        on = self._core.on(session_id, user_id)
+        piece = begin_reading(on, PAGE) or load_thread(
+            on, epoch=None, start=0, end=None, most=PAGE, mark=b""
+        )
+        return self.slice_of(session_id, piece, b"")
 
     def _load(
         self,

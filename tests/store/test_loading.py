@@ -21,6 +21,7 @@ from miniagent_redis.records.frame import Unreadable
 from miniagent_redis.records.json import Json
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from miniagent_redis.store.operations.thread import trim_thread
 from miniagent_redis.store.threads import Enough
 from tests.support.stored import watched
 from tests.support.words import OpenStore, said
@@ -152,20 +153,13 @@ def test_unreadable_records_keep_their_place_in_every_page(
 def test_a_clear_between_two_pages_gives_the_new_thread_whole(
     store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def clear() -> None:
+        store.clear_thread("s")
+        fill(store, 5000, 6200)
+
     fill(store, 0, 2500)
     reader = open_store()
-    scripts, pages = reader.parts.core.scripts, []
-    load = scripts.run
-
-    def load_and_clear(*args: Any, **options: Any) -> Any:
-        found = load(*args, **options)
-        pages.append(found)
-        if len(pages) == 1:
-            store.clear_thread("s")
-            fill(store, 5000, 6200)
-        return found
-
-    monkeypatch.setattr(scripts, "run", load_and_clear)
+    between_two_pages(reader, monkeypatch, clear)
     found = reader.load_thread("s")
     assert texts(found) == numbers(5000, 6200)
     assert (found.start, found.count) == (0, 1200)
@@ -175,8 +169,8 @@ def between_two_pages(
     reader: Store, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
 ) -> None:
     """Have something done behind the first page that is read."""
-    scripts, pages = reader.parts.core.scripts, list[Any]()
-    load = scripts.run
+    connections, pages = reader.parts.core.connections, list[Any]()
+    load = connections.exchange
 
     def load_and_go_on(*args: Any, **options: Any) -> Any:
         pages.append(load(*args, **options))
@@ -184,7 +178,47 @@ def between_two_pages(
             meanwhile()
         return pages[-1]
 
-    monkeypatch.setattr(scripts, "run", load_and_go_on)
+    monkeypatch.setattr(connections, "exchange", load_and_go_on)
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [("cleared", numbers(10, 15)), ("grown", numbers(0, 8)), ("trimmed", numbers(2, 5))],
+)
+def test_what_others_do_between_the_commands_for_a_page_does_not_mix_with_it(
+    store: Store,
+    open_store: OpenStore,
+    monkeypatch: pytest.MonkeyPatch,
+    which: str,
+    expected: list[str],
+) -> None:
+    fill(store, 0, 5)
+    before, reader = store.load_tail("s", 1), open_store()
+    reader.load_thread("s")  # the server knows the script
+    connections = reader.parts.core.connections
+    send = connections.exchange
+
+    def send_one_by_one(commands: Sequence[Any], *args: Any) -> Any:
+        found = send(commands[:1], *args)
+        if len(commands) == 1:
+            return found
+        match which:
+            case "cleared":
+                store.clear_thread("s")
+                fill(store, 10, 15)
+            case "grown":
+                fill(store, 5, 8)
+            case "trimmed":
+                on = store.parts.core.on("s")
+                assert trim_thread(on, epoch=before.epoch, head=0, stay=0, going=2)
+        return found + send(commands[1:], *args)
+
+    monkeypatch.setattr(connections, "exchange", send_one_by_one)
+    found = reader.load_thread("s")
+    assert texts(found) == expected
+    assert list(found.indexes) == list(range(found.head, found.count))
+    new = reader.load_thread("s", epoch=found.epoch, start=found.count, mark=found.mark)
+    assert (new.start, new.messages) == (found.count, ())
 
 
 def test_messages_added_between_two_pages_are_not_in_the_slice_as_it_is_of_one_version(
@@ -224,6 +258,15 @@ def test_records_that_are_lost_between_two_pages_are_told(
     between_two_pages(reader, monkeypatch, lambda: client.ltrim("thread:{s}", 0, -2))
     with pytest.raises(RecordUnreadable, match=r"thread:\{s\}"):
         reader.load_thread("s")
+
+
+def test_a_head_that_is_no_number_does_not_stop_a_thread_from_being_read(
+    store: Store, client: redis.Redis
+) -> None:
+    """It is asked for only where records are missing."""
+    fill(store, 0, 1500)
+    client.hset("metadata:{s}", "head", "x")
+    assert texts(store.load_thread("s")) == numbers(0, 1500)
 
 
 @pytest.mark.parametrize("lost", ["all", "some"])
@@ -272,16 +315,19 @@ def test_a_session_that_is_not_there_has_no_thread_and_not_an_empty_one(store: S
             load("nowhere")
 
 
-def test_what_is_new_takes_one_command_and_a_page_more_takes_two(real_store: Store) -> None:
+def test_what_is_new_takes_one_command_a_first_page_three_a_second_two(
+    real_store: Store,
+) -> None:
     real_store.create_session("t")
     real_store.append_to_thread("t", [Message("user", str(n)) for n in range(2500)])
     found = real_store.load_thread("t")
+    real_store.load_thread("t", epoch=found.epoch, start=found.count)  # the server knows both now
     with watched(real_store.client) as sent:
         real_store.load_thread("t", epoch=found.epoch, start=found.count)
     assert len(sent) == 1
     with watched(real_store.client) as sent:
         real_store.load_thread("t")
-    assert len(sent) == 1 + 2 * 2
+    assert len(sent) == 3 + 2 * 2
 
 
 class _Slowly(JsonFormat):

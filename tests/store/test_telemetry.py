@@ -74,7 +74,7 @@ def test_a_server_that_is_away_is_told_with_all_tries() -> None:
             store.load_thread("s")
         store.disconnect()
     last = notes.of(Exchange)[-1]
-    assert (last.operation, last.error) == ("load_thread", "StoreUnavailable")
+    assert (last.operation, last.error) == ("begin_reading", "StoreUnavailable")
     assert last.tries > 1
     assert last.tries - 1 == store.stats().retries
 

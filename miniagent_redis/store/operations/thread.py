@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...connection.topology import Command
+from ...errors import StoreMisconfigured
 from ...records.mark import is_mark_of
 from ..core import OnSession, StoreCore
 from ..keys import GRACE_MS
@@ -67,6 +69,23 @@ def load_thread(
     return Piece(*found[1:])
 
 
+def begin_reading(on: OnSession, most: int) -> Piece | None:
+    """Read up to ``most`` records from the first on, by LRANGE as ``read_on`` does.
+
+    None if others wrote meanwhile, or if they cannot be read so: then ``load_thread`` tells.
+    """
+    keys = on.core.keys.of_session(on.session_id)
+    page = ("LRANGE", keys[1], 0, most - 1)
+    try:
+        found = on("begin_reading", behind=[_epoch_and_head(keys), page])
+    except StoreMisconfigured:  # something else than a list is there
+        return None
+    version, epoch, count, head, told, records = found[1:]
+    if not _is_of(told, epoch, head) or len(records) != min(most, count - head):
+        return None
+    return Piece(version, epoch, count, head, records, head)
+
+
 def read_on(
     core: StoreCore, session_id: str, *, epoch: int, head: int, start: int, stop: int, mark: bytes
 ) -> list[bytes] | None:
@@ -77,15 +96,12 @@ def read_on(
     asked for behind the records; and the record in front of them has to be that of ``mark``. None
     if it is not so, or if records are missing.
     """
-    _, thread, _, metadata, *_ = core.keys.of_session(session_id)
-    records, (its_epoch, its_head) = core.call_many(
-        [
-            ("LRANGE", thread, start - 1 - head, stop - 1 - head),
-            ("HMGET", metadata, "epoch", "head"),
-        ]
-    )
-    is_same = (its_epoch, int(its_head or 0)) == (b"%d" % epoch, head)
-    if not is_same or len(records) != 1 + stop - start or not is_mark_of(mark, records[0]):
+    keys = core.keys.of_session(session_id)
+    page = ("LRANGE", keys[1], start - 1 - head, stop - 1 - head)
+    records, told = core.call_many([page, _epoch_and_head(keys)])
+    if not _is_of(told, epoch, head) or len(records) != 1 + stop - start:
+        return None
+    if not is_mark_of(mark, records[0]):
         return None
     return list(records[1:])
 
@@ -201,6 +217,16 @@ def truncate_thread(
         case "busy":
             return Running(*found)
     return Cleared(*found)
+
+
+def _epoch_and_head(keys: Sequence[str]) -> Command:
+    return "HMGET", keys[3], "epoch", "head"
+
+
+def _is_of(told: Sequence[bytes | None], epoch: int, head: int) -> bool:
+    """Whether a thread has still this epoch and begins where it did."""
+    its_epoch, its_head = told
+    return (its_epoch, its_head or b"0") == (b"%d" % epoch, b"%d" % head)
 
 
 def _or_none(number: int | None) -> int | str:
