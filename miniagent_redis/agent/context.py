@@ -113,7 +113,7 @@ class ContextWindow:
         """
         turn = conversation(steps)
         if not self._is_limited:
-            return View((*self._history, *turn))
+            return View(tuple(self._history) + turn)  # it is one: a long thread is copied once
         room = self._room_left(turn)
         if room is None:
             self._cut_back(turn)
