@@ -100,12 +100,14 @@ def _core(store: RedisSessionManager) -> StoreCore:
 def _run(parts: Parts, session_id: str, took: dict[str, float]) -> bool:
     """Do all but delete the session; return whether what is read is what was stored."""
     _timed(took, "create", lambda: parts.sessions.create_session(session_id))
-    begin, turns = parts.turn_begin, parts.turns
+    begin = parts.turn_begin
     open_turn = _timed(
         took, "begin", lambda: begin.begin_turn(session_id, "Is all well?", on_busy="reject")
     )
-    staged = _timed(took, "stage", lambda: turns.stage_step(open_turn, _STEPS))
-    _timed(took, "commit", lambda: turns.commit_turn(staged, [Message("assistant", "Yes.")]))
+    staged = _timed(took, "stage", lambda: parts.turns.stage_step(open_turn, _STEPS))
+    _timed(
+        took, "commit", lambda: parts.storing.commit_turn(staged, [Message("assistant", "Yes.")])
+    )
     read = _timed(took, "load", lambda: parts.threads.load_thread(session_id))
     said = [message.text for message in read.messages]
     return said == ["Is all well?", "", "well", "Yes."]

@@ -192,7 +192,7 @@ class Spool:
         """
         turn = spooled.turn
         try:
-            return self._parts.turns.replay_turn(
+            return self._parts.storing.replay_turn(
                 turn, spent=spooled.spent, staged=spooled.staged_if_untouched(is_ours)
             )
         except StoreUnavailable:
@@ -211,12 +211,10 @@ class Spool:
 
     def _is_known(self, turn: OpenTurn) -> bool:
         """Whether a turn was stored here by another holder; False too if that cannot be told."""
-        resolve = self._parts.resolving.resolve_turn
         try:
-            found = resolve(turn.session_id, turn.turn_id, user_id=turn.user_id)
+            return self._parts.resolving.is_stored(turn.session_id, turn.turn_id, turn.user_id)
         except MiniAgentError:
             return False
-        return found == "committed"
 
     def _answers(self) -> bool:
         try:

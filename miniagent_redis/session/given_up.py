@@ -120,7 +120,11 @@ class GivenUpTurns:
         whole = evolve(turn, staged=(*turn.staged[:1], *kept))
         staged = len(turn.staged) if is_closed(turn.staged) else None
         spent = NOTHING if lost.answered is None else lost.answered
-        version = self._store.parts.turns.replay_turn(whole, spent=spent, staged=staged)
+        try:
+            version = self._store.parts.storing.replay_turn(whole, spent=spent, staged=staged)
+        except TurnUncertain:
+            ask_for_any(self._store, turn.turn_id)
+            raise
         return Dropped(0, 1, stored=version)
 
     def drop_begun(self, error: TurnUncertain, user_id: str | None) -> None:
@@ -152,6 +156,14 @@ class GivenUpTurns:
                     what = "stored late" if lost.kept else "dropped"
                     log.warning("turn %s cannot be %s: %s", lost.turn.turn_id, what, exc)
                     self._waiting.pop(lost.turn.turn_id, None)
+
+
+def ask_for_any(store: RedisSessionManager, turn_id: str) -> None:
+    """Have ``resolve_turn`` tell of an uncertain turn whether it is stored, by whichever instance.
+
+    That is what whoever chats wants to know: whether the message is answered.
+    """
+    store.parts.core.uncertain.ask_for_any(turn_id)
 
 
 def tell_what_stands(error: BaseException, dropped: Dropped | None, *, is_kept: bool) -> None:

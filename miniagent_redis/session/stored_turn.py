@@ -42,7 +42,7 @@ from ..store.manager import RedisSessionManager
 from ..store.waiting_calls import call_digest, last_reply
 from .accounting import Accounting
 from .deltas import Telling
-from .given_up import AWAY, NOT_KEPT
+from .given_up import AWAY, NOT_KEPT, ask_for_any
 from .registry import RunningTurn
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -182,8 +182,7 @@ class StoredTurn(TurnContext):
         try:
             return self._store.commit_turn(self.open, self.unstored(outcome), spent=spent)
         except TurnUncertain:
-            # Whoever chats wants to know if the message is answered, by whichever instance.
-            self._store.parts.core.uncertain.note_commit(self.open.turn_id, "", self.open.turn_id)
+            ask_for_any(self._store, self.turn_id)
             raise
 
     def unstored(self, outcome: TurnOutcome) -> Sequence[Message]:

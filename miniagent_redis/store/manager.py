@@ -40,6 +40,7 @@ from .search import Search
 from .sessions import Sessions
 from .single_flight import SingleFlight
 from .stats import StoreStats, stats_of
+from .storing import Storing
 from .threads import Threads
 from .titles import Titles
 from .transfer import Transfer
@@ -253,9 +254,9 @@ class RedisSessionManager:
     def tell_text(self) -> None: ...
     @delegates(Turns.cancel_turn, _part(Turns))
     def cancel_turn(self) -> None: ...
-    @delegates(Turns.commit_turn, _part(Turns))
+    @delegates(Storing.commit_turn, _part(Storing))
     def commit_turn(self) -> None: ...
-    @delegates(Turns.replay_turn, _part(Turns))
+    @delegates(Storing.replay_turn, _part(Storing))
     def replay_turn(self) -> None: ...
     @delegates(Turns.abort_turn, _part(Turns))
     def abort_turn(self) -> None: ...

@@ -35,6 +35,7 @@ from .room import Room
 from .search import Search
 from .sessions import Sessions
 from .single_flight import SingleFlight
+from .storing import Storing
 from .threads import Threads
 from .titles import Titles
 from .transfer import Transfer
@@ -77,7 +78,8 @@ class Parts:
         self.waiting: Waiting = Waiting(core)
         opening = TurnOpening(core, self.threads, records, self.waiting)
         self.turn_begin: TurnBegin = TurnBegin(core, opening)
-        self.turns: Turns = Turns(core, self.threads, self.index, records)
+        self.turns: Turns = Turns(core, records)
+        self.storing: Storing = Storing(core, self.threads, self.index, records)
         self.open_turns: OpenTurns = OpenTurns(core, self.threads, records)
         self.resolving: Resolving = Resolving(core, self.threads)
         self.titles: Titles = Titles(core, self.sessions, self.index)

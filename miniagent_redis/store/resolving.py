@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
+from attrs import evolve
+
 from ..errors import TurnUncertain
 from .core import FORGOTTEN, StoreCore
 from .keys import check_id
 from .operations.turn import resolve_turn
 from .threads import Threads
+from .tries import Uncertain
 
 Resolution = Literal["committed", "open", "unknown"]
 REMEMBERED = 64
@@ -29,7 +32,7 @@ class Resolving:
 
         "committed": it is stored. "open": the turn is still running or abandoned. "unknown": it is
         not stored so far, was removed since, or was let go of to make room; or this process tried
-        to commit the turn, and another holder has stored it with an answer of its own. A request
+        to store the turn, and another holder has stored it with an answer of its own. A request
         that is still on its way may change that: abort an open turn, or repeat with the same id.
 
         The server knows the last 64 changes of a session, and at least 500 of those to which a
@@ -37,8 +40,19 @@ class Resolving:
         appended. Raises TurnUncertain if this process tried another operation and it was forgotten
         meanwhile, SessionNotFound or StoreUnavailable.
         """
-        check_id(turn_id, "a turn id")
+        tried = self._core.uncertain.get(check_id(turn_id, "a turn id"))
+        return self._resolve(session_id, turn_id, user_id, tried)
+
+    def is_stored(self, session_id: str, turn_id: str, user_id: str | None) -> bool:
+        """Tell whether a turn is stored, with whosever answer. Raises as ``resolve_turn`` does."""
         tried = self._core.uncertain.get(turn_id)
+        if tried is not None:
+            tried = evolve(tried, shows=turn_id, holder="")
+        return self._resolve(session_id, turn_id, user_id, tried) == "committed"
+
+    def _resolve(
+        self, session_id: str, turn_id: str, user_id: str | None, tried: Uncertain | None
+    ) -> Resolution:
         on = self._core.on(session_id, user_id, operation=turn_id)
         if tried is not None:
             on.belongs_to(tried.tries)

@@ -87,7 +87,7 @@ class Tries:
 class Uncertain:
     """The tries of an operation that ended so, and what shows in the thread that it was done.
 
-    Of a commit also whose it was, as another ``holder`` may have stored that turn.
+    Of a turn that was to be stored also by whom, as another ``holder`` may have stored it.
     """
 
     tries: Tries
@@ -103,16 +103,16 @@ class Uncertainties:
 
     def note(self, operation: str, uncertain: Uncertain) -> None:
         known = self._known.get(operation)
-        if known is not None and known.holder:  # its commit is what will be asked for
+        if known is not None and known.holder and not uncertain.holder:  # of that it will be asked
             uncertain = evolve(uncertain, shows=known.shows, holder=known.holder)
         self._known[operation] = uncertain
         if len(self._known) > _MOST_UNCERTAIN:
             self._known.popitem(last=False)
 
-    def note_commit(self, turn_id: str, holder: str, answer_id: str) -> None:
-        """Add to what is known of a turn whose it was, and the message that it ends with."""
+    def ask_for_any(self, turn_id: str) -> None:
+        """Have it asked of a turn whether it is stored at all, with whosever answer."""
         if known := self._known.get(turn_id):
-            self._known[turn_id] = evolve(known, holder=holder, shows=answer_id)
+            self._known[turn_id] = evolve(known, holder="", shows=turn_id)
 
     def get(self, operation: str) -> Uncertain | None:
         return self._known.get(operation)

@@ -1,43 +1,23 @@
-"""Open turns: stage, commit, abort, store late. See docs/architecture.md."""
+"""Open turns: steps, pieces of text, cancelling, dropping. See docs/architecture.md."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from attrs import evolve
 
-from ..errors import (
-    SessionBusy,
-    SessionNotFound,
-    StoreUnavailable,
-    TurnNotSaved,
-    TurnSuperseded,
-    TurnUncertain,
-)
-from ..models import Message, OpenTurn, UsageTotals, Version, new_id
+from ..errors import SessionNotFound, TurnSuperseded
+from ..models import Message, OpenTurn, UsageTotals, new_id
 from ..models.event import failure, time_of
 from ..records.json import Json
-from ..records.mark import mark_of
-from ..runtime.checks import maybe_number, some_text, whole_number
-from .checks import check_messages, check_results, check_spent, check_turn, milliseconds, stamped
-from .core import FORGOTTEN, OnSession, StoreCore
-from .counts import NO_TOTALS, TurnCounts, all_counts, packed
-from .index import Index
-from .looking_up import looking_up
+from ..runtime.checks import some_text, whole_number
+from .checks import check_spent, check_turn, milliseconds
+from .core import StoreCore
+from .counts import NO_TOTALS, all_counts, packed
 from .message_records import MessageRecords
-from .operations.replies import Superseded, Unsure, Written
-from .operations.turn import (
-    Busy,
-    Dropped,
-    abort_turn,
-    cancel_turn,
-    commit_turn,
-    replay_turn,
-    stage_step,
-    tell_text,
-)
-from .threads import Threads
+from .on_turn import of_turn, on_turn
+from .operations.replies import Superseded
+from .operations.turn import Dropped, abort_turn, cancel_turn, stage_step, tell_text
 
 _PIECE = 8_000  # characters of text in one event: of longer ones the stream could keep too few
 
@@ -45,12 +25,8 @@ _PIECE = 8_000  # characters of text in one event: of longer ones the stream cou
 class Turns:
     """The turn protocol. Each call is one script: atomic, one round trip, safe to repeat."""
 
-    def __init__(
-        self, core: StoreCore, threads: Threads, index: Index, records: MessageRecords
-    ) -> None:
+    def __init__(self, core: StoreCore, records: MessageRecords) -> None:
         self._core = core
-        self._threads = threads
-        self._index = index
         self._records = records
 
     def stage_step(
@@ -63,9 +39,9 @@ class Turns:
         ``commit_timeout`` seconds. Watchers are told. Raises TurnSuperseded (also when other steps
         follow ``after`` already), SessionTooLarge, TurnUncertain or StoreUnavailable.
         """
-        config, messages = self._core.config, self._of_turn(turn, messages)
+        config, messages = self._core.config, of_turn(self._core, turn, messages)
         # A mere renewal is worth no wait: the next one is due soon.
-        on = self._on(turn, insist=config.commit_timeout if messages else None)
+        on = on_turn(self._core, turn, insist=config.commit_timeout if messages else None)
         staged = stage_step(
             on,
             turn_id=turn.turn_id,
@@ -105,7 +81,7 @@ class Turns:
         what, text = "reasoning" if reasoning else "text", some_text(text, "text")
         pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)] or [text]
         told = tell_text(
-            self._on(turn),
+            on_turn(self._core, turn),
             turn_id=turn.turn_id,
             holder=turn.holder,
             operation=some_text(operation or new_id(), "operation"),
@@ -122,122 +98,6 @@ class Turns:
         SessionNotFound or StoreUnavailable.
         """
         return cancel_turn(self._core.on(session_id, user_id), operation=new_id())
-
-    def commit_turn(
-        self, turn: OpenTurn, messages: Sequence[Message], *, spent: UsageTotals = NO_TOTALS
-    ) -> int:
-        """Move the turn's steps and ``messages`` into the thread; return the session's version.
-
-        ``spent`` is what the turn took, for the session's counters and ``usage()``. Atomic, and
-        repeated for ``commit_timeout`` seconds while Redis is away; a repetition changes nothing.
-        Raises TurnSuperseded, SessionTooLarge (nothing changed), TurnNotSaved (certainly not
-        written) or TurnUncertain.
-        """
-        messages = self._of_turn(turn, messages)
-        whole = [*turn.staged, *messages]
-        check_results(whole)
-        counts = TurnCounts.of(check_spent(spent))
-        records = self._records.encode(turn.session_id, messages)
-        on = self._on(turn, insist=self._core.config.commit_timeout)
-        try:
-            written = commit_turn(
-                on,
-                turn_id=turn.turn_id,
-                holder=turn.holder,
-                max_bytes=self._core.config.max_session_size,
-                input_tokens=counts.input_tokens,
-                output_tokens=counts.output_tokens,
-                tool_calls=counts.tool_calls,
-                staged=len(turn.staged),
-                counts=counts.further,
-                messages=records,
-            )
-            if isinstance(written, Unsure):
-                with looking_up(on):
-                    return self._look_up(turn, whole)
-        except StoreUnavailable as exc:
-            text = _text(messages)
-            raise TurnNotSaved(turn.session_id, turn.turn_id, text, str(exc)) from exc
-        except TurnUncertain as exc:
-            exc.text = _text(messages)
-            self._core.uncertain.note_commit(turn.turn_id, turn.holder, whole[-1].id)
-            raise
-        if isinstance(written, Superseded):
-            raise TurnSuperseded(turn.session_id, turn.turn_id)
-        turn.heard(written.event)
-        self._index.mark(turn.session_id, written)
-        thread = turn.thread
-        before = thread.mark if written.version == thread.version + 1 else None
-        after = mark_of(records[-1]) if records else None
-        return Version.of_write(written.version, thread.epoch, before, after)
-
-    def _look_up(self, turn: OpenTurn, messages: Sequence[Message]) -> Version:
-        """Look into the thread for a turn of which the server has forgotten whether it is there."""
-        began, may_lack = turn.thread, self._threads.has_let_go
-        found = self._threads.load_thread(  # what came since: it can be nowhere else
-            turn.session_id,
-            epoch=began.epoch,
-            start=began.count,
-            mark=began.mark,
-            user_id=turn.user_id,
-        )
-        if messages[-1].id in {message.id for message in found.messages}:
-            return Version.of_write(found.version, found.epoch, None, None)
-        if found.epoch == began.epoch and not may_lack(turn.session_id, found, began.version):
-            raise TurnSuperseded(turn.session_id, turn.turn_id)
-        # The history was cleared or trimmed since: with it, or before it could get there.
-        raise TurnUncertain(turn.session_id, turn.turn_id, FORGOTTEN, _text(messages))
-
-    def replay_turn(
-        self, turn: OpenTurn, *, spent: UsageTotals = NO_TOTALS, staged: int | None = None
-    ) -> int:
-        """Store a whole turn, all its messages in ``turn.staged``, after its commit had failed.
-
-        Goes to the end of the thread as it is by now; return the session's version. Atomic, and a
-        turn that is there already is not stored again, however long ago that was. ``staged`` is how
-        many of the messages were staged at its commit: another holder who works on the turn, and
-        has staged nothing more, is superseded. Raises TurnSuperseded (another holder stored it, or
-        the history was cleared since), SessionBusy (another holder works on it), SessionTooLarge,
-        SessionNotFound, TurnUncertain or StoreUnavailable.
-        """
-        messages = self._of_turn(turn, check_turn(turn).staged)
-        check_results(messages)
-        counts = TurnCounts.of(check_spent(spent))
-        records = self._records.encode(turn.session_id, messages)
-        on, searched = self._on(turn), turn.thread.version
-        while True:
-            reply = replay_turn(
-                on,
-                turn_id=turn.turn_id,
-                holder=turn.holder,
-                max_bytes=self._core.config.max_session_size,
-                input_tokens=counts.input_tokens,
-                output_tokens=counts.output_tokens,
-                tool_calls=counts.tool_calls,
-                epoch=turn.thread.epoch,
-                searched=searched,
-                staged=maybe_number(staged, "staged"),
-                counts=counts.further,
-                messages=records,
-            )
-            match reply:
-                case Written():
-                    turn.heard(reply.event)
-                    self._index.mark(turn.session_id, reply)
-                    return reply.version
-                case Busy():
-                    raise SessionBusy(turn.session_id, reply.left_ms / 1000)
-                case Superseded():
-                    raise TurnSuperseded(turn.session_id, turn.turn_id)
-                case Unsure():
-                    with looking_up(on):
-                        stored, searched = self._threads.find_turn(
-                            turn.session_id, turn.turn_id, turn.user_id, searched
-                        )
-                    if messages[-1].id in stored:
-                        return searched
-                    if stored:  # with another holder's answer
-                        raise TurnSuperseded(turn.session_id, turn.turn_id)
 
     def abort_turn(
         self, turn: OpenTurn, error: BaseException | None = None, *, spent: UsageTotals = NO_TOTALS
@@ -259,7 +119,7 @@ class Turns:
         counts = packed(all_counts(check_spent(spent)))
         try:
             dropped = abort_turn(
-                self._on(turn),
+                on_turn(self._core, turn),
                 turn_id=turn.turn_id,
                 holder=turn.holder,
                 why=why,
@@ -275,17 +135,6 @@ class Turns:
         turn.heard(dropped.event)
         return dropped
 
-    def _on(self, turn: OpenTurn, *, insist: float | None = None) -> OnSession:
-        """Return what runs scripts on the turn's session: for its process only."""
-        if turn.process_id != os.getpid():
-            raise TurnSuperseded(turn.session_id, turn.turn_id)
-        session_id, user_id, name = turn.session_id, turn.user_id, turn.turn_id
-        return self._core.on(session_id, user_id, operation=name, insist=insist, shows=name)
-
-    def _of_turn(self, turn: OpenTurn, messages: Sequence[Message]) -> list[Message]:
-        turn_id = check_turn(turn).turn_id
-        return [stamped(each, turn_id, self._core.clock) for each in check_messages(messages)]
-
     def _event_record(self, turn: OpenTurn, data: Json) -> bytes:
         return self._core.format.encode(
             data, self._core.where("event", check_turn(turn).session_id)
@@ -294,7 +143,3 @@ class Turns:
 
 def _began_ms(turn: OpenTurn) -> int | None:
     return round(time_of(turn.event_ids[0]) * 1000) if turn.event_ids else None
-
-
-def _text(messages: Sequence[Message]) -> str:
-    return messages[-1].text if messages else ""

@@ -12,6 +12,7 @@ import pytest
 from miniagent_redis import Message, RedisConfig, RedisSessionManager, StoreUnavailable
 from miniagent_redis.doctor import Check, check, diagnose, left_out, turn, verdict
 from miniagent_redis.doctor.fsck import check as fsck
+from miniagent_redis.store.storing import Storing
 from miniagent_redis.store.turns import Turns
 from tests.support.command_line import Home
 from tests.support.doctor_checks import examine
@@ -57,7 +58,7 @@ def test_a_turn_that_fails_half_way_leaves_nothing_behind(
         assert store.client.keys("session:*doctor-trial*")
         raise StoreUnavailable("the server refuses it", cause="OOM", hint="see elsewhere")
 
-    monkeypatch.setattr(Turns, "commit_turn", commit_turn)
+    monkeypatch.setattr(Storing, "commit_turn", commit_turn)
     before = sorted(store.client.keys())
     assert turn.turn(store) == Check("turn", "fail", "the server refuses it: OOM", "see elsewhere")
     assert sorted(store.client.keys()) == before
@@ -67,13 +68,13 @@ def test_what_another_doctor_is_trying_is_no_fault(
     monkeypatch: pytest.MonkeyPatch, durable: RedisServer, store: RedisSessionManager
 ) -> None:
     found: list[Any] = []
-    real = Turns.commit_turn
+    real = Storing.commit_turn
 
-    def commit_turn(self: Turns, *args: Any, **options: Any) -> int:
+    def commit_turn(self: Storing, *args: Any, **options: Any) -> int:
         found.append(fsck(store, repair=True))
         return real(self, *args, **options)
 
-    monkeypatch.setattr(Turns, "commit_turn", commit_turn)
+    monkeypatch.setattr(Storing, "commit_turn", commit_turn)
     assert turn.turn(store).verdict == "ok"
     assert found == [[]]
 

@@ -110,7 +110,7 @@ def test_a_spooled_turn_is_read_as_what_it_was(
     config = RedisConfig(url="redis://golden:6379/0", namespace=row["namespace"])
     connections = SimpleNamespace(availability=SimpleNamespace(is_down=False))
     core = SimpleNamespace(config=config, format=FORMAT, connections=connections)
-    parts: Any = SimpleNamespace(core=core, turns=SimpleNamespace(replay_turn=replay_turn))
+    parts: Any = SimpleNamespace(core=core, storing=SimpleNamespace(replay_turn=replay_turn))
     told: list[SpooledTurn] = []
     spool = Spool(tmp_path, parts, lambda spooled, end: told.append(spooled))
     assert spool.backlog().waiting == 1

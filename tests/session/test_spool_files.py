@@ -25,6 +25,7 @@ from miniagent_redis.doctor.check import Check
 from miniagent_redis.maintenance.spool import Spool
 from miniagent_redis.models import Message, OpenTurn, new_id
 from miniagent_redis.records.frame import encode
+from tests.support.lost import losing
 from tests.support.servers import RedisServer
 from tests.support.spooling import Program, spool_turn, waiting
 
@@ -174,6 +175,28 @@ def test_a_turn_whose_session_is_not_here_waits_for_the_store_that_has_it(
     assert spool_check(store).verdict == "warn"
 
 
+def test_a_turn_from_under_another_address_that_others_answered_is_set_aside(
+    program: Program,
+) -> None:
+    """Also if this process has tried to store it, and nobody heard of that."""
+    spool, store = program.agent.spool, program.agent.store
+    assert spool is not None
+    store.config.lease_ttl, store.config.retry_on_timeout = 0.1, False
+    turn = store.begin_turn(program.manager.create_or_resume_session(), "hi")
+    theirs = store.resume_turn(turn.session_id, busy_timeout=5)
+    assert theirs is not None
+    store.config.lease_ttl = 30
+    theirs = store.stage_step(theirs, [Message("assistant", "wait")])
+    away = RedisSessionManager(RedisConfig(url="redis://elsewhere"))
+    Spool(spool.folder, away.parts).keep(turn, [Message("assistant", "mine")], UsageTotals())
+    with losing(store, "replay_turn"), pytest.raises(StoreUnavailable):
+        spool.replay(turn.session_id)
+    store.commit_turn(theirs, [Message("assistant", "theirs")])
+    assert spool.replay(turn.session_id) == 0
+    backlog = spool.backlog()
+    assert (backlog.elsewhere, len(backlog.set_aside)) == ((), 1)
+
+
 @pytest.mark.parametrize(
     "settings", [{"url": "redis://elsewhere/1"}, {"url": "redis://elsewhere", "namespace": "acme"}]
 )
@@ -281,8 +304,8 @@ def test_a_session_that_cannot_be_stored_now_stops_no_other(
     stuck, other = (program.manager.create_or_resume_session() for _ in range(2))
     spool_turn(program, store.begin_turn(stuck, "hi"), "first")
     spool_turn(program, store.begin_turn(other, "hi"), "second")
-    turns = store.parts.turns
-    replay_turn = turns.replay_turn
+    storing = store.parts.storing
+    replay_turn = storing.replay_turn
 
     def replay(turn: OpenTurn, **more: Any) -> int:
         if turn.session_id == stuck:
@@ -290,7 +313,7 @@ def test_a_session_that_cannot_be_stored_now_stops_no_other(
         return replay_turn(turn, **more)
 
     with monkeypatch.context() as broken:
-        broken.setattr(turns, "replay_turn", replay)
+        broken.setattr(storing, "replay_turn", replay)
         with pytest.raises(StoreUnavailable):
             spool.replay()
     assert program.said(other) == ["hi", "second"]

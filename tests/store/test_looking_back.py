@@ -78,7 +78,7 @@ def test_a_commit_of_which_nobody_knows_reads_what_came_since_it_was_begun(
     version = long.commit_turn(begun, [answer])
     say(long, 10)
     read.clear()
-    assert long.parts.turns._look_up(begun, [answer]) > version
+    assert long.parts.storing._look_up(begun, [answer]) > version
     assert [len(piece.records) for piece in read] == [12]
 
 
