@@ -259,8 +259,8 @@ class OnSession:
                 # What is appended outside a turn may belong to the last exchange.
                 keeps = name == "append_messages"
                 total = needed[0] if needed else size
+                self.goes_on()  # and so does what makes room
                 if core.make_room is not None and core.make_room(self, total, keeps_last=keeps):
-                    self.goes_on()
                     return self(name, *args, looks_up=looks_up)
                 raise SessionTooLarge(self.session_id, size, core.config.max_session_size)
             case ["damaged", key]:
@@ -277,8 +277,8 @@ class OnSession:
         return writes or name in _TOLD_TO_STAND
 
     def goes_on(self) -> None:
-        """Have what is called from now on belong to the operation that was tried already."""
-        self.core.scripts.go_on(self.core.keys.session(self.session_id), self.tries)
+        """Have what is called from now on belong to the operation that was answered just now."""
+        self.tries.go_on(self.core.clock)
 
     def belongs_to(self, tries: Tries) -> None:
         """Have what is called from now on tell when these tries were made."""

@@ -8,6 +8,7 @@ then takes away what it names, if the thread still begins there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 from .core import OnSession, StoreCore, log
 from .message_records import MessageRecords
@@ -34,6 +35,7 @@ class Room:
         """
         most = self._core.config.max_session_size
         looking = OnSession(self._core, on.session_id, on.user, None, on.insist)
+        looking.belongs_to(copy(on.tries))
         while True:
             head = _Head(needed=size - most, wanted=size - most + most // _SLACK)
             first = self._look(looking, head, keeps_last=keeps_last)

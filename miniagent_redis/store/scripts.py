@@ -114,16 +114,13 @@ class Scripts:
             status = reply[1].decode()
             if time := reply[0].partition(b" ")[2]:
                 self._time_at(key).hear(float(time), at=connections.clock.monotonic())
+                tries.hear(float(time))
             if status != "late":
                 break
             tries.late += 1  # nothing was done, and no try of it is under way any more
         if status == "wrongtype":
             raise _wrong_type(reply[2].decode(), reply[3].decode()) from WRONG_TYPE.reply
         return [status, *reply[2:], *(others if status == "ok" else ())]
-
-    def go_on(self, key: str, tries: Tries) -> None:
-        """Have the next try be a later one of an operation whose last was answered just now."""
-        tries.go_on(self._time_at(key), self._connections.clock)
 
     @staticmethod
     def only_reads(name: str) -> bool:

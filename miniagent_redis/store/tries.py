@@ -59,11 +59,20 @@ class Tries:
     late: int = 0
     _first: float | None = field(default=None, init=False)
     _sent_ms: float | None = field(default=None, init=False)
+    _answered_ms: float | None = field(default=None, init=False)
 
-    def go_on(self, time: ServerTime, clock: Clock) -> None:
-        """Count from now: the last try was answered, and none before it has done anything."""
+    def hear(self, time_ms: float) -> None:
+        """Note that a try was answered, at that time by the server's clock."""
+        self._answered_ms = time_ms
+
+    def go_on(self, clock: Clock) -> None:
+        """Count from the last answer: no try has done anything until then.
+
+        What comes next is meant for the session that gave it, and by the time it takes to arrive
+        there may be another one.
+        """
         self.is_lost, self.goes_on, self._first = False, True, clock.monotonic()
-        self._sent_ms = time.before(self._first)
+        self._sent_ms = self._answered_ms
 
     def begin(self, time: ServerTime, clock: Clock, ask: Callable[[], float]) -> bytes:
         """Return what the next try tells of itself; ``ask`` gets the server's time in ms."""

@@ -144,10 +144,10 @@ class TurnOpening:
                 if stored:
                     return Done(reply.version)
             elif isinstance(reply, Begun) and must_be_given_up(reply) and is_untouched(reply):
-                give_up(self._core, opening.on, reply, opening.holder)
-                opening.holder = new_id()  # that one's turn is over
                 if not is_lost:
                     opening.on.goes_on()
+                give_up(self._core, opening.on, reply, opening.holder)
+                opening.holder = new_id()  # that one's turn is over
             else:
                 return reply
 

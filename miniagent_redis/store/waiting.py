@@ -19,7 +19,7 @@ from ..runtime.interrupts import Flag, WeakRegistry
 from ..runtime.outage import Patience
 from ..runtime.pausing import Pause, wait_in_thread
 from ..runtime.threads import make_room
-from .core import OnSession, StoreCore
+from .core import FORGOTTEN, LET_GO, MADE_ANEW, OnSession, StoreCore
 from .operations.turn import BeginReply, Begun, Busy, leave_queue
 from .wakes import Wakes
 
@@ -27,6 +27,8 @@ RENEWAL: Final = 2.0
 """Seconds between renewals of tickets; one ends after three times that, see lua/_queue.lua."""
 _LONGEST_WAIT = 15.0
 """Seconds after which a waiter tries again though nothing was told."""
+_LASTING = (FORGOTTEN, LET_GO, MADE_ANEW)
+"""Why nobody knows, in words that another try would hear again."""
 _END_NO_TURN = frozenset((b"turn_started", b"turn_resumed", b"turn_step", b"text_delta"))
 
 
@@ -123,6 +125,8 @@ class Waiting:
                 pause = Pause(waiter.flag, waiter.pace(longest))
             except (StoreUnavailable, TurnUncertain) as exc:
                 if isinstance(exc, TurnUncertain):
+                    if exc.cause in _LASTING:
+                        raise
                     uncertain = exc  # until a reply tells
                 if clock.monotonic() >= end:
                     raise uncertain or exc from None

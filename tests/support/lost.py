@@ -42,9 +42,16 @@ def at_this_time(request: Sequence[Any], store: RedisSessionManager) -> tuple[An
 
 @contextmanager
 def losing(
-    store: RedisSessionManager, script: str, meanwhile: Callable[[], object] = lambda: None
+    store: RedisSessionManager,
+    script: str,
+    meanwhile: Callable[[], object] = lambda: None,
+    *,
+    arrives: bool = False,
 ) -> Iterator[Lost]:
-    """Lose the first reply to a script, which was executed, once ``meanwhile`` has returned."""
+    """Lose the first reply to a script, which was executed, once ``meanwhile`` has returned.
+
+    If it ``arrives`` after all, it was only long on its way.
+    """
     connections = store.parts.core.connections
     text = source(script)
     if connections.is_memory:
@@ -59,6 +66,8 @@ def losing(
             return replies
         lost.requests.append(tuple(commands[0]))
         meanwhile()
+        if arrives:
+            return replies
         raise ReplyLost("the connection was cut", is_outage=False)
 
     with pytest.MonkeyPatch.context() as patch:
