@@ -79,7 +79,9 @@ def add_responses(blueprint: Blueprint, door: Doorkeeper) -> None:
         made = stored.retrieve(response)
         state = stored.state(response).state
         if made["status"] == "in_progress" and state in ("running", "abandoned", "waiting"):
-            stored.manager.cancel(response.session_id, user_id=stored.user_id)
+            stored.manager.cancel(
+                response.session_id, user_id=stored.user_id, turn_id=response.turn_id
+            )
             end = time.monotonic() + _CANCELLING
             while made["status"] == "in_progress" and time.monotonic() < end:
                 time.sleep(0.02)

@@ -56,7 +56,9 @@ def follow(
         if isinstance(first, Pause) and start is None:
             _must_be_known(parts, session_id, turn_id, user_id)
         if on_disconnect == "cancel":
-            stream.cancel_if_left(partial(_cancel, agent, session_id, turn_id, user_id))
+            stream.cancel_if_left(
+                partial(agent.cancel, session_id, user_id=user_id, turn_id=turn_id)
+            )
         response = Response(stream, mimetype=MEDIA_TYPE, headers=HEADERS)
         response.call_on_close(stream.close)
         opened.pop_all()
@@ -85,10 +87,3 @@ def _must_be_known(parts: Parts, session_id: str, turn_id: str, user_id: str | N
     found = parts.open_turns.look(session_id, turn_id, user_id)
     if not found.is_open and found.cursor is None:
         raise TurnNotFound(session_id, turn_id)
-
-
-def _cancel(agent: SessionAgent, session_id: str, turn_id: str, user_id: str | None) -> None:
-    """Cancel the turn, unless another one is the session's by now."""
-    found = agent.store.parts.open_turns.look(session_id, turn_id, user_id)
-    if found.is_open:
-        agent.cancel(session_id, user_id=user_id)

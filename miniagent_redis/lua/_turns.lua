@@ -21,20 +21,22 @@ local function must_wait(tickets, resumes)
   return left > 0 and left
 end
 
--- Returns of the turn that is gone on with, if one is: if it is cancelled, how often it was taken over
--- by now, and the calls that were approved while it was parked: behind the first holder that could
--- start them, who is the caller if there was none yet.
+-- Returns of the turn: if it is cancelled, when it began, in µs; of one that is gone on with, how often
+-- it was taken over by now, and the calls that were approved while it was parked: behind the first
+-- holder that could start them, who is the caller if there was none yet.
 local function so_far(turn, again, holder, goes_on)
   if not turn then
-    return '', 0
+    return '', format('%d', now * 1000 + micros), 0
   end
-  local cancel, takeovers, approved = unpack(redis.call('HMGET', KEYS[4], 'cancel', 'takeovers', 'approved'))
+  local cancel, began, takeovers, approved =
+    unpack(redis.call('HMGET', KEYS[4], 'cancel', 'began', 'takeovers', 'approved'))
   local of, by, calls = string.match(approved or '', '^(%S+) (%S+)(.*)$')
   approved = of == turn and (by == '-' and holder or by) .. calls or nil
   if approved and by == '-' then
     redis.call('HSET', KEYS[4], 'approved', turn .. ' ' .. approved)
   end
-  return goes_on and (cancel or '') or turn, (tonumber(takeovers or 0) or 0) + (again and 0 or 1), approved
+  return goes_on and (cancel or '') or turn, began or 0,
+    (tonumber(takeovers or 0) or 0) + (again and 0 or 1), approved
 end
 
 -- Drops the open turn, if there is one, as another message takes its place.

@@ -58,10 +58,10 @@ local lease_end = now + tonumber(ARGV[7])
 if deadline < lease_end then
   slide() -- it must not expire under the turn
 end
-local cancel, takeovers, approved = so_far(not new and turn, again, ARGV[6], stays)
+local cancel, began, takeovers, approved = so_far(not new and turn, again, ARGV[6], stays)
 redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', format('%d', lease_end),
   'lease_ms', ARGV[7], 'cancel', cancel, 'events', last_event or '0', 'takeovers', takeovers,
-  'named', new and given or named)
+  'named', new and given or named, 'began', began)
 expire(3, deadline)
 step_out(ARGV[8], not new and turn ~= ARGV[5] and ARGV[15] ~= '', lease_end)
 local start = still(tonumber(ARGV[11]), ARGV[10], ARGV[12], first)

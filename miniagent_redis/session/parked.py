@@ -76,9 +76,9 @@ class ParkedTurns:
     def _waiting(self, parked: Parked) -> TurnResult:
         return waiting_result(parked, self._work.accounting)
 
-    def cancel(self, thread: KeptThread, user_id: str | None) -> None:
-        """End the session's turn, if it is one that waits, with what there is of it."""
-        at_once(self._work.end_wait(thread, None, user_id, pauses=False))
+    def cancel(self, thread: KeptThread, turn_id: str, user_id: str | None) -> None:
+        """End a turn, if it is one that waits, with what there is of it."""
+        at_once(self._work.end_wait(thread, turn_id, user_id, pauses=False))
 
 
 def _does_not_wait(session_id: str, turn_id: str, cause: str) -> InvalidInput:

@@ -177,12 +177,9 @@ class TurnWork:
         return whole((yield from only_pauses(self.perform(turn, thread, pauses, options))))
 
     def end_wait(
-        self, thread: SessionThread, turn_id: str | None, user_id: str | None, pauses: bool
+        self, thread: SessionThread, turn_id: str, user_id: str | None, pauses: bool
     ) -> Generator[Pause, None, None]:
-        """End the turn that is parked, if it is, with what there is of it: its calls are declined.
-
-        Without a ``turn_id`` whichever it is.
-        """
+        """End a turn that is parked, if it is, with what there is of it: its calls are declined."""
         if self._store.parts.parking.decline(thread.session_id, turn_id, user_id=user_id):
             yield from self.resume(thread, user_id, pauses)
 

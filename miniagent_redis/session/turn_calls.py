@@ -183,12 +183,17 @@ class TurnCalls:
         options = TurnOptions.given(self._tools, instructions, tools, params, output)
         return at_once(self._turns.answer(session_id, turn_id, answers, user_id, options))
 
-    def cancel(self, session_id: str, *, user_id: str | None = None) -> bool:
+    def cancel(
+        self, session_id: str, *, user_id: str | None = None, turn_id: str | None = None
+    ) -> bool:
         """End the session's turn, on whichever instance; return whether there is one.
 
-        Does not wait for one that runs. It ends at once, or within a second on another instance,
-        with what there is of the answer: stored and returned as ``interrupted``. A request to a
-        model is ended with it; what a model function or a tool gives later is thrown away. The
-        calls of one that is parked are declined. Raises SessionNotFound or StoreUnavailable.
+        That is the turn which is open now, and none that is begun while this is on its way to
+        Redis; or, with a ``turn_id``, only the one named. Does not wait for one that runs. It ends
+        at once, or within a second on another instance, with what there is of the answer: stored
+        and returned as ``interrupted``. A request to a model is ended with it; what a model
+        function or a tool gives later is thrown away. The calls of one that is parked are declined.
+        Raises SessionNotFound, OutcomeUnknown (it is forgotten whether it was asked) or
+        StoreUnavailable.
         """
-        return self._turns.cancel(session_id, user_id)
+        return self._turns.cancel(session_id, turn_id, user_id)

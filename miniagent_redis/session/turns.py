@@ -254,16 +254,16 @@ class AgentTurns:
         thread = self.kept.get(check_session_id(session_id))
         return (yield from self._work.resume(thread, user_id, pauses))
 
-    def cancel(self, session_id: str, user_id: str | None) -> bool:
-        """End the session's running turn soon; return whether there is one."""
+    def cancel(self, session_id: str, turn_id: str | None, user_id: str | None) -> bool:
+        """End the session's running turn soon, or the one named; return whether it is there."""
         self._must_be_open()
         running = self.running.of(check_session_id(session_id))
-        is_running = self._store.cancel_turn(session_id, user_id=user_id)
-        if is_running and running is not None:
+        turn = self._store.parts.turns.cancel(session_id, turn_id, user_id)
+        if turn and running is not None and running.turn.turn_id == turn:
             running.end_soon()
-        elif is_running:
-            self.parked.cancel(self.kept.get(session_id), user_id)
-        return is_running
+        elif turn:
+            self.parked.cancel(self.kept.get(session_id), turn, user_id)
+        return bool(turn)
 
     def replay(self) -> None:
         """Store what is spooled here, as far as that can be done now."""

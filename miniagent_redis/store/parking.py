@@ -170,19 +170,18 @@ class Parking:
             self._index.leave_waiting(session_id, to_bytes(now.user_id or ""))
         return Parked(session_id, turn_id, now.user_id, now.version, now.staged, calls)
 
-    def decline(
-        self, session_id: str, turn_id: str | None = None, *, user_id: str | None = None
-    ) -> bool:
+    def decline(self, session_id: str, turn_id: str, *, user_id: str | None = None) -> bool:
         """Decline all calls for which a turn waits; whoever takes it over ends it, asks no model.
 
-        The session's, or only the one named; returns whether it waited. Two scripts that write,
+        Returns whether it waited. Two scripts that write,
         each atomic: in between it is a turn that is cancelled and waits.
         """
         on = self._core.on(session_id, user_id)
         now = self._look(on)
-        if now is None or not now.calls or turn_id not in (None, now.turn_id):
+        if now is None or not now.calls or turn_id != now.turn_id:
             return False
-        cancel_turn(on, operation=new_id())
+        if not cancel_turn(on, operation=new_id(), turn=now.turn_id):
+            return False  # it was answered meanwhile, and is over
         declined = {call.id: Deny("the user went on") for call in now.calls}
         self._answer(on, now, declined, answer_with=result_of)
         return True

@@ -14,6 +14,7 @@ from ..runtime.checks import some_text, whole_number
 from .checks import check_spent, check_turn, milliseconds
 from .core import StoreCore
 from .counts import NO_TOTALS, all_counts, packed
+from .keys import check_id
 from .message_records import MessageRecords
 from .on_turn import of_turn, on_turn
 from .operations.replies import Superseded
@@ -91,13 +92,21 @@ class Turns:
             raise TurnSuperseded(turn.session_id, turn.turn_id)
         return evolve(turn, cancelled=told.cancel == turn.turn_id.encode())
 
-    def cancel_turn(self, session_id: str, *, user_id: str | None = None) -> bool:
+    def cancel_turn(
+        self, session_id: str, *, user_id: str | None = None, turn_id: str | None = None
+    ) -> bool:
         """Ask the holder of the session's running turn to end it; return whether there is one.
 
-        Does not wait for it: ``OpenTurn.cancelled`` tells its holder, at its next call. Raises
-        SessionNotFound or StoreUnavailable.
+        That is the turn which is open now, and none that is begun while the call is on its way; or
+        the one that is named. Does not wait for it: ``OpenTurn.cancelled`` tells its holder, at its
+        next call. Raises SessionNotFound, OutcomeUnknown or StoreUnavailable.
         """
-        return cancel_turn(self._core.on(session_id, user_id), operation=new_id())
+        return bool(self.cancel(session_id, turn_id, user_id))
+
+    def cancel(self, session_id: str, turn_id: str | None, user_id: str | None) -> str:
+        """Do what ``cancel_turn`` does; return which turn is to end, or nothing."""
+        turn = "" if turn_id is None else check_id(turn_id, "a turn id")
+        return cancel_turn(self._core.on(session_id, user_id), operation=new_id(), turn=turn)
 
     def abort_turn(
         self, turn: OpenTurn, error: BaseException | None = None, *, spent: UsageTotals = NO_TOTALS

@@ -148,6 +148,7 @@ def test_a_cancelled_answer_is_kept_as_far_as_it_came(open_manager: Open) -> Non
     speaker = Speaker()
     manager, elsewhere = open_manager(speaker, delta_interval=0), open_manager()
     session_id, future = first_word(manager, speaker)
+    assert not elsewhere.cancel(session_id, turn_id="another")
     assert elsewhere.cancel(session_id)
     speaker.may_speak.release()
     result = future.result(LIMIT)

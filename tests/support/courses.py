@@ -270,7 +270,7 @@ COURSES: dict[str, Course] = {
     "park": _begun(PARK),
     "answer": _parked(("answer_turn", ["t", LARGEST, "call", "result"])),
     "approve": _parked(("answer_turn", ["t", LARGEST, "call", ""])),
-    "cancel": _begun(("cancel_turn", [new_id()])),
+    "cancel": _begun(("cancel_turn", [new_id(), ""])),
     "replay": _replay,
     "replay the open turn": _replay_the_open_turn,
     "append": lambda store, clock: ("append_messages", [new_id(), LARGEST, "", "", "a", "b"]),

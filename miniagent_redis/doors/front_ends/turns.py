@@ -179,7 +179,7 @@ class PageTurns:
         found = look(session_id, turn_id, self.user_id)
         if not found.is_open:
             return
-        self.manager.cancel(session_id, user_id=self.user_id)
+        self.manager.cancel(session_id, user_id=self.user_id, turn_id=turn_id)
         end = time.monotonic() + _ENDING
         while look(session_id, turn_id, self.user_id).is_open:
             if time.monotonic() > end:

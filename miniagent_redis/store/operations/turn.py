@@ -170,9 +170,13 @@ def tell_text(
     return Superseded() if status == "superseded" else Staged([], *found)
 
 
-def cancel_turn(on: OnSession, *, operation: str) -> bool:
-    """Ask the holder of the open turn to end it; return whether there is one."""
-    return bool(on("cancel_turn", operation)[1])
+def cancel_turn(on: OnSession, *, operation: str, turn: str) -> str:
+    """Ask the holder of a turn to end it; return its id, or nothing if it is not open.
+
+    It is the one that was open when that was tried first, if ``turn`` is empty.
+    """
+    asked: bytes = on("cancel_turn", operation, turn)[1]
+    return asked.decode()
 
 
 def commit_turn(
