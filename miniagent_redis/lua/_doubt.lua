@@ -2,7 +2,6 @@
 -- Returns  nonce 'late' version       none was done, and this was long on its way: to be tried anew
 --          nonce 'unsure' version     a repetition: nobody knows whether it was done
 --          nonce 'uncertain' version  a repetition: perhaps the session was made since
---          nonce 'notfound'           it was made since the one that is meant told to wait
 
 -- Returns the answer to an operation that is not remembered if it may not be done: perhaps the session
 -- was made after its first try, so another one was meant; or it may have been done and forgotten.
@@ -12,11 +11,9 @@ local function doubt(version)
   end
   local made, behind = unpack(redis.call('HMGET', KEYS[4], 'created_at', 'created_us'))
   local is_newer = (made or 0) + (behind or 0) / 1000 > sent + part -- or perhaps, by a moment
-  if is_newer and tried == '=' then
-    return {nonce, 'notfound'}
-  elseif is_newer and tried == '~' then
+  if is_newer and tried == '~' then
     return {nonce, 'uncertain', version}
-  elseif is_newer or sent > now - age + 1000 or is_forgetting(version) then
+  elseif is_newer or tried ~= '=' and sent > now - age + 1000 or is_forgetting(version) then
     return {nonce, doubted, version}
   end
 end

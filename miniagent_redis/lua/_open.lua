@@ -16,7 +16,7 @@ now = now or time[1] * 1000 + (time[2] - micros) / 1000
 local sent, part, age, tried = string.match(nonce, ':(%d+)(%.?%d*):(%d+)([~=]?)$')
 local is_repeated = tried == '~' -- what an earlier try has done, nobody was told
 local since -- before that time none was sent that may have done something
-local doubted = tried == '' and 'late' or 'unsure' -- the answer, where nobody knows that any more
+local doubted = is_repeated and 'unsure' or 'late' -- the answer, where nobody knows that any more
 if sent then
   nonce = string.format('%s %d.%03d', nonce, now, micros)
   sent, part, age = tonumber(sent), tonumber(part) or 0, tonumber(age)
@@ -30,10 +30,13 @@ local exists, last_event -- whether there is a session; the number of its last e
 local next_ticket -- of who waits for it first, or ''
 local refused -- the answer, when nothing may be done
 
--- Returns whether the session was surely made after the first try began, which meant another one.
+-- Returns whether the session was made after the one that is meant: which gave the answer that is gone
+-- on from; or, surely, after the first try began.
 local function is_anew()
-  local made = age and age > 0 and tonumber(redis.call('HGET', KEYS[4], 'created_at') or 0) or 0
-  return made > 0 and made > now - age + 1 and made <= now -- else the clock went back
+  local times = (age or 0) > 0 and redis.call('HMGET', KEYS[4], 'created_at', 'created_us') or {}
+  local made, behind = tonumber(times[1] or 0) or 0, tonumber(times[2] or 0) or 0
+  return tried == '=' and made + behind / 1000 > sent + part
+    or tried ~= '=' and made > 0 and made > now - age + 1 and made <= now -- else the clock went back
 end
 
 -- Gives a key the session's end, and the grace to all but the session itself; or none.
@@ -47,9 +50,6 @@ end
 
 -- Returns what forbids to do anything: the channel, of which a user of Redis 7 may use none unless
 -- told so (fakeredis has no ACL); a foreign type at a key; the first error among the replies given.
--- A script that fails half way keeps what it wrote, so all but two ask this first. begin_turn and
--- commit_turn run in every turn, and save the time: there a command that needs the type meets each
--- key before anything is written, and they ask when one failed, or for an answer without a write.
 local function refusal(...)
   if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', KEYS[6], '') then
     return redis.error_reply('NOPERM this user may not publish to the channel ' .. KEYS[6])

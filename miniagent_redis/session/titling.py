@@ -59,9 +59,9 @@ class Titling:
     def give(self, turn: OpenTurn, messages: Sequence[Message]) -> None:
         """Have a session be given a title soon, made of its first exchange. Blocks for nothing."""
         usual = title_of_text(next((m.text for m in messages if m.role == "user"), ""))
-        titler, session_id = self._titler, turn.session_id
+        titler, session_id, epoch = self._titler, turn.session_id, turn.thread.epoch
         if titler is None:
-            self._note(session_id, usual)
+            self._note(session_id, usual, epoch)
             return
 
         def run() -> None:
@@ -73,7 +73,7 @@ class Titling:
             with suppress(SessionNotFound):
                 try:
                     if title:
-                        self._store.parts.titles.give_first(session_id, title)
+                        self._store.parts.titles.give_first(session_id, title, epoch)
                 except MiniAgentError as exc:
                     log.warning("session %s was given no title: %s", session_id, exc)
 
@@ -95,11 +95,11 @@ class Titling:
 
         return ask
 
-    def _note(self, session_id: str, title: str) -> None:
+    def _note(self, session_id: str, title: str, epoch: int) -> None:
         if not title:
             return
         titles = self._store.parts.titles
-        titles.note(session_id, title)
+        titles.note(session_id, title, epoch)
         if os.getpid() != self._pid:  # a child that may end by os._exit: nobody does it later
             titles.flush()
 

@@ -25,6 +25,7 @@ from .listing import Listing
 from .message_records import MessageRecords
 from .moving import SessionCopy, fields_of, new_counters, put_session
 from .notes import session_note
+from .one_session import of_one_session
 from .operations.session import get_session
 from .places import At, Places
 from .session_cap import SessionCap
@@ -92,6 +93,7 @@ class Branches:
         self._cap = SessionCap(core, index)
         self.places: Places = Places(core, threads)
 
+    @of_one_session
     def fork_session(
         self,
         session_id: str,

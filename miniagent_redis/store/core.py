@@ -31,6 +31,7 @@ from ..runtime.clock import Clock
 from ..telemetry import Telemetry
 from .checks import miscounted
 from .keys import GRACE_MS, Keys, check_session_id, check_user_id
+from .one_session import first_tries, note_answer
 from .scripts import Scripts
 from .tries import Tries, Uncertain, Uncertainties
 
@@ -217,7 +218,10 @@ class OnSession:
     operation: str | None
     insist: float | None
     shows: str | None = None
-    tries: Tries = field(factory=Tries, init=False)
+    tries: Tries = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.tries = first_tries((id(self.core.scripts), self.core.keys.session(self.session_id)))
 
     def __call__(
         self, name: str, *args: Argument, looks_up: bool = False, behind: Sequence[Command] = ()
@@ -248,6 +252,7 @@ class OnSession:
             raise self._not_replicated(name, str(exc)) from exc
         except ReplyLost as exc:
             raise self._uncertain(name, str(exc)) from exc
+        note_answer((id(core.scripts), keys[0]), self.tries, core.clock)
         match reply:
             case ["notfound"]:
                 raise SessionNotFound(self.session_id)
@@ -279,10 +284,6 @@ class OnSession:
     def goes_on(self) -> None:
         """Have what is called from now on belong to the operation that was answered just now."""
         self.tries.go_on(self.core.clock)
-
-    def belongs_to(self, tries: Tries) -> None:
-        """Have what is called from now on tell when these tries were made."""
-        self.tries = tries
 
     def _uncertain(self, name: str, cause: str) -> MiniAgentError:
         if self.operation is None or self.core.scripts.only_reads(name):

@@ -132,6 +132,7 @@ class Parking:
         given = check_object(answers, "answers")
         on = self._core.on(session_id, user_id)
         now = self._look(on)
+        on.goes_on()
         return self._answer(on, now, given, note) if now and now.turn_id == turn_id else None
 
     def _answer(
@@ -178,6 +179,7 @@ class Parking:
         """
         on = self._core.on(session_id, user_id)
         now = self._look(on)
+        on.goes_on()
         if now is None or not now.calls or turn_id != now.turn_id:
             return False
         if not cancel_turn(on, operation=new_id(), turn=now.turn_id):

@@ -28,6 +28,7 @@ from .keys import check_session_id, check_user_id, full_id, to_bytes, to_text
 from .message_records import MessageRecords
 from .moving import SessionCopy, fields_of, put_session
 from .notes import session_note
+from .one_session import of_one_session
 from .operations.moving import Whole, read_session
 from .operations.session import get_session, touch_session
 from .operations.thread import Running
@@ -65,6 +66,7 @@ class Renewal:
         self._index = index
         self._records = records
 
+    @of_one_session
     def renew_session_id(
         self,
         session_id: str,

@@ -55,7 +55,7 @@ class Resolving:
     ) -> Resolution:
         on = self._core.on(session_id, user_id, operation=turn_id)
         if tried is not None:
-            on.belongs_to(tried.tries)
+            on.tries = tried.tries  # what is asked is told since when
         told, version, by = resolve_turn(on, operation=turn_id)
         own = "" if tried is None else tried.holder
         if told == "committed" and own not in ("", by):

@@ -18,6 +18,7 @@ from .branches import Branch, Branches
 from .core import StoreCore
 from .index import Index
 from .keys import check_session_id
+from .one_session import of_one_session
 from .open_turns import OpenTurns
 from .operations.replies import Changed
 from .operations.thread import Cleared, Running, truncate_thread
@@ -46,6 +47,7 @@ class Rewinding:
         self._branches = branches
         self._open_turns = open_turns
 
+    @of_one_session
     def rewind(
         self,
         session_id: str,

@@ -35,7 +35,7 @@ class Room:
         """
         most = self._core.config.max_session_size
         looking = OnSession(self._core, on.session_id, on.user, None, on.insist)
-        looking.belongs_to(copy(on.tries))
+        looking.tries = copy(on.tries)  # it means the same session
         while True:
             head = _Head(needed=size - most, wanted=size - most + most // _SLACK)
             first = self._look(looking, head, keeps_last=keeps_last)

@@ -22,6 +22,7 @@ from .core import StoreCore
 from .index import FRESH_MS, Index
 from .keys import check_session_id, check_user_id, full_id, to_bytes
 from .notes import session_note
+from .one_session import of_one_session
 from .operations.replies import Changed
 from .operations.session import (
     Exists,
@@ -155,6 +156,7 @@ class Sessions:
             raise RecordUnreadable(self._core.keys.session(session_id), str(exc), raw) from exc
         return document, values
 
+    @of_one_session
     def update_session(
         self,
         session_id: str,
@@ -183,6 +185,7 @@ class Sessions:
         except SessionNotFound:
             return False
 
+    @of_one_session
     def patch_session(self, session_id: str, patch: Json, *, user_id: str | None = None) -> bool:
         """Change some of the session's custom data, renew its time; return whether it was there.
 

@@ -22,8 +22,9 @@ from .core import StoreCore, log
 from .index import Index
 from .keys import check_session_id
 from .notes import session_note
+from .one_session import of_one_session
 from .operations.session import set_title
-from .session_state import CREATED_AT, TITLED, VERSION
+from .session_state import CREATED_AT, EPOCH, TITLED, VERSION
 from .sessions import Sessions
 
 LONGEST = 200
@@ -44,7 +45,7 @@ class Titles:
 
     @reset_after_fork
     def _start_anew(self) -> None:
-        self._noted: dict[str, str] = {}
+        self._noted: dict[str, tuple[str, int]] = {}
         self._lock = threading.RLock()  # over what is noted
 
     def set_title(self, session_id: str, title: str | None, *, user_id: str | None = None) -> bool:
@@ -61,12 +62,14 @@ class Titles:
         except SessionNotFound:
             return False
 
-    def give_first(self, session_id: str, title: str) -> bool:
+    def give_first(self, session_id: str, title: str, epoch: int) -> bool:
         """Give a title that was made, unless somebody gave one, or took it away; whether it was.
 
-        Raises SessionNotFound, SessionBusy, or as ``set_title``.
+        It was made of messages of that ``epoch``: they may be forgotten by now, and another session
+        have that id. Raises SessionNotFound, SessionBusy, or as ``set_title``.
         """
-        return self._give(session_id, None, {"title": check_title(title), _IS_MADE: True})
+        given = {"title": check_title(title), _IS_MADE: True}
+        return self._give(session_id, None, given, epoch=epoch)
 
     def take_back(self, session_id: str, user_id: str | None = None) -> None:
         """Take away a title that was made, as what it was made of is forgotten."""
@@ -75,13 +78,22 @@ class Titles:
         with suppress(SessionNotFound, RecordUnreadable, SchemaTooNew, EncryptionKeyMissing):
             self._give(session_id, user_id, {}, is_made=True)
 
+    @of_one_session
     def _give(
-        self, session_id: str, user_id: str | None, given: Json, *, is_made: bool = False
+        self,
+        session_id: str,
+        user_id: str | None,
+        given: Json,
+        *,
+        is_made: bool = False,
+        epoch: int | None = None,
     ) -> bool:
         """Put what is given in the place of a title; but a made one only in that of a made one."""
         only_made = is_made or _IS_MADE in given
         for _ in range(_TRIES):
             document, values = self._sessions.read(session_id, user_id)
+            if epoch is not None and epoch != int(values[EPOCH] or 0):
+                return False
             was_given = "title" in document and not document.get(_IS_MADE)
             if (only_made and was_given) or (is_made and "title" not in document):
                 return False
@@ -100,11 +112,11 @@ class Titles:
                 return True
         raise SessionBusy(session_id, 0.0)
 
-    def note(self, session_id: str, title: str) -> None:
-        """Have a session be given its first title soon. Sends nothing."""
+    def note(self, session_id: str, title: str, epoch: int) -> None:
+        """Have a session be given its first title soon, as ``give_first`` does. Sends nothing."""
         with self._lock:
             if len(self._noted) < _MOST_NOTED:
-                self._noted[session_id] = title
+                self._noted[session_id] = title, epoch
 
     def flush(self) -> None:
         """Do what ``write`` does, and raise nothing: while Redis is away it is kept."""
@@ -117,12 +129,12 @@ class Titles:
             with self._lock:
                 if not self._noted:
                     return
-                session_id, title = self._noted.popitem()
+                session_id, (title, epoch) = self._noted.popitem()
             try:
                 with suppress(SessionNotFound):
-                    self.give_first(session_id, title)
+                    self.give_first(session_id, title, epoch)
             except StoreUnavailable:
-                self.note(session_id, title)
+                self.note(session_id, title, epoch)
                 raise
             except MiniAgentError as exc:
                 log.warning("session %s was given no title: %s", session_id, exc)

@@ -22,6 +22,7 @@ from .core import StoreCore
 from .index import Index
 from .keys import check_session_id, check_user_id, id_or_new
 from .message_records import MessageRecords
+from .one_session import of_one_session
 from .operations.replies import Changed, Unsure
 from .operations.thread import Running, append_messages, truncate_thread
 from .places import parted
@@ -53,6 +54,7 @@ class Transfer:
         self._index = index
         self._records = records
 
+    @of_one_session
     def export_thread(self, session_id: str, *, user_id: str | None = None) -> list[Json]:
         """Return the thread as JSON objects: a header, and each message.
 
@@ -84,6 +86,7 @@ class Transfer:
         key = self._core.keys.of_session(session_id)[1]
         return RecordUnreadable(key, record.reason, record.raw)
 
+    @of_one_session
     def import_thread(
         self,
         session_id: str,
@@ -179,6 +182,7 @@ class Transfer:
         count = found.count if most is None else min(most, found.count)
         return self.import_thread(target, self._whole(source, found, count), user_id=user_id)
 
+    @of_one_session
     def truncate_thread(
         self,
         session_id: str,

@@ -22,6 +22,8 @@ _DRIFT = 1e-4
 _MOST_LATE = 3
 """After so many late tries it may take as long as it takes: it is a long way."""
 
+_LONG_MS = 2**41
+"""What goes on may take as long as it takes, too: it is told to have been sent in 70 years."""
 _MOST_UNCERTAIN = 1000
 
 
@@ -85,11 +87,11 @@ class Tries:
             time_ms = ask()
             now = clock.monotonic()
             self._sent_ms = time_ms - (now - self._first) * 1000
-        sent_ms = self._sent_ms or 0
-        if is_first and self.late >= _MOST_LATE:
-            sent_ms = 0
+        sent_ms, age_ms = self._sent_ms or 0, max(1, int((now - self._first) * 1000))
+        if self.late >= _MOST_LATE and not self.is_lost:
+            sent_ms, age_ms = (0, age_ms) if is_first else (sent_ms, _LONG_MS)
         mark = b"" if is_first else b"~" if self.is_lost else b"="
-        return b":%.3f:%d%s" % (sent_ms, max(1, int((now - self._first) * 1000)), mark)
+        return b":%.3f:%d%s" % (sent_ms, age_ms, mark)
 
 
 @frozen

@@ -88,20 +88,31 @@ def test_title_and_data_never_undo_each_other(
 
 
 def test_a_first_title_never_takes_the_place_of_another(store: Store) -> None:
-    titles = store.parts.titles
-    titles.note("s", "first")
+    titles, epoch = store.parts.titles, store.load_thread("s").epoch
+    titles.note("s", "first", epoch)
     titles.write()
     assert title(store) == "first"
-    assert titles.give_first("s", "second")  # nobody has given the first one
+    assert titles.give_first("s", "second", epoch)  # nobody has given the first one
     store.set_title("s", "third")
-    assert not titles.give_first("s", "fourth")
+    assert not titles.give_first("s", "fourth", epoch)
     titles.take_back("s")
     assert title(store) == "third"
     store.set_title("s", None)
-    assert not titles.give_first("s", "second")  # somebody took it away
+    assert not titles.give_first("s", "second", epoch)  # somebody took it away
     assert title(store) is None
-    titles.note("none", "of a session that has ended")
+    titles.note("none", "of a session that has ended", epoch)
     titles.write()
+
+
+def test_a_first_title_is_not_given_to_what_has_other_messages_by_now(store: Store) -> None:
+    """It has words of one who is perhaps another one, or who has had them forgotten."""
+    titles, epoch = store.parts.titles, store.load_thread("s").epoch
+    titles.note("s", "words of ada", epoch)
+    store.delete_session("s")
+    store.create_session("s", user_id="bob")
+    titles.write()
+    assert not titles.give_first("s", "words of ada", epoch)
+    assert store.session_state("s").title is None
 
 
 def test_a_title_moves_and_is_forked_with_its_session(store: Store) -> None:
@@ -113,14 +124,15 @@ def test_a_title_moves_and_is_forked_with_its_session(store: Store) -> None:
 
 
 def test_a_signal_handler_in_the_midst_of_a_note_may_shut_the_store_down(store: Store) -> None:
-    class Interrupted(dict[str, str]):
-        def __setitem__(self, key: str, value: str) -> None:
+    class Interrupted(dict[str, tuple[str, int]]):
+        def __setitem__(self, key: str, value: tuple[str, int]) -> None:
             super().__setitem__(key, value)
             titles.flush()
 
     titles = store.parts.titles
     titles._noted = Interrupted()
-    noting = threading.Thread(target=titles.note, args=("s", "first"), daemon=True)
+    noted = ("s", "first", store.load_thread("s").epoch)
+    noting = threading.Thread(target=titles.note, args=noted, daemon=True)
     noting.start()
     noting.join(LIMIT / 6)
     assert not noting.is_alive()
