@@ -6,6 +6,7 @@ import pytest
 
 from miniagent_redis import Message, RedisConfig, RedisSessionManager
 from miniagent_redis.doctor import sizes
+from miniagent_redis.store import moving
 from tests.support.doctor_checks import examine
 from tests.support.servers import RedisServer
 
@@ -36,6 +37,21 @@ def test_an_entry_without_a_session_is_only_a_warning(
 ) -> None:
     store.client.zadd("user:{ada}:sessions", {"gone": 1})
     assert examine(durable.url)["indexes"].verdict == "warn"
+
+
+def test_a_copy_that_is_under_way_or_broke_off_is_no_fault(
+    durable: RedisServer, store: RedisSessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    store.append_to_thread("s", Message("user", "Hi"))
+    monkeypatch.setattr(moving, "move_session", die)
+    with pytest.raises(KeyboardInterrupt):
+        store.fork_session("s", new_id="branch")
+    assert store.client.exists("thread:{branch}")
+    checks = examine(durable.url)
+    assert [checks[name].verdict for name in ("records", "counters", "expiry")] == ["ok"] * 3
 
 
 def test_the_biggest_sessions_are_told(durable: RedisServer, store: RedisSessionManager) -> None:

@@ -152,6 +152,8 @@ def _faults(
         yield fault("wrong_type", i, problem, f"look at it, then RENAME or DEL {keys[i]}")
     if foreign:
         return
+    if seen.types[0] == "none" and seen.metadata.keys() == {b"moving"}:
+        return  # of a copy that is under way, or broke off: it stays for an hour at the most
     if seen.types[3] == "none":
         is_told_ended = seen.types.count("none") == 5 and 0 <= seen.expiries[4] - seen.now <= 60_000
         for i in range(6):
