@@ -19,6 +19,7 @@ from ..store.branches import Branches
 from ..store.checks import check_object
 from ..store.listing import Listing
 from ..store.manager import RedisSessionManager
+from ..store.one_session import one_session
 from ..store.parking import Parking
 from ..store.search import Search
 from ..store.titles import Titles
@@ -218,8 +219,9 @@ class SessionManager:
         A turn that is open is dropped. The messages go in one step, the title behind them. Blocks
         for a few round trips. Raises SessionNotFound, TurnUncertain or StoreUnavailable.
         """
-        removed = self.store.clear_thread(session_id, user_id=user_id)
-        self.store.parts.titles.take_back(session_id, user_id)
+        with one_session(self.store.parts.core, session_id):
+            removed = self.store.clear_thread(session_id, user_id=user_id)
+            self.store.parts.titles.take_back(session_id, user_id)
         self.agent.forget(session_id)
         return removed > 0
 

@@ -13,6 +13,7 @@ from ..runtime.checks import of_kind
 from ..runtime.forking import reset_after_fork
 from ..store.keys import check_session_id, check_user_id
 from ..store.manager import RedisSessionManager
+from ..store.one_session import one_session
 
 
 class SessionThread:
@@ -118,8 +119,9 @@ class SessionThread:
 
     def clear(self) -> int:
         """Remove all messages, in Redis too; return how many there were."""
-        removed = self._store.clear_thread(self.session_id, user_id=self.user_id)
-        self._store.parts.titles.take_back(self.session_id, self.user_id)
+        with one_session(self._store.parts.core, self.session_id):
+            removed = self._store.clear_thread(self.session_id, user_id=self.user_id)
+            self._store.parts.titles.take_back(self.session_id, self.user_id)
         self.forget()
         return removed
 

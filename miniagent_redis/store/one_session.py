@@ -30,15 +30,16 @@ def of_one_session(method: C) -> C:
 
     @wraps(method)
     def call(noun: Any, session_id: str, *args: Any, **options: Any) -> Any:
-        core = noun._core
-        with _on_one((id(core.scripts), core.keys.session(check_session_id(session_id)))):
+        with one_session(noun._core, session_id):
             return method(noun, session_id, *args, **options)
 
     return cast(C, call)
 
 
 @contextmanager
-def _on_one(place: Place) -> Iterator[None]:
+def one_session(core: Any, session_id: str) -> Iterator[None]:
+    """Have all that this code does on a session while the block runs mean the same one."""
+    place = id(core.scripts), core.keys.session(check_session_id(session_id))
     met = _MET.get({})
     if place in met:  # a part of a greater call
         yield

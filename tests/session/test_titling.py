@@ -9,10 +9,18 @@ from typing import Any
 
 import pytest
 
-from miniagent_redis import AgentConfig, RedisConfig, SessionAgent, SessionManager
+from miniagent_redis import (
+    AgentConfig,
+    RedisConfig,
+    RedisSessionManager,
+    SessionAgent,
+    SessionManager,
+    SessionThread,
+)
 from miniagent_redis.errors import InvalidInput
 from miniagent_redis.llm import Finish, ModelRequest, TextDelta
 from miniagent_redis.session.titling import LONGEST, title_of_text
+from tests.session.conftest import Open
 from tests.support.waiting import until
 
 Opener = Callable[..., SessionManager]
@@ -136,6 +144,28 @@ def test_what_fails_leaves_the_first_words(manager_with: Opener, bad: Any) -> No
     manager = manager_with(title=bad)
     manager.chat(manager.create_or_resume_session("ada"), "tea")
     until(lambda: title(manager) == "tea")
+
+
+@pytest.mark.parametrize("by_thread", [False, True])
+def test_to_clear_a_session_takes_no_title_of_one_that_was_made_since(
+    open_manager: Open, store_url: str, monkeypatch: pytest.MonkeyPatch, by_thread: bool
+) -> None:
+    manager = open_manager()
+    titles = manager.store.parts.titles
+    take_back = titles.take_back
+
+    def take_back_late(*args: Any) -> None:
+        other.delete_session("s")
+        other.create_session("s")
+        other.parts.titles.give_first("s", "of bob", other.load_thread("s").epoch)
+        take_back(*args)
+
+    manager.store.create_session("s")
+    thread = SessionThread(manager.store, "s")
+    monkeypatch.setattr(titles, "take_back", take_back_late)
+    with RedisSessionManager(RedisConfig(url=store_url)) as other:
+        thread.clear() if by_thread else manager.clear_history("s")
+        assert other.session_state("s").title == "of bob"
 
 
 @pytest.mark.parametrize("bad", ["", None, 5, ["x"]])
