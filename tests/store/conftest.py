@@ -12,6 +12,7 @@ from miniagent_redis.config.redis import RedisConfig
 from miniagent_redis.records.format import RecordFormat
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
+from tests.support.crowded import Crowded
 from tests.support.proxy import Proxy
 from tests.support.scripts import load_scripts
 from tests.support.servers import RedisServer
@@ -39,7 +40,7 @@ def open_store(store_url: str, clock: ManualClock) -> Iterator[OpenStore]:
     with ExitStack() as stack:
 
         def open_it(
-            kind: type[RedisSessionManager] = RedisSessionManager,
+            kind: type[RedisSessionManager] = Crowded,
             format: RecordFormat | None = None,
             **settings: object,
         ) -> RedisSessionManager:

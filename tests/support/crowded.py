@@ -1,7 +1,7 @@
 """A subclass that uses for itself every name that a store might use inside.
 
 The store's suite runs on it: what users build on RedisSessionManager never collides with what is
-in it. Most names are those that the store's many base classes once had.
+in it. The names are those that the store's many base classes once had, and those of its nouns now.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ class Crowded(RedisSessionManager):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        for name in NAMES:
-            setattr(self, name, 0)
+        of_nouns = {name for noun in vars(self.parts).values() for name in dir(noun)}
+        for name in {*NAMES, *of_nouns}:
+            if name[0] == "_" and name[:2] != "__":
+                setattr(self, name, 0)
 
 
 for _name in NAMES:
