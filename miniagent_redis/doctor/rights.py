@@ -126,14 +126,15 @@ def _try(store: RedisSessionManager) -> list[str]:
     """Do to each kind of key and channel what leaves no trace; return the refusals."""
     core, keys = store.parts.core, store.parts.core.keys
     session_id = "doctor-" + new_id()
-    lock, channel = keys.lock(session_id), keys.events(session_id)
+    lock, signal = keys.of_lock(keys.lock(session_id))
+    channel = keys.events(session_id)
     listening, updates = core.connections.listening, keys.session_updates()
     indexes = (keys.sessions(0), keys.deadlines(0), keys.user_sessions(session_id))
     commands: list[Command] = [
         *(("ZADD", index, "XX", 1, session_id) for index in indexes),
         *(("DEL", key) for key in (keys.cache(session_id), keys.rate_limit(session_id, 1000))),
         ("HDEL", keys.usage("user", session_id), "turns"),
-        ("EVAL", "return 1", 2, f"lock:{lock}", f"lock-signal:{lock}"),
+        ("EVAL", "return 1", 2, lock, signal),
         (listening.wakes_by, channel, ""),
     ]
     attempts: list[Callable[[], object]] = [

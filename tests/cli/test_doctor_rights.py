@@ -13,6 +13,7 @@ import miniagent_redis
 from miniagent_redis import RedisConfig, RedisSessionManager
 from miniagent_redis.doctor import diagnose, rights
 from miniagent_redis.doctor.shell import redis_cli
+from miniagent_redis.store.acl import acl_rule
 from miniagent_redis.store.keys import Keys
 from tests.support.doctor_checks import examine, verdicts
 from tests.support.pasting import paste
@@ -108,6 +109,18 @@ def test_keys_and_channels_that_are_forbidden_are_found_without_asking_for_right
     assert sorted(client.keys()) == before
     paste(check.fix, client)
     assert examine(f"unix://fay:pw@{durable.socket}")["rights"].verdict == "ok"
+
+
+def test_who_may_not_ask_and_has_all_rights_in_a_namespace_is_told_of_none_that_lack(
+    durable: RedisServer, store: RedisSessionManager
+) -> None:
+    rule = ["reset", "on", ">pw", *acl_rule("acme", doctor=False)]
+    durable.client().execute_command("ACL", "SETUSER", "ivy", *rule)
+    config = RedisConfig(url=f"unix://ivy:pw@{durable.socket}", namespace="acme")
+    with RedisSessionManager(config) as acme:
+        check = {one.name: one for one in diagnose(acme)}["rights"]
+    assert check.verdict == "warn", check
+    assert "ACL DRYRUN is forbidden" in check.detail
 
 
 @pytest.mark.parametrize(
