@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import miniagent_redis
 from miniagent_redis.errors import InvalidInput
+from miniagent_redis.store import keys as module
 from miniagent_redis.store.keys import (
     SHARDS,
     Keys,
@@ -17,6 +23,11 @@ from miniagent_redis.store.keys import (
     encode_name,
 )
 
+FOLDER = Path(miniagent_redis.__path__[0])
+KINDS = re.compile(
+    "(?:" + "|".join(re.findall(r"^\| ns ([a-z_-]+:)", module.__doc__ or "", re.M)) + ")"
+)
+"""How keys begin, by the table."""
 quick = settings(max_examples=100, deadline=None, database=None)
 any_text = st.text(st.characters(exclude_categories=()), min_size=1, max_size=300)
 
@@ -92,6 +103,17 @@ def test_the_keys_of_a_session_are_those_of_the_table() -> None:
     assert keys.cache("weather:paris") == "acme:cache:weather:paris"
     assert keys.of_lock(keys.lock("a b")) == ("acme:lock:{a%20b}", "acme:lock-signal:{a%20b}")
     assert keys.rate_limit("u*", 60_000) == "acme:rate_limit:{u%2A}:60000"
+
+
+def test_keys_are_made_in_one_module() -> None:
+    makers = {
+        path.relative_to(FOLDER).as_posix()
+        for path in FOLDER.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and KINDS.match(str(node.value))
+    }
+    # fsck meets keys that are there, and tells by how they begin what they are.
+    assert {name for name in makers if "/fsck/" not in name} == {"store/keys.py"}
 
 
 @quick

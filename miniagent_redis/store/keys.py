@@ -1,4 +1,4 @@
-"""Every Redis key, in one place. No other module spells a key.
+"""Every Redis key, in one place. No other module makes one; fsck knows how they begin.
 
 ``{id}`` is a Redis Cluster hash tag: all keys of a session share a slot, so that one script may
 touch them all. A session id is any text; one that is no plain name stands there percent-encoded, or
@@ -32,16 +32,17 @@ with a colon behind it.
 | ns usage:{totals}:…        | hash    | usage flush                     | 400 days after last use |
 | ns usage:{totals}:batch:…  | string  | usage flush                     | a day after last use    |
 
-The sweep takes a session out of all three indexes when it has expired, and prunes entries with no
-session behind them from the last two; listings prune those from the index that they read. In the
-last one a score is a deadline in ms, or, when it ends in .5, when a sweep's claim on it ends. Of
-``turns`` it is when to look whether a turn that asked for it was abandoned, or when the claim on it
-ends; +inf for one that waits for somebody's answer. Who looks prunes what is over. Those of
-``waiting`` are when a turn was parked; who answers, lists, or parks another one prunes them.
+When a session has expired, the sweep takes it out of ``user:…:sessions``, ``sessions`` and
+``deadlines``, and prunes entries of the last two that have no session behind them; listings prune
+the index that they read. A score in ``deadlines`` is a deadline in ms, or, when it ends in .5, when
+a sweep's claim on it ends. One in ``turns`` is when to look whether a turn that asked for it was
+abandoned, or when the claim on it ends; +inf for one that waits for somebody's answer. Who looks
+prunes what is over. One in ``waiting`` is when a turn was parked; who answers, lists, or parks
+another one prunes them.
 
-Beside them the pub/sub channels ``ns events:{id}`` (wakes whoever waits for the session) and
-``ns session_updates`` (a JSON note per session that was created, changed, ended or has expired),
-``ns db1:session_updates`` in database 1, and so on.
+Beside them the pub/sub channels ``ns events:{id}`` (wakes whoever waits for the session),
+``ns cache:<key>`` (for the value) and ``ns session_updates`` (a JSON note per session that was
+created, changed, ended or has expired), ``ns db1:session_updates`` in database 1, and so on.
 """
 
 from __future__ import annotations
