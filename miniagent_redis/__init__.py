@@ -9,32 +9,8 @@ only wants its ``--help`` should not pay.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
-    BudgetExceeded,
-    IncompleteResponse,
-    InvalidInput,
-    LockTimeout,
-    MiniAgentError,
-    ModelError,
-    NotDurable,
-    OutcomeUnknown,
-    PoolExhausted,
-    RateLimited,
-    RecordUnreadable,
-    SchemaTooNew,
-    SessionBusy,
-    SessionChanged,
-    SessionExists,
-    SessionNotFound,
-    SessionTooLarge,
-    SessionWaiting,
-    StoreMisconfigured,
-    StoreUnavailable,
-    ToolError,
-    TurnNotSaved,
-    TurnSuperseded,
-    TurnUncertain,
-)
+from . import errors
+from .errors import *  # noqa: F403
 
 if TYPE_CHECKING:
     from .agent import AgentConfig, StreamCallback
@@ -89,52 +65,29 @@ __all__ = [
     "AgentConfig",
     "Approve",
     "Budget",
-    "BudgetExceeded",
     "Deny",
     "Event",
     "EventType",
-    "IncompleteResponse",
-    "InvalidInput",
-    "LockTimeout",
     "Message",
-    "MiniAgentError",
-    "ModelError",
-    "NotDurable",
-    "OutcomeUnknown",
-    "PoolExhausted",
     "Price",
     "RateLimit",
-    "RateLimited",
-    "RecordUnreadable",
     "RedisConfig",
     "RedisSessionManager",
-    "SchemaTooNew",
     "SessionAgent",
-    "SessionBusy",
-    "SessionChanged",
-    "SessionExists",
     "SessionManager",
-    "SessionNotFound",
     "SessionThread",
-    "SessionTooLarge",
-    "SessionWaiting",
-    "StoreMisconfigured",
-    "StoreUnavailable",
     "StreamCallback",
     "ToolCall",
     "ToolContext",
-    "ToolError",
     "ToolRegistry",
     "ToolResult",
-    "TurnNotSaved",
     "TurnResult",
-    "TurnSuperseded",
-    "TurnUncertain",
     "Usage",
     "UsageTotals",
     "WaitingCall",
     "get_redis_manager",
 ]
+__all__ += errors.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -32,13 +32,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .agent_errors import BudgetExceeded as BudgetExceeded
-from .agent_errors import IncompleteResponse as IncompleteResponse
-from .agent_errors import ModelError as ModelError
+from .agent_errors import (
+    BudgetExceeded,
+    IncompleteResponse,
+    ModelError,
+    RateLimited,
+    ToolError,
+)
 from .agent_errors import ModelErrorKind as ModelErrorKind
-from .agent_errors import RateLimited as RateLimited
-from .agent_errors import ToolError as ToolError
-from .error_base import MiniAgentError as MiniAgentError
+from .error_base import MiniAgentError
+
+__all__ = [
+    "BudgetExceeded",
+    "IncompleteResponse",
+    "InvalidInput",
+    "LockTimeout",
+    "MiniAgentError",
+    "ModelError",
+    "NotDurable",
+    "OutcomeUnknown",
+    "PoolExhausted",
+    "RateLimited",
+    "RecordUnreadable",
+    "SchemaTooNew",
+    "SessionBusy",
+    "SessionChanged",
+    "SessionExists",
+    "SessionNotFound",
+    "SessionTooLarge",
+    "SessionWaiting",
+    "StoreMisconfigured",
+    "StoreUnavailable",
+    "ToolError",
+    "TurnNotSaved",
+    "TurnSuperseded",
+    "TurnUncertain",
+]
 
 
 class InvalidInput(MiniAgentError, ValueError):
