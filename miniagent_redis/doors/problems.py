@@ -42,6 +42,7 @@ _TABLE: dict[type[BaseException], tuple[int, str]] = {
     errors.SchemaTooNew: (503, f"This was stored by a newer version of the service. {_AGAIN}"),
     errors.StoreMisconfigured: (503, "Conversations cannot be reached just now."),
     errors.RateLimited: (429, "That was a lot. Please wait a little."),
+    errors.BudgetExceeded: (429, "What may be spent here is used up."),
     errors.ModelError: (502, f"The model could not answer. {_AGAIN}"),
     errors.IncompleteResponse: (502, f"The model broke off in its answer. {_AGAIN}"),
     errors.ToolError: (502, f"A tool could not be used. {_AGAIN}"),
@@ -52,7 +53,8 @@ _TABLE: dict[type[BaseException], tuple[int, str]] = {
     refusals.TurnNotFound: (404, "Nothing is known of this answer."),
     refusals.TooManyStreams: (503, f"Too many are connected just now. {_AGAIN}"),
 }
-_BY_NAME = {kind.__name__: kind for kind in _TABLE}
+_PUBLIC: list[type[BaseException]] = [getattr(errors, name) for name in errors.__all__]
+_BY_NAME = {kind.__name__: kind for kind in (*_TABLE, *_PUBLIC)}
 _OF_MODELS: dict[str, tuple[int, str]] = {
     "rate_limit": (503, f"The model has too much to do. {_AGAIN}"),
     "overloaded": (503, f"The model has too much to do. {_AGAIN}"),
@@ -105,7 +107,7 @@ class Problem:
 
 def problem_of(error: BaseException) -> Problem:
     """Return what a client is told of an error, one of ours or any other."""
-    kind = next((one for one in type(error).__mro__ if one in _TABLE), MiniAgentError)
+    kind = _row(type(error))
     if refusal_behind(error) is WRONG_TYPE:  # something else was written where ours is
         kind = errors.RecordUnreadable
     status, detail = _TABLE[kind]
@@ -121,8 +123,13 @@ def words_for(error: str) -> tuple[str, str]:
 
     The ``error`` of a TURN_FAILED is such a name.
     """
-    kind = _BY_NAME.get(error, MiniAgentError)
+    kind = _row(_BY_NAME.get(error, MiniAgentError))
     return _code(kind), _TABLE[kind][1]
+
+
+def _row(kind: type[BaseException]) -> type[BaseException]:
+    """Return the class in the table that an error is of."""
+    return next((one for one in kind.__mro__ if one in _TABLE), MiniAgentError)
 
 
 def _code(kind: type[BaseException]) -> str:

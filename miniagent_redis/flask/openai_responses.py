@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 from ..doors.openai.checks import about, refuse
 from ..doors.openai.conversations import MOST, page
 from ..doors.openai.creating import Creating
-from ..doors.openai.faults import RequestRefused, not_found
+from ..doors.openai.faults import QUOTA, RequestRefused, not_found
 from ..doors.openai.ids import ResponseId
 from ..doors.openai.requests import parameter, response_request
 from ..doors.openai.stored import StoredResponses
@@ -119,7 +119,8 @@ def at_its_end(stored: StoredResponses, response: ResponseId) -> Json:
     found: Json = made["response"]
     if found["status"] == "failed" and not found["output"]:
         error = found["error"]
-        raise RequestRefused(error["message"], status=502, code=error["code"])
+        status = 429 if error["code"] == QUOTA else 502
+        raise RequestRefused(error["message"], status=status, code=error["code"])
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from miniagent_redis import AgentConfig, ModelError, RateLimit, RedisConfig
+from miniagent_redis import AgentConfig, Budget, ModelError, RateLimit, RedisConfig
 from miniagent_redis.llm import ScriptedModel
 from tests.support.waiting import LIMIT, until
 
@@ -30,6 +30,7 @@ class Door:
             "busy": {"model": self._answer, "on_busy": "reject"},
             "limited": {"rate_limits": [RateLimit(per="user", window=60, requests=1)]},
             "broken": {"model": ScriptedModel([ModelError("secret")] * 9)},
+            "spent": {"budgets": [Budget(per="user", tokens=1)]},
         }
         agents = [
             MiniAgent(
@@ -82,6 +83,17 @@ def test_a_limit_is_429_and_says_when_to_try_again(door: Door) -> None:
     reply = door.post(model="limited", input="x")
     assert (reply.status_code, reply.json["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(reply.headers["Retry-After"]) >= 1
+
+
+def test_a_budget_that_is_spent_is_429_of_a_quota(door: Door) -> None:
+    reply = door.post(model="spent", input="x")
+    assert (reply.status_code, reply.json["error"]["code"]) == (429, "insufficient_quota")
+    body = {"model": "spent", "messages": [{"role": "user", "content": "x"}]}
+    reply = door.post("chat/completions", **body)
+    assert (reply.status_code, reply.json["error"]["code"]) == (429, "insufficient_quota")
+    streamed = door.post(model="spent", input="x", stream=True)
+    assert b"response.failed" in streamed.data
+    assert b"insufficient_quota" in streamed.data
 
 
 def test_a_model_that_fails_is_502_or_a_failed_response_and_nobody_hears_why(door: Door) -> None:

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask, abort
 
 from miniagent_redis import errors as e
+from miniagent_redis.doors.problems import words_for
 from miniagent_redis.flask import (
     ForeignOrigin,
     MessageTooLarge,
@@ -51,6 +52,8 @@ def model_error(kind: e.ModelErrorKind, retry_after: float | None = None) -> e.M
         (e.PoolExhausted(5, 0.5), 503, "store_unavailable", 1),
         (e.StoreMisconfigured(SECRET), 503, "store_misconfigured", None),
         (e.RateLimited(SECRET, 41.2), 429, "rate_limited", 42),
+        (e.BudgetExceeded(SECRET, 7, "tokens", 41.2), 429, "budget_exceeded", 42),
+        (e.BudgetExceeded(SECRET, 7, "tokens", None), 429, "budget_exceeded", None),
         (model_error("auth"), 502, "model_error", None),
         (model_error("overloaded"), 503, "model_error", 1),
         (model_error("rate_limit", 7.0), 503, "model_error", 7),
@@ -71,6 +74,11 @@ def test_each_error_has_its_status(
     assert (problem.status, problem.code, problem.retry_after) == (status, code, retry_after)
     assert SECRET not in str(problem.to_dict())
     assert problem.headers.get("Retry-After") == (None if retry_after is None else str(retry_after))
+
+
+@pytest.mark.parametrize("name", sorted({*e.__all__} - {"MiniAgentError"}))
+def test_each_error_that_a_turn_failed_with_is_told_as_one_of_ours(name: str) -> None:
+    assert words_for(name)[0] != "internal_error"
 
 
 def test_who_waits_is_told_for_what() -> None:

@@ -40,7 +40,9 @@ class Fault:
     headers: dict[str, str] = field(factory=dict)
 
 
+QUOTA = "insufficient_quota"
 _CODES = {
+    "budget_exceeded": QUOTA,
     "rate_limited": "rate_limit_exceeded",
     "context_length": "context_length_exceeded",
     "session_busy": "conversation_locked",
