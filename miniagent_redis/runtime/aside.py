@@ -18,9 +18,9 @@ from queue import SimpleQueue
 from time import monotonic, thread_time
 from typing import Any, Generic, TypeVar
 
+from .idle_threads import IdleThreads
 from .inbox import AHEAD, Inbox
 from .interrupts import Bell
-from .kept_threads import KeptThreads
 from .pausing import Pause
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
@@ -183,7 +183,7 @@ class Aside(Generic[T]):
 
 
 NAME = "miniagent-model"  # of the threads
-_threads = KeptThreads(NAME)
+_threads = IdleThreads(NAME)
 
 
 def _read(ties: _Ties[T], items: Generator[T, None, None]) -> None:

@@ -8,8 +8,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from miniagent_redis.runtime import kept_threads
-from miniagent_redis.runtime.kept_threads import KeptThreads
+from miniagent_redis.runtime import idle_threads
+from miniagent_redis.runtime.idle_threads import IdleThreads
 from tests.support.waiting import LIMIT, until
 
 NAME = "kept"
@@ -19,14 +19,14 @@ def running() -> int:
     return sum(thread.name == NAME for thread in threading.enumerate())
 
 
-def ident_of(threads: KeptThreads) -> int:
+def ident_of(threads: IdleThreads) -> int:
     done: SimpleQueue[int] = SimpleQueue()
     threads.run(lambda: done.put(threading.get_ident()))
     return done.get(timeout=LIMIT)
 
 
 def test_a_thread_that_is_free_is_taken_again_and_ends_without_work() -> None:
-    threads = KeptThreads(NAME)
+    threads = IdleThreads(NAME)
     first = ident_of(threads)
     until(lambda: threads._free)
     assert ident_of(threads) == first
@@ -36,7 +36,7 @@ def test_a_thread_that_is_free_is_taken_again_and_ends_without_work() -> None:
 
 
 def test_work_that_takes_long_holds_up_no_other() -> None:
-    threads, go_on = KeptThreads(NAME), threading.Event()
+    threads, go_on = IdleThreads(NAME), threading.Event()
     for _ in range(5):
         threads.run(lambda: go_on.wait(LIMIT))
     assert ident_of(threads)
@@ -47,8 +47,8 @@ def test_work_that_takes_long_holds_up_no_other() -> None:
 def test_work_is_done_however_close_to_the_end_of_a_thread_it_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kept_threads, "KEPT", 0.002)
-    threads, done = KeptThreads(NAME), SimpleQueue[int]()
+    monkeypatch.setattr(idle_threads, "KEPT", 0.002)
+    threads, done = IdleThreads(NAME), SimpleQueue[int]()
     for number in range(500):
         threads.run(lambda number=number: done.put(number))  # type: ignore[misc]
         assert done.get(timeout=LIMIT) == number
@@ -57,7 +57,7 @@ def test_work_is_done_however_close_to_the_end_of_a_thread_it_comes(
 
 
 def test_a_forked_child_has_threads_of_its_own() -> None:
-    threads = KeptThreads(NAME)
+    threads = IdleThreads(NAME)
     ident_of(threads)
     until(lambda: threads._free)
     pid = os.fork()

@@ -38,7 +38,7 @@ class _Worker:
             return None if self._is_over else self._work.get()
 
 
-class KeptThreads:
+class IdleThreads:
     """Runs work in daemon threads that are kept for the next. Safe for threads and forks."""
 
     def __init__(self, name: str) -> None:
