@@ -38,8 +38,8 @@ SHUTDOWN_TIMEOUT = 4.0
 """Seconds: whoever ends a process mostly gives it five or ten."""
 
 
-def _asked(agent: SessionAgent) -> TurnCalls:
-    return agent.asked
+def _turn_calls(agent: SessionAgent) -> TurnCalls:
+    return agent.turn_calls
 
 
 class SessionAgent:
@@ -87,7 +87,7 @@ class SessionAgent:
             self.store, self.agent, self.callbacks, self._news, must_be_open
         )
         self.spool: Spool | None = self.turns.spool
-        self.asked: TurnCalls = TurnCalls(self.turns, self.agent.tools)
+        self.turn_calls: TurnCalls = TurnCalls(self.turns, self.agent.tools)
         self.branching: Branching = Branching(self.store, self.turns, self.agent.tools)
         self.in_pauses: InPauses = InPauses(self.turns, self.agent.tools)
 
@@ -183,17 +183,17 @@ class SessionAgent:
 
     # --- turns --------------------------------------------------------------------------------
 
-    @delegates(TurnCalls.submit, _asked)
+    @delegates(TurnCalls.submit, _turn_calls)
     def submit(self) -> None: ...
-    @delegates(TurnCalls.run, _asked)
+    @delegates(TurnCalls.run, _turn_calls)
     def run(self) -> None: ...
-    @delegates(TurnCalls.stream, _asked)
+    @delegates(TurnCalls.stream, _turn_calls)
     def stream(self) -> None: ...
-    @delegates(TurnCalls.resume_turn, _asked)
+    @delegates(TurnCalls.resume_turn, _turn_calls)
     def resume_turn(self) -> None: ...
-    @delegates(TurnCalls.answer, _asked)
+    @delegates(TurnCalls.answer, _turn_calls)
     def answer(self) -> None: ...
-    @delegates(TurnCalls.cancel, _asked)
+    @delegates(TurnCalls.cancel, _turn_calls)
     def cancel(self) -> None: ...
 
     def _must_be_open(self) -> None:

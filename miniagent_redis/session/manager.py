@@ -33,7 +33,7 @@ N = TypeVar("N")
 
 
 def _turn_calls(manager: SessionManager) -> TurnCalls:
-    return manager.agent.asked
+    return manager.agent.turn_calls
 
 
 def _branching(manager: SessionManager) -> Branching:

@@ -51,7 +51,7 @@ class Opened:
 
 
 class NamedTurns:
-    """The named turns of one agent. Safe for threads."""
+    """All turns of one agent, as each may repeat a named one. Safe for threads."""
 
     def __init__(self, store: RedisSessionManager, work: TurnWork) -> None:
         self._store = store
@@ -144,7 +144,7 @@ class NamedTurns:
     def _admit(self, asked: Asked) -> Admission | None:
         """Count the request against the limits; a repetition passes them."""
         try:
-            return self._work.admit(asked.session_id, asked.user_id)
+            return self._work.accounting.admit(asked.session_id, asked.user_id)
         except RateLimited:
             if asked.turn_id is None or asked.is_new or not self._is_known(asked):
                 raise

@@ -36,7 +36,7 @@ class Performing:
         self,
         store: RedisSessionManager,
         agent: Agent,
-        turns: RunningTurns,
+        running: RunningTurns,
         callbacks: StreamCallback,
         spool: Spool | None,
         accounting: Accounting,
@@ -48,7 +48,7 @@ class Performing:
         self._summaries = summaries
         self._store = store
         self._agent = agent
-        self._turns = turns
+        self._running = running
         self._callbacks = callbacks
         self._spool = spool
         self._accounting = accounting
@@ -63,7 +63,7 @@ class Performing:
             performance = self._perform(turn, thread, options, pauses, None)
         else:
             performance = self._perform_told(turn, thread, options, pauses, telemetry)
-        self._turns.note(performance)
+        self._running.note(performance)
         return closable(performance) if pauses else performance
 
     def _perform_told(
@@ -86,7 +86,7 @@ class Performing:
         pauses: bool,
         told: TurnRun | None,
     ) -> Turn:
-        running = self._turns.begin(opened, pauses=pauses)
+        running = self._running.begin(opened, pauses=pauses)
         interval = self._agent.config.delta_interval
         turn = StoredTurn(
             self._store,
@@ -101,7 +101,7 @@ class Performing:
         try:
             try:
                 work = self._work_out(turn, thread, options)
-                outcome = yield from self._turns.hand_on(running, work, turn.renew)
+                outcome = yield from self._running.hand_on(running, work, turn.renew)
                 if outcome.waiting:
                     return self._parked(turn, outcome, told)
                 spent, version = self._save(turn, outcome)
@@ -125,7 +125,7 @@ class Performing:
         else:
             self._accounting.note(turn.open, spent, tools_of(outcome.steps))
         finally:
-            self._turns.end(running)
+            self._running.end(running)
         if version is not None:
             messages = [turn.open.staged[0], *outcome.steps]
             thread.committed(turn.open, messages, version)

@@ -1,4 +1,4 @@
-"""The turns of one agent: how one is opened, and what is cleared up before and behind them."""
+"""Opening turns and having their work done, and what is cleared up before and behind them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from ..errors import (
 from ..maintenance.spool import Spool
 from ..models import Message, OpenTurn, TurnResult, new_id
 from ..runtime.pausing import Pause
-from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from ..store.repeated import TurnStored
 from .accounting import Accounting
@@ -39,20 +38,20 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 
 
 class TurnWork:
-    """The turns of one agent. Safe for threads."""
+    """Opens the turns of one agent, or takes over abandoned ones. Safe for threads."""
 
     def __init__(
         self,
         store: RedisSessionManager,
         agent: Agent,
-        turns: RunningTurns,
+        running: RunningTurns,
         callbacks: StreamCallback,
         spool: Spool | None,
         submitted: SubmittedTurns,
     ) -> None:
         self._store = store
         self._config = agent.config
-        self._turns = turns
+        self._running = running
         self._spool = spool
         self._enough = enough_for(agent.config)
         self.read_options: Callable[[Sequence[Message]], TurnOptions] = lambda staged: USUAL
@@ -63,7 +62,7 @@ class TurnWork:
         self._performing = Performing(
             store,
             agent,
-            turns,
+            running,
             callbacks,
             spool,
             self.accounting,
@@ -71,10 +70,6 @@ class TurnWork:
             Titling(store, agent.config, behind),
             Summaries(store, agent, behind),
         )
-
-    def admit(self, session_id: str, user_id: str | None) -> Admission | None:
-        """Count a request against the agent's limits, if it has any. Raises RateLimited."""
-        return self.accounting.admit(session_id, user_id)
 
     def begin(
         self, thread: KeptThread, asked: Asked, first: OpenTurn | None = None
@@ -101,7 +96,7 @@ class TurnWork:
         config, session_id, turn_id = self._config, thread.session_id, asked.turn_id
         while True:
             self._clear_up(session_id)
-            running = self._turns.of(session_id)
+            running = self._running.of(session_id)
             epoch, count, mark = thread.end
             try:
                 turn = yield from self._store.parts.turn_begin.begin_in_steps(
@@ -198,12 +193,12 @@ class TurnWork:
 
     def keep_up(self) -> None:
         """Renew the leases of turns that run here, and drop those that were given up."""
-        self._turns.renew_leases()
+        self._running.renew_leases()
         self._drop_given_up()
 
     def end(self) -> None:
         """End the turns of streams that nobody reads now, and drop those given up before."""
-        self._turns.end_suspended()
+        self._running.end_suspended()
         self._drop_given_up()
 
     def _drop_given_up(self) -> None:

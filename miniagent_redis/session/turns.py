@@ -95,7 +95,7 @@ class AgentTurns:
                 _tell_failure(done)
 
         future.add_done_callback(tell_failure)
-        self._perform(asked, thread, future, Opened(turn, None), handed_on.hear)
+        self._perform_in_pool(asked, thread, future, Opened(turn, None), handed_on.hear)
         return (yield from handed_on.read(future))
 
     def _thread(self, asked: Asked) -> KeptThread:
@@ -126,7 +126,7 @@ class AgentTurns:
             if not isinstance(exc, Exception):
                 raise
             return future
-        self._perform(asked, thread, future, opened)
+        self._perform_in_pool(asked, thread, future, opened)
         return future
 
     def start(self, asked: Asked) -> Generator[Pause, None, Started]:
@@ -137,7 +137,7 @@ class AgentTurns:
         if opened is not None:
             future = Submitted(*started)
             future.add_done_callback(_tell_failure)
-            self._perform(asked.to_be_finished(), thread, future, opened)
+            self._perform_in_pool(asked.to_be_finished(), thread, future, opened)
         return started
 
     def submit_in_steps(
@@ -221,7 +221,7 @@ class AgentTurns:
             return self.named.cursor(asked, turn.turn_id)
         return ""
 
-    def _perform(
+    def _perform_in_pool(
         self,
         asked: Asked,
         thread: KeptThread,
