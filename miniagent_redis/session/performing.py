@@ -126,6 +126,21 @@ class Performing:
             self._accounting.note(turn.open, spent, tools_of(outcome.steps))
         finally:
             self._running.end(running)
+        return (yield from self._conclude(turn, thread, outcome, spent, version, told))
+
+    def _conclude(
+        self,
+        turn: StoredTurn,
+        thread: SessionThread,
+        outcome: TurnOutcome,
+        spent: UsageTotals,
+        version: int | None,
+        told: TurnRun | None,
+    ) -> Turn:
+        """Take note of a turn that was saved, and tell of it; raise what broke it off, if it was.
+
+        Without a ``version`` it waits in the spool.
+        """
         if version is not None:
             messages = [turn.open.staged[0], *outcome.steps]
             thread.committed(turn.open, messages, version)
