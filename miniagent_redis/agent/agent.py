@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
-from typing import Any, cast
+from typing import cast
 
-from attrs import astuple, evolve, frozen
+from attrs import astuple, evolve
 
 from ..errors import ModelError
 from ..llm import (
@@ -21,7 +21,7 @@ from ..llm import (
     resolve_model,
 )
 from ..llm.sources import source_of
-from ..models import Event, Message, ToolResult, WaitingCall
+from ..models import Event, Message, ToolResult
 from ..models.event import (
     cache_hit,
     cache_miss,
@@ -35,38 +35,18 @@ from ..models.event import (
 from ..runtime.pausing import Pause
 from ..telemetry import ModelCall, Telemetry
 from ..tools import Tool, ToolRegistry, Tools, calculator
-from .broken_off import failure_of, why
+from .broken_off import why
 from .caching import Lookups, TurnCache, cache_name
 from .config import AgentConfig
 from .fitting import FittingAnswer
 from .measured import MeasuredAnswer, told_name
 from .model_context import contexts_of, in_context
+from .outcome import TurnOutcome, outcome_of
 from .steps import AskModel, AwaitTool, Outcome, Park, Show, Stage, StartTools, TurnLoop
 from .tool_runs import ToolRuns
 from .turn_context import TurnCancelled, TurnContext
 from .turn_options import USUAL, TurnOptions, settings_of
 from .view import History
-
-
-@frozen
-class TurnOutcome:
-    """A turn that came to its answer.
-
-    ``messages`` are not staged yet: commit them. ``steps`` are all messages after the user's, the
-    answer last, those of an earlier holder of a resumed turn included.
-    """
-
-    messages: tuple[Message, ...]
-    steps: tuple[Message, ...]
-    text: str
-    interrupted: str = ""
-    """Why the answer is only the beginning of one, as ``Reply.interrupted``; else empty."""
-    waiting: tuple[WaitingCall, ...] = ()
-    """Calls that others have to answer: the turn is parked, with all of ``steps`` staged."""
-    error: BaseException | None = None
-    """What broke it off: to be raised when the turn is stored."""
-    output: Any = None
-    """The answer as data, if the turn's options ask for that."""
 
 
 class Agent:
@@ -152,7 +132,7 @@ class Agent:
                 try:
                     action = loop.send(outcome)
                 except StopIteration as end:
-                    return _outcome(steps, cast(Message, end.value), broken, fitting)
+                    return outcome_of(steps, cast(Message, end.value), broken, fitting)
                 except ModelError as exc:
                     if isinstance(outcome, Reply) and fitting is None:  # of no use, and paid for
                         exc.tokens = exc.tokens if any(exc.tokens) else astuple(outcome.usage)
@@ -188,14 +168,9 @@ class Agent:
                         texts = [step.text for step in steps if step.role == "assistant"]
                         return TurnOutcome((), tuple(steps), texts[-1], waiting=calls)
                     case Stage(messages):
-                        ids = turn.stage(messages) or [""] * len(messages)
+                        yield from _stage(messages, turn)
                         steps.extend(messages)
-                        for message, its_id in zip(messages, ids, strict=True):
-                            said = turn_step(message)
-                            its_ids = numbered(its_id, len(said)) if its_id else [""] * len(said)
-                            told |= {call.id for call in message.tool_calls}
-                            for each, each_id in zip(said, its_ids, strict=True):
-                                yield turn.tell(each, each_id)
+                        told |= {call.id for message in messages for call in message.tool_calls}
         except ModelError as exc:
             if fitting is not None:
                 fitting.charge(exc)
@@ -279,22 +254,11 @@ def _told_of_cache(
         yield turn.tell(cache_miss(what, name))
 
 
-def _outcome(
-    steps: Sequence[Message],
-    answer: Message,
-    error: ModelError | None,
-    fitting: FittingAnswer | None,
-) -> TurnOutcome:
-    if fitting is not None:
-        error = error or fitting.error
-    if error is not None:
-        answer = evolve(answer, metadata=answer.metadata | failure_of(error))
-    everything = (*steps, answer)
-    return TurnOutcome(
-        messages=(answer,),
-        interrupted=str(answer.metadata.get("interrupted", "")),
-        error=error,
-        steps=everything,
-        text=answer.text,
-        output=None if fitting is None else fitting.value,
-    )
+def _stage(messages: Sequence[Message], turn: TurnContext) -> Iterator[Event]:
+    """Stage messages, and yield the events that tell of them, with the ids of watchers."""
+    ids = turn.stage(messages) or [""] * len(messages)
+    for message, its_id in zip(messages, ids, strict=True):
+        said = turn_step(message)
+        its_ids = numbered(its_id, len(said)) if its_id else [""] * len(said)
+        for each, each_id in zip(said, its_ids, strict=True):
+            yield turn.tell(each, each_id)
