@@ -10,7 +10,7 @@ from ..runtime.pausing import OPEN, run_in_thread
 from ..session import SessionManager
 from .told import events_of
 
-PING = 15.0
+PING_AFTER = 15.0
 """Seconds of silence behind which a reader is told that there is none."""
 
 _ENDS = (
@@ -29,12 +29,12 @@ def follow_turn(
     after: str | None = None,
     gate: AbstractContextManager[object] = OPEN,
 ) -> Generator[Event | None, None, None]:
-    """Yield the events of a turn until it is over; None whenever it is silent for PING seconds.
+    """Yield the events of a turn until it is over; None when it was silent for PING_AFTER seconds.
 
     From its first event on, or behind the place ``after``. A turn whose events are not kept any
     more is told by its messages. While it waits for answers nothing comes. Each ``next`` blocks for
-    PING seconds at the most; the ``gate`` is held while it reads what has happened, and not while
-    it waits. Raises SessionNotFound or StoreUnavailable.
+    so long at the most; the ``gate`` is held while it reads what has happened, and not while it
+    waits. Raises SessionNotFound or StoreUnavailable.
     """
     store = manager.store
     look, watch = store.parts.open_turns.look, store.parts.watching.watch_in_steps
@@ -49,7 +49,7 @@ def follow_turn(
             yield from events_of(session_id, found.staged, is_over=False)
     while True:
         heard = None
-        steps = watch(session_id, place, PING, user_id=user_id, turn_id=turn_id)
+        steps = watch(session_id, place, PING_AFTER, user_id=user_id, turn_id=turn_id)
         for event in run_in_thread(steps, store.clock, gate):
             heard = event
             place = event.id or place

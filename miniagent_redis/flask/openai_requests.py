@@ -15,6 +15,7 @@ from ..doors.openai.creating import Creating
 from ..doors.openai.faults import fault_of
 from ..doors.openai.repeats import Repeats
 from ..doors.openai.stored import StoredResponses
+from ..doors.sse import HEADERS, MEDIA_TYPE, PING
 from ..errors import MiniAgentError
 from ..session import SessionManager
 from .streams import OpenStreams
@@ -23,8 +24,6 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 Json = dict[str, Any]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE")
-_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-_PING = b": ping\n\n"
 
 
 class Doorkeeper(Protocol):
@@ -87,7 +86,7 @@ class Streaming:
         end: bytes = b"",
         *,
         failed: Callable[[MiniAgentError, int], list[Json]] = _failed,
-        headers: Mapping[str, str] = _HEADERS,
+        headers: Mapping[str, str] = HEADERS,
     ) -> Response:
         """Return the response that tells these events.
 
@@ -96,7 +95,7 @@ class Streaming:
         told = iter(events)
         first = next(told, None)  # what fails now still has a status of its own
         self._frames = _frames(first, told, frame, end, failed)
-        return Response(self, mimetype="text/event-stream", headers={**_HEADERS, **headers})
+        return Response(self, mimetype=MEDIA_TYPE, headers={**HEADERS, **headers})
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._frames or ())
@@ -119,7 +118,7 @@ def _frames(
     try:
         event = first
         while True:
-            yield _PING if event is None else frame(event)
+            yield PING if event is None else frame(event)
             if event is not None:
                 number = event.get("sequence_number", number)
             event = next(told)

@@ -87,7 +87,7 @@ class StoredResponses:
     def follow(self, response: ResponseId, after: int | None = None) -> Iterator[Json | None]:
         """Yield the events of a response behind the number ``after``; None while it is silent.
 
-        Each ``next`` blocks for PING seconds at the most. Ends with the response.
+        Each ``next`` blocks for PING_AFTER seconds at the most. Ends with the response.
         """
         folded = ResponseFold(response, self._echo(response), lambda: self._usage(response))
         events = self._events(response)
