@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
 
 from ..config import RedisConfig
-from ..connection.availability import Health
-from ..connection.faults import ReplyLost
 from ..crypto.format import format_of
-from ..errors import MiniAgentError
 from ..records.format import RecordFormat, choose_format
 from ..records.frame import decode, encode
 from ..records.json import check_json
@@ -29,6 +25,7 @@ from .core import StoreCore
 from .events import Events
 from .expiry import Expiry
 from .forgetting import Forgetting
+from .health import HealthChecks
 from .limits import Limits
 from .listing import Listing
 from .locks import Locks
@@ -141,25 +138,6 @@ class RedisSessionManager:
         """The redis-py client, for commands and pipelines of your own. It never retries."""
         return self.__parts.core.connections.client
 
-    def health_check(self) -> bool:
-        """Whether Redis answers now. Never raises; takes about a second at the most."""
-        try:
-            self.__parts.core.connections.probe()
-        except (MiniAgentError, ReplyLost):
-            return False
-        return True
-
-    def health(self) -> Health:
-        """Ask Redis for a sign of life; return its state, its durability, the latency in seconds.
-
-        Never raises; takes about a second at the most. The state is "down" from the first call
-        that could not reach Redis until one does.
-        """
-        began = time.monotonic()
-        answers = RedisSessionManager.health_check(self)
-        latency = time.monotonic() - began
-        return self.__parts.core.connections.health(latency if answers else None)
-
     @property
     def unreadable_records(self) -> int:
         """How many unreadable records this process has met."""
@@ -192,6 +170,10 @@ class RedisSessionManager:
 
     # --- the nouns --------------------------------------------------------------------------
 
+    @delegates(HealthChecks.health_check, _part(HealthChecks))
+    def health_check(self) -> None: ...
+    @delegates(HealthChecks.health, _part(HealthChecks))
+    def health(self) -> None: ...
     @delegates(Sessions.create_session, _part(Sessions))
     def create_session(self) -> None: ...
     @delegates(Sessions.get_session, _part(Sessions))

@@ -19,6 +19,7 @@ from .core import StoreCore
 from .events import Events
 from .expiry import Expiry
 from .forgetting import Forgetting
+from .health import HealthChecks
 from .index import Index
 from .keys import check_namespace
 from .limits import Limits
@@ -63,6 +64,7 @@ class Parts:
         if core.config.on_full == "trim":
             core = evolve(core, make_room=Room(core, records).make)
         self.core: StoreCore = core
+        self.health: HealthChecks = HealthChecks(core)
         self.root: Parts = self if root is None else root
         self._tenants: dict[str, Parts] = {}
         self.index: Index = index or Index(core)
