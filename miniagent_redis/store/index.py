@@ -105,17 +105,17 @@ class Index:
             for session_id in session_ids:
                 self._marks.pop(session_id, None)
         keys = self._core.keys
-        commands: list[tuple[Any, ...]] = []
+        removing: list[tuple[Any, ...]] = []
+        reading: list[tuple[Any, ...]] = []
         for session_id in session_ids:
             shard, member = keys.shard(session_id), to_bytes(session_id)
-            commands.append(("ZREM", keys.sessions(shard), member))
-            commands.append(("ZREM", keys.deadlines(shard), member))
-            commands.append(("ZREM", keys.turns(shard), member))
+            indexes = [keys.sessions(shard), keys.deadlines(shard), keys.turns(shard)]
             if user:
-                commands.append(("ZREM", keys.user_sessions(to_text(user)), member))
+                indexes.append(keys.user_sessions(to_text(user)))
+            removing += [("ZREM", index, member) for index in indexes]
             wanted = ("user", "last_activity", "deadline")
-            commands.append(("HMGET", keys.metadata(session_id), *wanted))
-        found = self._core.call_many(commands)[4 if user else 3 :: 5 if user else 4]
+            reading.append(("HMGET", keys.metadata(session_id), *wanted))
+        found = self._core.call_many([*removing, *reading])[len(removing) :]
         for session_id, (new_user, used, deadline) in zip(session_ids, found, strict=True):
             if deadline is not None:
                 # Its creation saw our entries and may have been done before we took them out. If it
@@ -130,14 +130,10 @@ class Index:
             indexes.append(keys.user_waiting(user_id))
         lives = [lifetime(config.session_ttl, "ttl"), lifetime(config.waiting_ttl, "ttl")]
         oldest = now - max(lives) - GRACE_MS
-        old = self._core.call_many([
-            command
-            for key in indexes
-            for command in (
-                ("ZRANGE", key, "-inf", oldest, "BYSCORE", "LIMIT", 0, _MOST_OLD),
-                ("ZADD", key, now, to_bytes(session_id)),
-            )
-        ])[::2]  # fmt: skip
+        part = ("-inf", oldest, "BYSCORE", "LIMIT", 0, _MOST_OLD)
+        looking = [("ZRANGE", key, *part) for key in indexes]
+        entering = [("ZADD", key, now, to_bytes(session_id)) for key in indexes]
+        old = self._core.call_many([*looking, *entering])[: len(looking)]
         self._core.call_many(
             [("ZREM", key, *members) for key, members in zip(indexes, old, strict=True) if members]
         )
