@@ -32,13 +32,13 @@ with a colon behind it.
 | ns usage:{totals}:…        | hash    | usage flush                     | 400 days after last use |
 | ns usage:{totals}:batch:…  | string  | usage flush                     | a day after last use    |
 
-When a session has expired, the sweep takes it out of ``user:…:sessions``, ``sessions`` and
-``deadlines``, and prunes entries of the last two that have no session behind them; listings prune
-the index that they read. A score in ``deadlines`` is a deadline in ms, or, when it ends in .5, when
-a sweep's claim on it ends. One in ``turns`` is when to look whether a turn that asked for it was
-abandoned, or when the claim on it ends; +inf for one that waits for somebody's answer. Who looks
-prunes what is over. One in ``waiting`` is when a turn was parked; who answers, lists, or parks
-another one prunes them.
+When a session has expired, the sweep takes it out of ``user:…:sessions``, ``sessions``,
+``deadlines`` and ``turns``, and prunes entries of ``sessions`` and ``deadlines`` that have no
+session behind them; listings prune the index that they read. A score in ``deadlines`` is a deadline
+in ms, or, when it ends in .5, when a sweep's claim on it ends. One in ``turns`` is when to look
+whether a turn that asked for it was abandoned, or when the claim on it ends; +inf for one that
+waits for somebody's answer. Who looks prunes what is over. One in ``waiting`` is when a turn was
+parked; who answers, lists, or parks another one prunes them.
 
 Beside them the pub/sub channels ``ns events:{id}`` (wakes whoever waits for the session),
 ``ns cache:<key>`` (for the value) and ``ns session_updates`` (a JSON note per session that was
