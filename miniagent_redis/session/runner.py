@@ -218,7 +218,7 @@ class TurnWork:
             if turn.process_id != os.getpid():  # a forked child has no part in it
                 raise
         except BaseException:
-            self._store.parts.waiting.give_up_place(turn.session_id, ticket)
+            self._store.parts.queue.give_up_place(turn.session_id, ticket)
             raise
 
     def perform(

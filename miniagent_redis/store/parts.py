@@ -42,10 +42,10 @@ from .titles import Titles
 from .transfer import Transfer
 from .turn_begin import TurnBegin
 from .turn_opening import TurnOpening
+from .turn_queue import TurnQueue
 from .turn_watching import TurnWatching
 from .turns import Turns
 from .usage import UsageCounts
-from .waiting import Waiting
 from .watching import Watching
 
 N = TypeVar("N")
@@ -77,8 +77,8 @@ class Parts:
         self.renewal: Renewal = Renewal(
             core, self.sessions, self.threads, self.index, records, self.recovery, self.branch_index
         )
-        self.waiting: Waiting = Waiting(core)
-        opening = TurnOpening(core, self.threads, records, self.waiting)
+        self.queue: TurnQueue = TurnQueue(core)
+        opening = TurnOpening(core, self.threads, records, self.queue)
         self.turn_begin: TurnBegin = TurnBegin(core, opening)
         self.turns: Turns = Turns(core, records)
         self.storing: Storing = Storing(core, self.threads, self.index, records)

@@ -36,7 +36,7 @@ from .operations.turn import (
 )
 from .repeated import TurnRuns, TurnStored
 from .threads import Enough, Threads
-from .waiting import Waiting
+from .turn_queue import TurnQueue
 from .waiting_calls import approvals, waiting_calls
 
 
@@ -44,12 +44,12 @@ class TurnOpening:
     """Opens turns with a message, or takes over abandoned ones."""
 
     def __init__(
-        self, core: StoreCore, threads: Threads, records: MessageRecords, waiting: Waiting
+        self, core: StoreCore, threads: Threads, records: MessageRecords, queue: TurnQueue
     ) -> None:
         self._core = core
         self._threads = threads
         self._records = records
-        self._waiting = waiting
+        self._queue = queue
 
     def open(
         self,
@@ -98,7 +98,7 @@ class TurnOpening:
             reply = self._try(opening)
             if isinstance(reply, Busy):
                 again = partial(self._try_again, opening)
-                reply = yield from self._waiting.wait(
+                reply = yield from self._queue.wait(
                     opening.on, ticket, wait, reply, again, pauses=pauses
                 )
         except BaseException as exc:

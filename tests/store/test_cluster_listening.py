@@ -12,7 +12,7 @@ from redis.crc import key_slot
 
 from miniagent_redis import Event, EventType, RedisConfig
 from miniagent_redis.models import OpenTurn
-from miniagent_redis.store import single_flight, waiting, wakes, watching
+from miniagent_redis.store import single_flight, turn_queue, wakes, watching
 from miniagent_redis.store.manager import RedisSessionManager as Store
 from tests.support.cluster import ClusterServers, Node
 from tests.support.waiting import LIMIT, until
@@ -32,8 +32,8 @@ def only_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody who waits looks by himself."""
     monkeypatch.setattr(wakes, "BLIND", 2 * LIMIT)
     monkeypatch.setattr(watching, "_LONGEST_WAIT", 2 * LIMIT)
-    monkeypatch.setattr(waiting, "_LONGEST_WAIT", 2 * LIMIT)
-    monkeypatch.setattr(waiting, "RENEWAL", 2 * LIMIT)
+    monkeypatch.setattr(turn_queue, "_LONGEST_WAIT", 2 * LIMIT)
+    monkeypatch.setattr(turn_queue, "RENEWAL", 2 * LIMIT)
     monkeypatch.setattr(single_flight, "_LOOK_AROUND", 2 * LIMIT)
 
 

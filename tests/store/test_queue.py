@@ -17,7 +17,7 @@ from miniagent_redis.errors import InvalidInput, SessionBusy, SessionNotFound
 from miniagent_redis.models import OpenTurn, new_id
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store import turn_opening
-from miniagent_redis.store import waiting as queue
+from miniagent_redis.store import turn_queue as queue
 from miniagent_redis.store.keys import GRACE_MS
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.courses import abort, begin, line_up, prepare, run

@@ -13,7 +13,7 @@ import pytest
 from miniagent_redis.errors import SessionNotFound, TurnUncertain
 from miniagent_redis.models import Message, new_id
 from miniagent_redis.runtime.clock import ManualClock
-from miniagent_redis.store import waiting
+from miniagent_redis.store import turn_queue
 from miniagent_redis.store.core import OnSession
 from miniagent_redis.store.manager import RedisSessionManager
 from miniagent_redis.store.room import Room
@@ -99,7 +99,7 @@ def test_a_waiter_whose_try_was_lost_is_told_at_once_that_nobody_knows(
         end_and_make_anew(other)
 
     store.create_session("s")
-    monkeypatch.delattr(waiting.Patience, "pause")  # which waits, to ask again
+    monkeypatch.delattr(turn_queue.Patience, "pause")  # which waits, to ask again
     store.begin_turn("s", "theirs")
     attempts = list[object]()
     try_again = store.parts.turn_begin._opening._try_again

@@ -14,7 +14,7 @@ from miniagent_redis.errors import InvalidInput, SessionBusy, SessionNotFound, T
 from miniagent_redis.models import OpenTurn
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store import turn_opening
-from miniagent_redis.store import waiting as queue
+from miniagent_redis.store import turn_queue as queue
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.stored import dump
 from tests.support.waiting import let_time_pass, until

@@ -1,4 +1,4 @@
-"""Waiting for a busy session: in the order of coming, over all processes, and one try at a time.
+"""The queue for a busy session: in the order of coming, over all processes, and one try at a time.
 
 Each who waits has a ticket in the session's queue, and whatever ends a turn tells whose it is then:
 only that one tries. A ticket ends by itself, so it is renewed: by the first of those who wait for
@@ -46,8 +46,8 @@ class _Waiter(Wakes):
             self.flag.set()
 
 
-class Waiting:
-    """Those of this process who wait for sessions. Safe for threads, handlers and forks."""
+class TurnQueue:
+    """Those of this process who queue for sessions. Safe for threads, handlers and forks."""
 
     def __init__(self, core: StoreCore) -> None:
         self._core = core
