@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from copy import copy
 from typing import cast
 
@@ -183,20 +183,14 @@ class Agent:
         self, request: ModelRequest, turn: TurnContext, cache: TurnCache
     ) -> Generator[Event | Pause, None, tuple[Reply, ModelError | None]]:
         """Return the reply, or what there is of it; and what broke it off, if that was an error."""
-
-        def check() -> None:
-            turn.check()
-            if turn.is_cancelled:
-                raise TurnCancelled
-
         model = in_context(self.model, self._contexts, turn.tool_context)
         try:
-            check()
-            ttl = self.config.model_cache_ttl
-            found = cache.look_up_reply(request, name=self._cache_name, ttl=ttl, check=check)
+            turn.check_wait()
+            name, ttl = self._cache_name, self.config.model_cache_ttl
+            found = cache.look_up_reply(request, name=name, ttl=ttl, check=turn.check_wait)
         except TurnCancelled:
             return Reply(interrupted="cancelled"), None
-        answer = self._answer(model, request, turn, check)
+        answer = self._answer(model, request, turn)
         try:
             if found.reply is not None:
                 if found.reply.text and request.output is None:
@@ -223,10 +217,8 @@ class Agent:
             answer.close()
             found.end()
 
-    def _answer(
-        self, model: Model, request: ModelRequest, turn: TurnContext, check: Callable[[], None]
-    ) -> Answer:
-        source = source_of(model, request, turn.ring, check, pauses=turn.pauses)
+    def _answer(self, model: Model, request: ModelRequest, turn: TurnContext) -> Answer:
+        source = source_of(model, request, turn.ring, turn.check_wait, pauses=turn.pauses)
         if self.telemetry is None:
             return Answer(model, request, source)
         call = ModelCall(told_name(self.config.model, self.model), turn.session_id, turn.turn_id)

@@ -30,7 +30,7 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 _FORMAT = 1  # of what is kept; another one never meets this one's entries
 _WHOLE = ("stop", "tool_calls")
 
-Check = Callable[[], None]
+Check = Callable[[], object]
 
 
 def _says_something(reply: Reply) -> bool:

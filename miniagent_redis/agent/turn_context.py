@@ -62,6 +62,16 @@ class TurnContext:
         if self.is_stopped:
             raise TurnSuperseded(self.session_id, self.turn_id)
 
+    def check_wait(self) -> float | None:
+        """Do what ``check`` does, while a model is waited for; raise TurnCancelled once cancelled.
+
+        Returns in how many seconds there is something to do; None if that is not known.
+        """
+        self.check()
+        if self.is_cancelled:
+            raise TurnCancelled
+        return None
+
     def session_data(self) -> dict[str, Any]:
         """Return the session's custom data, to keep; may block. Here there is none."""
         return {}

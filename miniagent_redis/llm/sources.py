@@ -8,6 +8,7 @@ from typing import Protocol
 from ..errors import MiniAgentError
 from ..runtime.aside import Aside
 from ..runtime.from_loop import FromLoop
+from ..runtime.inbox import Check
 from ..runtime.interrupts import Bell
 from ..runtime.pausing import Pause
 from ..runtime.signalled import raised_by_signal
@@ -96,7 +97,7 @@ class AwaitedSource:
         model: AwaitedModel,
         request: ModelRequest,
         ring: Callable[[Bell], object],
-        check: Callable[[], object],
+        check: Check,
         *,
         pauses: bool = False,
     ) -> None:
@@ -122,7 +123,7 @@ def source_of(
     model: Model,
     request: ModelRequest,
     ring: Callable[[Bell], object],
-    check: Callable[[], object],
+    check: Check,
     *,
     pauses: bool,
 ) -> Source:

@@ -35,13 +35,16 @@ local function over(turn, given, searched, doubtful, is_gone)
 end
 
 -- What stands in place of tickets: the open turn is dropped; or it is taken over, to be ended with what
--- there is, if something was done in it and there will be room for the message.
-local interrupts = {interrupt = true, ['end'] = true}
+-- there is, if something was done in it, or shown of its answer, and there will be room for the message.
+-- Of which turn something was shown that was not told yet, only the caller can know.
+local ends, shown = string.match(ARGV[8], '^(end) ?(.*)')
+local interrupts = ends or ARGV[8] == 'interrupt'
 
 -- Returns the messages of the open turn if it is to be taken over; else it is dropped.
 local function steps(goes_on)
   local staged = redis.call('LRANGE', KEYS[3], 0, -1)
-  local is_ended = ARGV[8] == 'end' and #staged > 1
+  local is_ended = ends and (#staged > 1 or shown == open_turn
+    or redis.call('HGET', KEYS[4], 'shown') == open_turn)
   is_ended = is_ended and with_answer(bytes + #ARGV[15], ARGV[9]) <= tonumber(ARGV[9])
   return (goes_on or is_ended) and staged or {}
 end

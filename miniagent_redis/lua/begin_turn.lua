@@ -2,7 +2,7 @@
 -- include: _open _session _sound _events _ops _doubt _room _begun _slide _mark _head _lease _queue _turns
 -- Open a turn with a message; or, without one only this, take over one whose lease has ended.
 -- ARGV  5 turn_id  6 holder  7 lease_ms  8 tickets of who waits for the session in this process, the
---       caller's first; '', 'interrupt' or 'end'  9 max_bytes of the thread  10 epoch known, or ''
+--       caller's first; '', 'interrupt', 'end' or 'end turn'  9 max_bytes of the thread  10 epoch known or ''
 --       11 count known  12 mark of the last of these, or ''  13 most messages to return
 --       14 searched: up to which version the turn is known not to be in the thread, if that is so,
 --       '=' in front if a caller gave its id; '' for one that is surely new  15 message, or ''
@@ -26,7 +26,7 @@ end
 local turn, staged, new, again = ARGV[5], {}, not open_turn, holder == ARGV[6] -- by an earlier try
 local given, searched = string.match(ARGV[14], '^(=?)(%d*)$')
 local same = (searched ~= '' or is_repeated) and open_turn == turn and not again
-local stays = same or not interrupts[ARGV[8]] -- nobody interrupts his own turn
+local stays = same or not interrupts -- nobody interrupts his own turn
 local ended = is_repeated and ARGV[15] ~= '' and not (again or same) and over(turn, given, searched, doubtful)
 local left = not ended and not again and must_wait(stays and ARGV[8], same or ARGV[15] == '')
 if ended then

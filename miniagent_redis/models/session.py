@@ -174,6 +174,8 @@ class OpenTurn:
     cancelled: bool = False
     is_given_up: bool = False
     """Whether it was taken over too often: end it with what there is, and work on it no more."""
+    shown: str = ""
+    """Text that an earlier holder in this process has shown behind the steps, as far as known."""
     approved: frozenset[str] = frozenset()
     """The calls that somebody approved while the turn was parked, and nobody has started yet: by
     ``call_digest`` of the store."""

@@ -19,7 +19,7 @@ from time import monotonic, thread_time
 from typing import Any, Generic, TypeVar
 
 from .idle_threads import IdleThreads
-from .inbox import AHEAD, Inbox
+from .inbox import AHEAD, Check, Inbox
 from .interrupts import Bell
 from .pausing import Pause
 
@@ -120,7 +120,7 @@ class Aside(Generic[T]):
         self,
         items: Generator[T, None, None],
         ring: Callable[[Bell], object],
-        check: Callable[[], object],
+        check: Check,
         *,
         pauses: bool = False,
     ) -> None:
@@ -139,11 +139,11 @@ class Aside(Generic[T]):
             return None
         ties = self._ties
         if ties is None or (found := ties.inbox.next_at_once()) is None:
-            self._check()
+            soonest = self._check()
             self._is_waiting = True
             if ties is None:
                 ties = self._start()
-            found = yield from ties.inbox.next(self._check)
+            found = yield from ties.inbox.next(self._check, soonest)
             self._is_waiting = False
         self._is_over = found[0] is None
         try:

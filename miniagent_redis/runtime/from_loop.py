@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from .cancellation import caller_to_run_for
-from .inbox import AHEAD, Inbox
+from .inbox import AHEAD, Check, Inbox
 from .interrupts import Bell
 from .pausing import Pause
 from .staying_loops import staying_loops
@@ -36,7 +36,7 @@ class FromLoop(Generic[T]):
         self,
         start: Items[T],
         ring: Callable[[Bell], object],
-        check: Callable[[], object],
+        check: Check,
         *,
         pauses: bool = False,
     ) -> None:
@@ -52,11 +52,11 @@ class FromLoop(Generic[T]):
 
     def next(self) -> Generator[Pause, None, tuple[T | None, BaseException | None]]:
         """Return the next item, or the exception that the iterator raised; the end has neither."""
-        self._check()
+        soonest = self._check()
         if self._cancel is None:
             self._ring(self._inbox)
             self._cancel = _start_in_loop(self._read())
-        found = yield from self._inbox.next(self._check)
+        found = yield from self._inbox.next(self._check, soonest)
         self._taken += 1
         if (room := self._room) is not None:
             with suppress(RuntimeError):  # the loop is closed

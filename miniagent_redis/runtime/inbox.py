@@ -13,6 +13,8 @@ from .interrupts import Flag
 from .pausing import Pause
 
 T = TypeVar("T")
+Check = Callable[[], float | None]
+"""Called while somebody waits: it may raise, and tells in how many seconds to call it, if soon."""
 AHEAD = 64
 """Items that may wait to be taken; whoever reads an iterator for others goes no further then."""
 _LOOK_AROUND = 0.5
@@ -38,10 +40,13 @@ class Inbox(Generic[T]):
         if self._flag is not None:
             self._flag.set()
 
-    def next(self, check: Callable[[], object]) -> Generator[Pause, None, T]:
-        """Return the next item; raises what ``check`` raises, which each ring has called."""
-        while (item := (yield from self.next_or_bell())) is None:
-            check()
+    def next(self, check: Check, soonest: float | None = None) -> Generator[Pause, None, T]:
+        """Return the next item; raises what ``check`` raises, which each ring has called.
+
+        So has the end of the ``soonest`` seconds, if they are given, and of those that it returns.
+        """
+        while (item := (yield from self.next_or_bell(inf if soonest is None else soonest))) is None:
+            soonest = check()
         return item
 
     def next_or_bell(

@@ -23,8 +23,8 @@ log: logging.Logger = logging.getLogger("miniagent_redis")
 class Telling:
     """The text of one running turn that watchers have not heard yet.
 
-    It is sent every ``interval`` seconds while more of it comes (unless None), and before a step
-    is staged. What is left when the answer is stored need not be: that is told whole.
+    It is sent every ``interval`` seconds (unless None), also when no more of it comes, and before a
+    step is staged. What is left when the answer is stored need not be: that is told whole.
     """
 
     def __init__(
@@ -40,12 +40,21 @@ class Telling:
     def hear(self, text: str, *, reasoning: bool = False) -> None:
         """Take the next piece; send what there is, if it is time. Raises as ``finish``."""
         self._pieces.append((reasoning, text))
-        if self._interval is None:
-            return
+        self.send_late()
+
+    def send_late(self) -> float | None:
+        """Send what there is, if it is time; else return in how many seconds. Raises as ``finish``.
+
+        None if there is nothing to send.
+        """
+        if self._interval is None or not self._pieces:
+            return None
         now = self._store.clock.monotonic()
-        if now - self._sent >= self._interval:
-            self._sent = now
-            self.finish()
+        if (left := self._sent + self._interval - now) > 0:
+            return left
+        self._sent = now
+        self.finish()
+        return self._interval if self._pieces else None  # it is kept while Redis is away
 
     def finish(self) -> None:
         """Send what there is, if there is any. Raises TurnSuperseded or SessionNotFound.

@@ -175,12 +175,32 @@ class Performing:
         yield turn.start()
         if turn.open.resumed:  # it may have been cancelled while nobody worked on it
             turn.renew()
-            if (outcome := _left_over(turn)) is not None:
+            if (outcome := self._left_over(turn)) is not None:
                 return outcome
         known = thread.newest
         turn.is_first = self._titling.is_first(known)
         work = self._agent.stream_turn(known, turn.open.staged, turn, options)
         return (yield from work)
+
+    def _left_over(self, turn: StoredTurn) -> TurnOutcome | None:
+        """Return what to store of a turn that was taken over to be ended, if it is such a one.
+
+        No model is asked, and no tool run, of which another holder may have run some already.
+        """
+        if not (turn.is_cancelled or turn.open.is_given_up):
+            return None
+        steps, opened = turn.steps(), turn.open
+        text = opened.shown or self._store.parts.shown_text.of(
+            turn.session_id, turn.turn_id, turn.user_id
+        )
+        if not steps and not text:
+            return None
+        told: dict[str, Any] = {"interrupted": "cancelled"}
+        if not turn.is_cancelled:
+            error = TurnGivenUp()
+            told = {"interrupted": why(error), **failure_of(error)}
+        messages = ended(steps, text, told, turn)
+        return TurnOutcome(messages, (*steps, *messages), text, told["interrupted"])
 
     def _save(self, turn: StoredTurn, outcome: TurnOutcome) -> tuple[UsageTotals, int | None]:
         """Store the turn; return what it took, and the version: None if it went to the spool."""
@@ -235,19 +255,3 @@ class Performing:
             return answered, dropped.stored
         turn.tell_stored(turn_failed(error))
         return None
-
-
-def _left_over(turn: StoredTurn) -> TurnOutcome | None:
-    """Return what to store of a turn that was taken over to be ended, if it is such a one.
-
-    No model is asked, and no tool run, of which another holder may have run some already.
-    """
-    steps = turn.steps()
-    if not steps or not (turn.is_cancelled or turn.open.is_given_up):
-        return None
-    told: dict[str, Any] = {"interrupted": "cancelled"}
-    if not turn.is_cancelled:
-        error = TurnGivenUp()
-        told = {"interrupted": why(error), **failure_of(error)}
-    messages = ended(steps, "", told, turn)
-    return TurnOutcome(messages, (*steps, *messages), "", told["interrupted"])

@@ -44,6 +44,8 @@ class RunningTurn:
     reader_since: float | None = None
     """Since when its reader has an event and has not asked for the next, by the monotonic clock."""
     is_told_stalled: bool = False
+    shown: list[str] = field(factory=list)
+    """The text of the answer behind the last step, in pieces, as far as anybody was shown it."""
     thread_id: int | None = field(factory=threading.get_ident)
     told: Flag = field(factory=Flag, init=False)
     _pid: int = field(factory=os.getpid, init=False)

@@ -112,7 +112,7 @@ class TurnWork:
                     ticket=ticket,
                     enough=self._enough,
                     searched=thread.lacks(turn_id, is_new=asked.is_new) if turn_id else None,
-                    ends=True,
+                    ends=running.turn.turn_id if running is not None and running.shown else "",
                     pauses=asked.pauses,
                 )
             except SessionWaiting as exc:
@@ -127,6 +127,8 @@ class TurnWork:
                 raise
             if running is not None and config.on_busy == "interrupt":
                 running.stop()
+                if turn.turn_id == running.turn.turn_id:
+                    turn = evolve(turn, shown="".join(running.shown))
             thread.absorb(turn.thread)
             if not self._is_over(turn):
                 return turn

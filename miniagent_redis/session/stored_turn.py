@@ -78,7 +78,6 @@ class StoredTurn(TurnContext):
         self._began = store.clock.monotonic()
         self._told = 0  # how many of the turn's event ids have been given out
         self._late: tuple[Sequence[Message], ...] = ()  # steps that are to be staged yet
-        self._shown: list[str] = []  # the text behind the last step
         self.is_first: bool = False
         """Whether it is the first of its session, and makes its title."""
         self.is_parking: bool = False
@@ -124,6 +123,10 @@ class StoredTurn(TurnContext):
         self._told += len(ids)
         return ids
 
+    def check_wait(self) -> float | None:
+        super().check_wait()
+        return self._telling.send_late()
+
     def session_data(self) -> dict[str, Any]:
         """Load the session's custom data, as it is now; SessionNotFound once the session ended."""
         data = self._store.get_session(self.session_id, user_id=self.user_id)
@@ -141,7 +144,7 @@ class StoredTurn(TurnContext):
         self.running.must_go_on()
         self._telling.finish()
         self._late = *self._late, messages
-        self._shown.clear()
+        self.running.shown.clear()
         may_wait, availability = not open_calls(messages), self._connections.availability
         ids: Sequence[str] = ()
         if not may_wait or not availability.is_down:
@@ -226,7 +229,7 @@ class StoredTurn(TurnContext):
         if isinstance(error, MiniAgentError):
             error.steps = self.steps(outcome)
             said = [step.text for step in error.steps if step.role == "assistant" and step.text]
-            error.text = "".join(self._shown) or (said[-1] if said else "")
+            error.text = "".join(self.running.shown) or (said[-1] if said else "")
 
     def is_left_to_others(self, error: BaseException) -> bool:
         """Whether others go on with the turn when the error has ended the work on it here.
@@ -257,7 +260,7 @@ class StoredTurn(TurnContext):
         if outcome is not None and not isinstance(error, SessionTooLarge):
             # Somebody interrupted the commit: done again it changes nothing more.
             return None if is_ours else evolve(outcome, error=error)
-        text = "".join(self._shown)
+        text = "".join(self.running.shown)
         if isinstance(error, SessionTooLarge):
             self._late, text = (), ""
         steps = self.steps()
@@ -286,7 +289,7 @@ class StoredTurn(TurnContext):
         """Tell callbacks of it, and watchers of text and reasoning."""
         self._callbacks.emit(event)
         if event.type is EventType.TEXT_DELTA:
-            self._shown.append(event.text)
+            self.running.shown.append(event.text)
             self._telling.hear(event.text)
         elif event.type is EventType.REASONING_DELTA:
             self._telling.hear(event.text, reasoning=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..models.event import failure
 from .core import OnSession, StoreCore, log
 from .operations.turn import Begun, abort_turn
+from .shown_text import ShownText
 
 MOST_TAKEOVERS = 3
 """How often a turn is taken over, whatever was staged meanwhile: where a tool kills its process,
@@ -24,9 +25,9 @@ def must_be_given_up(begun: Begun) -> bool:
     return begun.takeovers > MOST_TAKEOVERS
 
 
-def is_untouched(begun: Begun) -> bool:
-    """Tell whether nothing was done in the turn: there is no message behind the user's."""
-    return len(begun.staged) < 2
+def is_untouched(begun: Begun, on: OnSession, shown: ShownText) -> bool:
+    """Tell whether nothing was done in the turn: no message behind the user's, and no text told."""
+    return len(begun.staged) < 2 and not shown.of(on.session_id, begun.turn_id.decode())
 
 
 def give_up(core: StoreCore, on: OnSession, begun: Begun, holder: str) -> None:

@@ -35,6 +35,7 @@ from .rewinding import Rewinding
 from .room import Room
 from .search import Search
 from .sessions import Sessions
+from .shown_text import ShownText
 from .single_flight import SingleFlight
 from .storing import Storing
 from .threads import Threads
@@ -78,7 +79,9 @@ class Parts:
             core, self.sessions, self.threads, self.index, records, self.recovery, self.branch_index
         )
         self.queue: TurnQueue = TurnQueue(core)
-        opening = TurnOpening(core, self.threads, records, self.queue)
+        self.events: Events = Events(core)
+        self.shown_text: ShownText = ShownText(core, self.events)
+        opening = TurnOpening(core, self.threads, records, self.queue, self.shown_text)
         self.turn_begin: TurnBegin = TurnBegin(core, opening)
         self.turns: Turns = Turns(core, records)
         self.storing: Storing = Storing(core, self.threads, self.index, records)
@@ -102,7 +105,6 @@ class Parts:
         self.search: Search = Search(core, self.listing, records)
         self.parking: Parking = Parking(core, self.index, self.listing, self.recovery, records)
         self.expiry: Expiry = Expiry(core, self.index, records)
-        self.events: Events = Events(core)
         self.watching: Watching = Watching(
             core, self.events, TurnWatching(self.events, self.open_turns)
         )

@@ -40,7 +40,7 @@ class SingleFlight:
         *,
         timeout: Duration | None = None,
         lock_ttl: Duration = 5,
-        check: Callable[[], None] = raise_if_cancelled,
+        check: Callable[[], object] = raise_if_cancelled,
     ) -> Flight:
         """Return one caller's wish for the value of ``key``: see Flight."""
         lock = self._locks.on(self._core.keys.cache_lock(key), ttl=lock_ttl)
@@ -99,7 +99,7 @@ class Flight:
         lock: NamedLock,
         key: str,
         timeout: Duration | None,
-        check: Callable[[], None],
+        check: Callable[[], object],
     ) -> None:
         self.is_hit: bool = False
         self.value: Any = None

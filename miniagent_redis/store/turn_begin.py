@@ -49,10 +49,11 @@ class TurnBegin:
         ``enough``, which tells if some of the newest messages are all that is needed, what stands
         between the system messages at the beginning and these may be skipped. Another
         running turn, and those who came before, are waited for up to ``busy_timeout`` seconds, or
-        make the call fail at once ("reject"); or the turn is superseded ("interrupt"). One whose
+        make the call fail at once ("reject"); or the turn is superseded, and dropped with its steps
+        and its text ("interrupt"): to store these, as agents do, takes an answer. One whose
         holder went silent for ``lease_ttl`` is taken over instead (see ``OpenTurn.resumed``) unless
         this call interrupts. After three such times it is dropped, told as TURN_FAILED, and this
-        turn begun; or, if something was done in it, it is given out once more to be ended
+        turn begun; or, if something was done in it, or said, it is given out once more to be ended
         (``OpenTurn.is_given_up``).
 
         With a ``ticket``, 32 hexadecimal digits, a call that takes over an abandoned turn keeps its
@@ -98,13 +99,14 @@ class TurnBegin:
         ticket: str | None = None,
         enough: Enough | None = None,
         searched: int | None = None,
-        ends: bool = False,
+        ends: str | None = None,
         pauses: bool = True,
     ) -> Generator[Pause, None, OpenTurn]:
         """Do what ``begin_turn`` does, and pause while it waits for a busy session.
 
-        With ``ends`` a call that interrupts a turn in which something was done takes that over,
-        cancelled: it is to be ended, and the call made again.
+        With ``ends`` a call that interrupts a turn in which something was done, or text of the
+        answer told, takes that over, cancelled: it is to be ended, and the call made again. It is
+        the id of a turn of which text was shown that was not told, or empty.
         """
         turn = id_or_new(turn_id, "a turn id")
         if on_busy not in ON_BUSY:

@@ -35,6 +35,7 @@ from .operations.turn import (
     stage_step,
 )
 from .repeated import TurnRuns, TurnStored
+from .shown_text import ShownText
 from .threads import Enough, Threads
 from .turn_queue import TurnQueue
 from .waiting_calls import approvals, waiting_calls
@@ -44,12 +45,18 @@ class TurnOpening:
     """Opens turns with a message, or takes over abandoned ones."""
 
     def __init__(
-        self, core: StoreCore, threads: Threads, records: MessageRecords, queue: TurnQueue
+        self,
+        core: StoreCore,
+        threads: Threads,
+        records: MessageRecords,
+        queue: TurnQueue,
+        shown: ShownText,
     ) -> None:
         self._core = core
         self._threads = threads
         self._records = records
         self._queue = queue
+        self._shown = shown
 
     def open(
         self,
@@ -62,7 +69,7 @@ class TurnOpening:
         mark: bytes,
         *,
         interrupt: bool = False,
-        ends: bool = False,
+        ends: str | None = None,
         ticket: str | None = None,
         wait: float,
         enough: Enough | None,
@@ -73,7 +80,7 @@ class TurnOpening:
         """Run the script until it opens a turn, or finds none to resume (None).
 
         Waiting for a busy session blocks, or pauses. With ``ends`` who would ``interrupt`` a turn
-        in which something was done gets that, cancelled, to end it.
+        in which something was done, or shown, gets that, cancelled, to end it.
         """
         opening = Opening(
             on=self._core.on(session_id, user_id, operation=turn, shows=turn),
@@ -84,7 +91,7 @@ class TurnOpening:
             epoch=maybe_number(epoch, "epoch"),
             count=whole_number(count, "count"),
             mark=check_mark(mark),
-            tickets=(END if ends else INTERRUPT) if interrupt else "",
+            tickets=("" if not interrupt else INTERRUPT if ends is None else f"{END} {ends}"),
             place="" if ticket is None else "+",
             enough=enough,
             named=NAMED if may_be_done else "",
@@ -143,7 +150,11 @@ class TurnOpening:
                     stored, opening.searched = find(session_id, opening.turn_id, owner, seen)
                 if stored:
                     return Done(reply.version)
-            elif isinstance(reply, Begun) and must_be_given_up(reply) and is_untouched(reply):
+            elif (
+                isinstance(reply, Begun)
+                and must_be_given_up(reply)
+                and is_untouched(reply, opening.on, self._shown)
+            ):
                 if not is_lost:
                     opening.on.goes_on()
                 give_up(self._core, opening.on, reply, opening.holder)

@@ -59,9 +59,8 @@ class Turns:
             if [message.id for message in there] != [message.id for message in messages]:
                 raise TurnSuperseded(turn.session_id, turn.turn_id)
         turn.heard(*staged.events)
-        return evolve(
-            turn, staged=(*turn.staged, *messages), cancelled=staged.cancel == turn.turn_id.encode()
-        )
+        is_cancelled = staged.cancel == turn.turn_id.encode()
+        return evolve(turn, staged=(*turn.staged, *messages), cancelled=is_cancelled)
 
     def renew_lease(self, turn: OpenTurn) -> OpenTurn:
         """Keep the turn from being taken over for another ``lease_ttl``. Raises TurnSuperseded.
@@ -86,6 +85,7 @@ class Turns:
             turn_id=turn.turn_id,
             holder=turn.holder,
             operation=some_text(operation or new_id(), "operation"),
+            shown=not reasoning,
             texts=[self._event_record(turn, {what: piece}) for piece in pieces],
         )
         if isinstance(told, Superseded):

@@ -186,7 +186,7 @@ def test_blocks_of_a_provider_come_back(turns: Turns) -> None:
 def test_a_cancelled_turn_waits_no_longer_for_anothers_reply(turns: Turns) -> None:
     cancelled = threading.Event()
 
-    def wait(check: Callable[[], None]) -> None:
+    def wait(check: Callable[[], object]) -> None:
         check()
         cancelled.set()
         check()

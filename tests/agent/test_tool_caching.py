@@ -227,7 +227,7 @@ def test_a_call_that_waits_for_anothers_result_ends_with_its_turn(turns: Turns) 
     waits, left = threading.Event(), threading.Event()
     clock = ManualClock()
 
-    def wait(check: Callable[[], None]) -> None:
+    def wait(check: Callable[[], object]) -> None:
         waits.set()
         try:
             while True:

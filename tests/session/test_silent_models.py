@@ -92,6 +92,7 @@ def test_a_turn_is_cancelled_while_its_model_thinks(
 def test_a_turn_is_interrupted_while_its_model_thinks(
     where: str, thinker: Thinker, open_manager: Open
 ) -> None:
+    thinker.first = ""  # else that stays, and who waits for the turn is given it
     manager = open_manager(thinker, on_busy="interrupt")
     other = manager if where == "here" else open_manager("demo", on_busy="interrupt")
     session_id = manager.create_or_resume_session()

@@ -61,7 +61,7 @@ def test_a_piece_of_text_wakes_who_listens_and_renews_the_expiry_of_its_own_key_
     store: Store,
 ) -> None:
     run(store, ManualClock(), begin())
-    assert commands_of(store, ("tell_text", ["t", "h", "op", "text"])) == 13
+    assert commands_of(store, ("tell_text", ["t", "h", "op", "1", "text"])) == 13
 
 
 @pytest.mark.parametrize("course", sorted(COURSES.keys() - OPENING))

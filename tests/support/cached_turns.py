@@ -21,14 +21,14 @@ class MemoryCache:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.ttls: list[float] = []
-        self.before_looking: Callable[[Callable[[], None]], None] = lambda check: None
+        self.before_looking: Callable[[Callable[[], object]], None] = lambda check: None
 
-    def __call__(self, key: str, *, timeout: float | None, check: Callable[[], None]) -> Looked:
+    def __call__(self, key: str, *, timeout: float | None, check: Callable[[], object]) -> Looked:
         return Looked(self, key, check)
 
 
 class Looked:
-    def __init__(self, cache: MemoryCache, key: str, check: Callable[[], None]) -> None:
+    def __init__(self, cache: MemoryCache, key: str, check: Callable[[], object]) -> None:
         self._cache, self._key, self._check = cache, key, check
         self.is_hit, self.value, self.saved_seconds = False, cast(Any, None), 0.0
 

@@ -263,7 +263,7 @@ COURSES: dict[str, Course] = {
     "commit with counts": _begun(commit("2", counts="ms 5", tokens=1)),
     "stage": _begun(stage("a", "b")),
     "renew": _begun(stage()),
-    "tell": _begun(("tell_text", ["t", "h", "op", "text"])),
+    "tell": _begun(("tell_text", ["t", "h", "op", "1", "text"])),
     "abort": _begun(abort("", "")),
     "abort with counts": _begun(abort("why", "ms 5")),
     "abort one that is gone": _abort_one_that_is_gone,

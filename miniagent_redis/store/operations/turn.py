@@ -13,7 +13,8 @@ NAMED = "="
 INTERRUPT = "interrupt"
 """In place of tickets: who works on the session loses it, and nobody comes before us."""
 END = "end"
-"""The same; but a turn in which something was done is taken over, cancelled."""
+"""The same; but a turn in which something was done, or shown, is taken over, cancelled. Behind it
+stands the turn of which the caller knows that something was shown."""
 
 
 class Begun(NamedTuple):
@@ -163,10 +164,16 @@ def stage_step(
 
 
 def tell_text(
-    on: OnSession, *, turn_id: str, holder: str, operation: str, texts: Sequence[bytes]
+    on: OnSession,
+    *,
+    turn_id: str,
+    holder: str,
+    operation: str,
+    shown: bool,
+    texts: Sequence[bytes],
 ) -> Staged | Superseded:
-    """Tell watchers pieces of the answer, which are kept nowhere else."""
-    status, *found = on("tell_text", turn_id, holder, operation, *texts)
+    """Tell watchers pieces of text, which are kept nowhere else; ``shown`` ones of the answer."""
+    status, *found = on("tell_text", turn_id, holder, operation, int(shown), *texts)
     return Superseded() if status == "superseded" else Staged([], *found)
 
 
