@@ -9,8 +9,11 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from attrs import evolve
+
 from ..agent import USUAL, Agent, StreamCallback, TurnOptions
 from ..errors import MiniAgentError, SessionBusy, SessionWaiting
+from ..llm.awaited import AwaitedModel
 from ..maintenance.jobs import turn_jobs
 from ..maintenance.spool import Spool
 from ..maintenance.thread import Job
@@ -58,6 +61,7 @@ class AgentTurns:
         folder, config = store.config.spool_dir, agent.config
         self._store = store
         self._must_be_open = must_be_open
+        self._awaits_model = isinstance(agent.model, AwaitedModel)
         self.spool: Spool | None = Spool(folder, store.parts, news.of_spooled) if folder else None
         self.running: RunningTurns = RunningTurns(store, config.reader_timeout)
         self.submitted: SubmittedTurns = SubmittedTurns(config.turn_threads)
@@ -229,6 +233,8 @@ class AgentTurns:
         opened: Opened | None,
         to_the_end: Callable[[Turn], Generator[Pause, None, TurnResult]] = only_pauses,
     ) -> None:
+        if self._awaits_model:  # no signal is raised in a thread of the pool, so it may
+            asked = evolve(asked, pauses=True)
         # Until somebody works on it: so its lease is renewed while it waits for a thread.
         running = None if opened is None else self.running.begin(opened.turn)
 

@@ -94,3 +94,31 @@ def test_a_model_may_block_its_loop_with_a_turn_of_another_session(open_manager:
     manager = open_manager(answer)
     session_id, other = (manager.create_or_resume_session() for _ in range(2))
     assert manager.chat(session_id, "Ask her!") == "It is me."
+
+
+@pytest.mark.parametrize("how", ["submit", "start"])
+def test_turns_that_wait_for_it_hold_no_thread_of_the_pool(open_manager: Opened, how: str) -> None:
+    asked: list[str] = []
+    all_are_asked = threading.Event()
+
+    async def answer(messages: Messages) -> str:
+        asked.append(messages[-1]["content"])
+        if len(asked) == 3:
+            all_are_asked.set()
+        while not all_are_asked.is_set():
+            await asyncio.sleep(0.01)
+        return "Hello!"
+
+    manager = open_manager(answer, turn_threads=1)
+    sessions = [manager.create_or_resume_session() for _ in range(3)]
+    if how == "start":
+        turns = [(each, manager.start(each, each).turn_id) for each in sessions]
+    else:
+        turns = [(each, manager.agent.submit(each, each).turn_id) for each in sessions]
+    try:
+        assert all_are_asked.wait(LIMIT)
+    finally:
+        all_are_asked.set()
+    for session_id, turn_id in turns:
+        *_, last = manager.watch(session_id, turn_id=turn_id, timeout=LIMIT)
+        assert last.text == "Hello!"
