@@ -8,10 +8,11 @@ from inspect import isasyncgenfunction, isawaitable, iscoroutinefunction
 from typing import Any, Protocol
 
 from ..models import ToolContext
+from ..runtime.aside import check_left, cut_when_left
 from ..runtime.from_loop import FromLoop
 from ..runtime.pausing import at_once
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
-from .function import iterable_of_text, plain_messages, some_text
+from .plain_answers import iterable_of_text, plain_messages, some_text
 
 AsyncModelFunction = (
     Callable[[list[dict[str, Any]]], Awaitable[str | AsyncIterable[str]] | AsyncIterable[str]]
@@ -54,7 +55,8 @@ class AwaitedModel:
         return getattr(self.model, "takes_output", False)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
-        items = FromLoop(lambda: self.model.stream(request), lambda bell: None, lambda: None)
+        items = FromLoop(lambda: self.model.stream(request), lambda bell: None, check_left)
+        cut_when_left(items.end)  # else nobody would end it while this waits
         try:
             while True:
                 event, error = at_once(items.next())
@@ -64,6 +66,7 @@ class AwaitedModel:
                     return
                 yield event
         finally:
+            cut_when_left(None)
             items.end()
 
 

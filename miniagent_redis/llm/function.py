@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from inspect import iscoroutinefunction
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
-from ..errors import InvalidInput, ModelError
+from ..errors import InvalidInput
 from ..models import ToolContext
+from .awaited import AsyncFunctionModel, AwaitedModel
 from .base import Finish, ModelEvent, ModelRequest, TextDelta
+from .plain_answers import iterable_of_text, plain_messages, some_text
 
 ModelFunction = (
     Callable[[list[dict[str, Any]]], str | Iterable[str]]
@@ -22,7 +24,9 @@ class FunctionModel:
     ``messages`` are dicts with ``role`` (system, user or assistant) and ``content``, oldest
     first, the system prompt before them. Tool calls of earlier turns are left out: a function
     that knows nothing of tools has no use for them. The text it returns is the answer; an
-    iterator of text is streamed as it comes. Agents fill in a parameter annotated ToolContext.
+    iterator of text is streamed as it comes. What is to be awaited, as a lambda may return it, is
+    awaited as an async model's answer is, by a thread. Agents fill in a parameter annotated
+    ToolContext.
     """
 
     def __init__(self, function: ModelFunction) -> None:
@@ -37,6 +41,8 @@ class FunctionModel:
         answer = self.function(plain_messages(request))
         if isinstance(answer, str):
             return [TextDelta(answer), Finish()]
+        if isawaitable(answer) or isinstance(answer, AsyncIterable):
+            return AwaitedModel(AsyncFunctionModel(lambda messages: answer)).stream(request)
         return _pieces(iterable_of_text(answer))
 
 
@@ -44,34 +50,3 @@ def _pieces(answer: Iterable[object]) -> Iterator[ModelEvent]:
     for piece in answer:
         yield TextDelta(some_text(piece))
     yield Finish()
-
-
-def plain_messages(request: ModelRequest) -> list[dict[str, Any]]:
-    """Return what a function is given."""
-    system = [{"role": "system", "content": request.system}] if request.system else []
-    return system + [
-        {"role": message.role, "content": message.content}
-        for message in request.messages
-        if message.role != "tool" and (message.content or not message.tool_calls)
-    ]
-
-
-def iterable_of_text(answer: object) -> Iterable[object]:
-    """Return pieces that may be text; raises ModelError for anything else."""
-    if isinstance(answer, Iterable) and not isinstance(answer, (bytes, dict)):
-        return answer
-    raise _wrong(answer)
-
-
-def some_text(piece: object) -> str:
-    """Return a piece that is text; raises ModelError for anything else."""
-    if isinstance(piece, str):
-        return piece
-    raise _wrong(piece)
-
-
-def _wrong(found: object) -> ModelError:
-    return ModelError(
-        f"the model function gave {type(found).__name__}",
-        hint="return the answer as str, or an iterator of str",
-    )

@@ -229,6 +229,12 @@ def is_left() -> bool:
     return ties is not None and ties.has_left
 
 
+def check_left() -> None:
+    """Raise Left in a call of which nobody wants the result any more."""
+    if is_left():
+        raise Left
+
+
 def cut_when_left(cut: Callable[[], object] | None) -> None:
     """Have ``cut`` called, in another thread, when whoever waits for this call leaves it.
 

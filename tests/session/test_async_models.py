@@ -11,7 +11,7 @@ import pytest
 
 from miniagent_redis import EventType, ModelError, SessionManager
 from miniagent_redis.runtime.staying_loops import NAME
-from tests.support.waiting import LIMIT
+from tests.support.waiting import LIMIT, until
 
 Opened = Callable[..., SessionManager]
 Messages = list[dict[str, Any]]
@@ -122,3 +122,43 @@ def test_turns_that_wait_for_it_hold_no_thread_of_the_pool(open_manager: Opened,
     for session_id, turn_id in turns:
         *_, last = manager.watch(session_id, turn_id=turn_id, timeout=LIMIT)
         assert last.text == "Hello!"
+
+
+def test_a_plain_function_may_return_what_is_to_be_awaited(open_manager: Opened) -> None:
+    async def answer(name: str) -> str:
+        await asyncio.sleep(0)
+        return f"Hello, {name}!"
+
+    async def pieces() -> AsyncIterator[str]:
+        for piece in ("one ", "two"):
+            yield piece
+
+    for model, text in (
+        (lambda messages: answer("Ada"), "Hello, Ada!"),
+        (lambda _: pieces(), "one two"),
+    ):
+        manager = open_manager(model)
+        session_id = manager.create_or_resume_session()
+        assert manager.chat(session_id, "Hi!") == text
+        assert manager.agent.submit(session_id, "Hi!").result(LIMIT).text == text
+
+
+def test_what_a_plain_function_returned_is_cancelled_when_its_turn_is(open_manager: Opened) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    async def answer() -> str:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return "never"
+
+    manager = open_manager(lambda messages: answer())
+    session_id = manager.create_or_resume_session()
+    turn = manager.agent.submit(session_id, "Hi!")
+    assert began.wait(LIMIT)
+    assert manager.cancel(session_id)
+    assert turn.result(LIMIT).interrupted
+    assert ended.wait(LIMIT)
+    until(lambda: not any(each.name == "miniagent-model" for each in threading.enumerate()))
