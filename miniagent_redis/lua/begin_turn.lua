@@ -58,7 +58,7 @@ local lease_end = now + tonumber(ARGV[7])
 if deadline < lease_end then
   slide() -- it must not expire under the turn
 end
-local cancel, began, takeovers, approved = so_far(not new and turn, again, ARGV[6], stays)
+local cancel, began, takeovers, approved = so_far(not new and turn, again, ARGV[6], again or stays)
 redis.call('HSET', KEYS[4], 'turn', turn, 'holder', ARGV[6], 'lease', format('%d', lease_end),
   'lease_ms', ARGV[7], 'cancel', cancel, 'events', last_event or '0', 'takeovers', takeovers,
   'named', new and given or named, 'began', began)

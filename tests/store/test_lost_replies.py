@@ -60,6 +60,17 @@ def test_a_repeated_begin_holds_up_nobody_afterwards(
     assert not lossy_store.begin_turn("s", "two", busy_timeout=0).resumed
 
 
+def test_a_repeated_begin_that_interrupts_does_not_cancel_its_own_turn(
+    lossy_store: Store, proxy: Proxy
+) -> None:
+    lossy_store.create_session("s")
+    lossy_store.begin_turn("s", "one")
+    proxy.lose_replies(1)
+    turn = lossy_store.begin_turn("s", "two", on_busy="interrupt")
+    assert (turn.staged[0].text, turn.resumed, proxy.lost) == ("two", False, 1)
+    assert not lossy_store.renew_lease(turn).cancelled
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_nothing_is_done_twice(lossy_store: Store, proxy: Proxy, times: int) -> None:
     store = lossy_store
