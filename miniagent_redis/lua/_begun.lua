@@ -1,4 +1,4 @@
--- Follows _doubt.lua and _room.lua in begin_turn.lua, whose arguments these are.
+-- Follows _doubt.lua, _room.lua and _lease.lua in begin_turn.lua, whose arguments these are.
 
 -- Returns 'begun' if the events tell that a turn has begun since this was sent, by an earlier try, or
 -- 'cleared' if they tell that messages were removed since, and so are no longer all.
@@ -47,4 +47,13 @@ local function steps(goes_on)
     or redis.call('HGET', KEYS[4], 'shown') == open_turn)
   is_ended = is_ended and with_answer(bytes + #ARGV[15], ARGV[9]) <= tonumber(ARGV[9])
   return (goes_on or is_ended) and staged or {}
+end
+
+-- Returns for how many ms somebody is to be left alone who has taken the open turn over to end it: those
+-- who interrupt at the same time would take it from each other for ever. Nothing if there is nobody.
+local function ending()
+  if ends and open_turn and redis.call('HGET', KEYS[4], 'ender') == holder then
+    local left = lease_left() + 2000 - redis.call('HGET', KEYS[4], 'lease_ms')
+    return left > 0 and left
+  end
 end

@@ -30,6 +30,9 @@ local function so_far(turn, again, holder, goes_on)
   end
   local cancel, began, takeovers, approved =
     unpack(redis.call('HMGET', KEYS[4], 'cancel', 'began', 'takeovers', 'approved'))
+  if not goes_on then
+    redis.call('HSET', KEYS[4], 'ender', holder)
+  end
   local of, by, calls = string.match(approved or '', '^(%S+) (%S+)(.*)$')
   approved = of == turn and (by == '-' and holder or by) .. calls or nil
   if approved and by == '-' then

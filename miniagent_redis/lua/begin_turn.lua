@@ -1,5 +1,5 @@
 #!lua
--- include: _open _session _sound _events _ops _doubt _room _begun _slide _mark _head _lease _queue _turns
+-- include: _open _session _sound _events _ops _doubt _room _slide _mark _head _lease _begun _queue _turns
 -- Open a turn with a message; or, without one only this, take over one whose lease has ended.
 -- ARGV  5 turn_id  6 holder  7 lease_ms  8 tickets of who waits for the session in this process, the
 --       caller's first; '', 'interrupt', 'end' or 'end turn'  9 max_bytes of the thread  10 epoch known or ''
@@ -28,7 +28,7 @@ local given, searched = string.match(ARGV[14], '^(=?)(%d*)$')
 local same = (searched ~= '' or is_repeated) and open_turn == turn and not again
 local stays = same or not interrupts -- nobody interrupts his own turn
 local ended = is_repeated and ARGV[15] ~= '' and not (again or same) and over(turn, given, searched, doubtful)
-local left = not ended and not again and must_wait(stays and ARGV[8], same or ARGV[15] == '')
+local left = not ended and not again and (ending() or must_wait(stays and ARGV[8], same or ARGV[15] == ''))
 if ended then
   return refusal() or ended -- before it is told to wait: then it would not have been begun
 elseif left then

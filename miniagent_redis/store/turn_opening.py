@@ -40,6 +40,9 @@ from .threads import Enough, Threads
 from .turn_queue import TurnQueue
 from .waiting_calls import approvals, waiting_calls
 
+_ENDED_WITHIN = 10.0
+"""Seconds for which who interrupts waits for others that end the same turn: each has two."""
+
 
 class TurnOpening:
     """Opens turns with a message, or takes over abandoned ones."""
@@ -104,6 +107,8 @@ class TurnOpening:
         try:
             reply = self._try(opening)
             if isinstance(reply, Busy):
+                if interrupt and ends is not None:  # others are ending the turn in its way
+                    ticket, wait = "", _ENDED_WITHIN
                 again = partial(self._try_again, opening)
                 reply = yield from self._queue.wait(
                     opening.on, ticket, wait, reply, again, pauses=pauses
@@ -260,5 +265,6 @@ class TurnOpening:
         A try whose reply was lost may have begun the turn, and others may have finished it since,
         however many turns ago. A session made anew meanwhile is not the one that was meant.
         """
-        opening.tickets = opening.place + tickets
+        if tickets:
+            opening.tickets = opening.place + tickets
         return self._try(opening)

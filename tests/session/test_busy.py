@@ -35,12 +35,13 @@ LIMIT = 20  # seconds that nothing here should take
 class SlowModel:
     """Says when it began to answer and ends its answer when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: str = "slow ") -> None:
+        self.first = first
         self.began = threading.Event()
         self.go_on = threading.Event()
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
-        yield TextDelta("slow ")
+        yield TextDelta(self.first)
         self.began.set()
         assert self.go_on.wait(LIMIT)
         yield TextDelta("answer")
@@ -88,7 +89,7 @@ def test_a_message_that_may_not_wait_is_refused(
 def test_an_interrupting_message_replaces_the_running_turn(
     open_manager: Open, same_instance: bool
 ) -> None:
-    slow = SlowModel()
+    slow = SlowModel(first="")  # else that stays
     replies = iter([slow, ScriptedModel(["quick"])])
     first_model = _Either(lambda: next(replies)) if same_instance else slow
     first = open_manager(first_model, on_busy="interrupt")

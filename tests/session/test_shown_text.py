@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from miniagent_redis.aio import SessionAgent as AsyncAgent
 from miniagent_redis.aio import SessionManager as AsyncManager
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, ReasoningDelta, TextDelta
 from miniagent_redis.runtime.clock import ManualClock
+from miniagent_redis.runtime.pausing import at_once
 from tests.support.words import call, result
 
 Open = Callable[..., SessionManager]
@@ -261,3 +263,46 @@ def test_the_end_of_a_text_stays_of_which_events_have_lost_the_beginning(store_u
         assert kept.startswith("…000")
         assert kept.endswith("xthe end")
         assert len(kept) > 64_000
+
+
+def test_those_who_interrupt_at_the_same_time_do_not_hold_each_other_up(
+    open_manager: Open, teller: Teller
+) -> None:
+    manager, other = two(open_manager, teller, "elsewhere")
+    session_id = manager.create_or_resume_session()
+    future = manager.agent.submit(session_id, "tell", turn_id="story")
+    heard_whole(other, session_id)
+
+    def interrupt(number: int) -> str:
+        try:
+            return (manager, other)[number % 2].chat(session_id, f"stop {number}")
+        except TurnSuperseded:  # by one of the others
+            return QUICK
+
+    with ThreadPoolExecutor(8) as pool:
+        interrupting = [pool.submit(interrupt, number) for number in range(8)]
+        assert [each.result(LIMIT) for each in interrupting] == [QUICK] * 8
+    assert future.result(LIMIT).text == "Once upon "
+    kept = lines(other, session_id)
+    assert kept[:2] == ["user:tell", "assistant:Once upon "]
+    assert len(kept) >= 4
+    assert "user:tell" not in kept[1:]
+
+
+def test_one_who_died_while_he_ended_a_turn_holds_the_message_up_for_moments(
+    store_url: str,
+) -> None:
+    scene = Scene(store_url, lambda messages: QUICK, on_busy="interrupt")
+    with scene.manager.agent:
+        opened = scene.store.parts.turn_begin.begin_in_steps(
+            scene.session_id, "stop", on_busy="interrupt", ends="", pauses=False
+        )
+        ending = at_once(opened)
+        assert (ending.turn_id, ending.resumed) == ("story", True)
+        scene.clock.advance(2.1)
+        assert scene.manager.chat(scene.session_id, "stop!") == QUICK
+        assert lines(scene.manager, scene.session_id)[:3] == [
+            "user:tell",
+            "assistant:Once upon ",
+            "user:stop!",
+        ]
