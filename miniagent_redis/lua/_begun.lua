@@ -53,7 +53,7 @@ end
 -- who interrupt at the same time would take it from each other for ever. Nothing if there is nobody.
 local function ending()
   if ends and open_turn and redis.call('HGET', KEYS[4], 'ender') == holder then
-    local left = lease_left() + 2000 - redis.call('HGET', KEYS[4], 'lease_ms')
+    local left = lease_left() + 2000 - (tonumber(redis.call('HGET', KEYS[4], 'lease_ms')) or never)
     return left > 0 and left
   end
 end
