@@ -28,7 +28,6 @@ from ..store.limits import Admission
 from ..store.manager import RedisSessionManager
 from ..store.open_turns import FoundTurn
 from ..store.repeated import TurnRuns, TurnStored
-from ..store.waiting_calls import waiting_calls
 from .accounting import take_back
 from .asked import Asked
 from .heard import Heard
@@ -246,13 +245,12 @@ class NamedTurns:
             steps = found.staged[1:]
             said = [step.text for step in steps if step.role == "assistant"]
             state: TurnStands = "running"
-            calls = waiting_calls(found.staged, found.waits.encode())
             if found.is_waiting:
                 state = "waiting"
             elif found.is_abandoned:
                 state = "abandoned"
             return TurnState(
-                turn_id, state, message, tuple(steps), "".join(said[-1:]), waiting=calls
+                turn_id, state, message, tuple(steps), "".join(said[-1:]), waiting=found.calls
             )
         messages = self._stored(session_id, user_id, found)
         if not messages:

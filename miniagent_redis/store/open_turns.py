@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ..models import Message
+from ..models import Message, WaitingCall
 from .core import StoreCore
 from .events import Place
 from .keys import check_id
@@ -14,6 +14,7 @@ from .message_records import MessageRecords
 from .operations.open_turn import read_turn
 from .resolving import REMEMBERED
 from .threads import Threads
+from .waiting_calls import waiting_calls
 
 _MOST_EVENTS = 1000
 
@@ -42,6 +43,11 @@ class FoundTurn:
     def is_waiting(self) -> bool:
         """Whether it is open, and waits for somebody else's answers."""
         return self.is_open and self.waits != ""
+
+    @property
+    def calls(self) -> tuple[WaitingCall, ...]:
+        """Those calls."""
+        return waiting_calls(self.staged, self.waits.encode())
 
     @property
     def is_abandoned(self) -> bool:

@@ -24,7 +24,6 @@ from .operations.replies import Changed
 from .operations.thread import Cleared, Running, truncate_thread
 from .places import At, Place
 from .sessions import Sessions
-from .waiting_calls import waiting_calls
 
 _TRIES = 20
 """How often all is done anew because others were faster."""
@@ -106,8 +105,7 @@ class Rewinding:
     def _must_be_idle(self, session_id: str, user_id: str | None) -> None:
         found = self._open_turns.look(session_id, None, user_id)
         if found.is_waiting:
-            calls = waiting_calls(found.staged, found.waits.encode())
-            raise SessionWaiting(session_id, found.turn_id, calls)
+            raise SessionWaiting(session_id, found.turn_id, found.calls)
         if found.is_open:
             raise SessionBusy(session_id, max(0.0, found.lease_left))
 

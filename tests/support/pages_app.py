@@ -85,6 +85,11 @@ def tools(paid: list[str]) -> ToolRegistry:
         (told,) = context.inquiries
         return f"booked for {told.content['day']}" if told.action == "accept" else "not booked"
 
+    @found.tool(approve=True)
+    def move(about: str, context: ToolContext) -> str:
+        """Move a table to another day."""
+        return book(about, context).replace("booked", "moved")
+
     about = {"type": "object", "properties": {"about": {"type": "string"}}}
     found.declare("locate", "Ask the phone where it is.", about)
     return found

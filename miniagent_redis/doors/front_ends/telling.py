@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
+from itertools import takewhile
 
 from attrs import frozen
 
@@ -70,11 +71,9 @@ class Telling:
         store = self.manager.store
         open_turn = store.parts.open_turns.look(session_id, None, self.user_id)
         thread = store.load_tail(session_id, limit, user_id=self.user_id).messages
-        parked = store.parts.parking.parked(session_id, user_id=self.user_id)
         here = {one.id for one in thread}
         pending = [one for one in open_turn.staged if one.id not in here]
-        waiting = () if parked is None else parked.calls
-        found = ui_messages(session_id, thread, pending, waiting)
+        found = ui_messages(session_id, thread, pending, open_turn.calls)
         return {"id": session_id, "title": self._title(session_id), "messages": found}
 
     # --- AG-UI --------------------------------------------------------------------------------
@@ -87,7 +86,7 @@ class Telling:
         if asked.answers or asked.approvals:
             begun = turns.answer(asked)
         if begun is not None:
-            history = agui_messages([*self._thread(session_id), *begun.staged])
+            history = agui_messages([*self._before(begun), *begun.staged])
         elif asked.content is not None:
             begun = turns.begin(asked, key)
             if begun.is_joined and asked.is_answered:  # of which the page has a part
@@ -127,10 +126,13 @@ class Telling:
     def _up_to(self, begun: Begun) -> list[Json]:
         """Return what was said before a turn, and its message."""
         state = self.manager.turn(begun.session_id, begun.turn_id, self.user_id)
+        said = [state.message] if state.message else []
+        return agui_messages([*self._before(begun), *said])
+
+    def _before(self, begun: Begun) -> Iterable[Message]:
+        """Return the messages in front of a turn, which may be in the thread by now."""
         thread = self._thread(begun.session_id)
-        places = [place for place, one in enumerate(thread) if one.turn_id == begun.turn_id]
-        before = thread[: places[0]] if places else thread
-        return agui_messages([*before, *([state.message] if state.message else [])])
+        return takewhile(lambda one: one.turn_id != begun.turn_id, thread)
 
     def _thread(self, session_id: str) -> Sequence[Message]:
         return self.manager.store.load_thread(session_id, user_id=self.user_id).messages

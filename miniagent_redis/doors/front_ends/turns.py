@@ -102,14 +102,15 @@ class PageTurns:
             session_id, turn_id, answers, self.user_id, given, note={ECHO: echo}
         )
         now = parking.parked(session_id, user_id=self.user_id)
-        still = now.calls if now is not None and now.turn_id == turn_id else ()
+        of_turn = now.calls if now is not None and now.turn_id == turn_id else ()
+        left = {one.id for one in parked.calls} - answers.keys()  # else it has gone on since
         return Begun(
             session_id,
             turn_id,
             after=started.cursor,
             step=sum(one.role == "assistant" for one in parked.staged),
             asked=parked.calls,
-            still=still,
+            still=tuple(one for one in of_turn if one.id in left),
             staged=(*parked.staged, *_results(parked, answers)),
         )
 
