@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from miniagent_redis import ToolCall
+from miniagent_redis.doors.front_ends.turns import PageTurns
 from miniagent_redis.llm import Finish, ModelRequest
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.waiting import LIMIT, until
 
 pytest.importorskip("flask")
+from miniagent_redis.session import SessionManager
 from miniagent_redis.session.turns import AgentTurns
 from tests.doors.test_agui import SHOUT, said
-from tests.support.chat_page import Json, Page, kinds, user
+from tests.support.chat_page import Json, Page, kinds, text_of, told, user
 from tests.support.pages_app import Shop
 
 RESULT = {"id": "t1", "role": "tool", "toolCallId": "c1.0", "content": "loud"}
@@ -92,3 +94,55 @@ def test_a_chat_that_is_opened_while_its_turn_comes_to_wait_is_told(
     assert answer["parts"][-1]["state"] == "output-available", "as it was a moment ago"
     monkeypatch.undo()
     assert page.messages()[1]["parts"][-1]["state"] == "approval-requested"
+
+
+@pytest.mark.parametrize("meant", ["u1", None])
+def test_one_that_is_asked_for_by_its_question_while_another_goes_back_is_the_same(
+    page: Page, monkeypatch: pytest.MonkeyPatch, meant: str | None
+) -> None:
+    page.chat(user("one", "u0"))
+    page.chat(user("two"))
+    rewind = SessionManager.rewind
+    body = {"trigger": "regenerate-message", **({"messageId": meant} if meant else {})}
+    meanwhile: list[Json] = []
+
+    def rewound(self: SessionManager, *args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(SessionManager, "rewind", rewind)
+        branch = rewind(self, *args, **more)
+        meanwhile.extend(page.chat(user("two"), **body))
+        return branch
+
+    monkeypatch.setattr(SessionManager, "rewind", rewound)
+    found = page.chat(user("two"), **body)
+    assert meanwhile[0]["messageId"] == found[0]["messageId"]
+    assert text_of(meanwhile) == text_of(found) == "You said: two"
+    assert len(page.messages()) == 4
+    unknown = page.post(
+        "/api/chat", id="chat", messages=[user("x", "u9")], **{**body, "messageId": "u9"}
+    )
+    assert unknown.status_code == 400
+
+
+def test_one_that_is_asked_for_by_its_question_with_a_key_is_made_anew_once(page: Page) -> None:
+    page.chat(user("one"))
+    body = {"id": "chat", "messages": [user("one")], "trigger": "regenerate-message"}
+    headers = {**page.headers, "Idempotency-Key": "k1"}
+    again = [page.client.post("/api/chat", json=body, headers=headers) for _ in range(2)]
+    assert len({told(one)[0]["messageId"] for one in again}) == 1
+
+
+def test_an_answer_that_another_one_has_taken_the_place_of_says_so(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = PageTurns._start
+
+    def started(self: PageTurns, *args: Any) -> Any:
+        monkeypatch.setattr(PageTurns, "_start", start)
+        begun = start(self, *args)
+        page.chat(user("one"), trigger="regenerate-message")
+        return begun
+
+    monkeypatch.setattr(PageTurns, "_start", started)
+    found = page.chat(user("one"))
+    assert "taken the place" in found[-2]["errorText"]
+    assert len(page.messages()) == 2

@@ -163,7 +163,7 @@ class Telling:
                             yield from folded.tell(_waits(begun, calls))
                         yield from folded.park()
                         return
-        lost = {"error": "SessionNotFound"}
+        lost = {"error": "TurnSuperseded"}  # it was gone back behind
         yield from folded.tell(Event(EventType.TURN_FAILED, begun.session_id, begun.turn_id, lost))
 
     def _waits_on(self, folded: TurnFold, begun: Begun) -> Told:

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from ...errors import InvalidInput, SessionBusy, SessionNotFound, SessionWaiting
-from ...models import Deny, Message, ToolResult, WaitingCall
+from ...models import Message, WaitingCall
 from ...session import SessionManager
-from ...store.parking import Answer, Parked
 from ..openai.checks import refuse
 from ..openai.echo import ECHO, SYSTEM
 from ..openai.ids import new_name
 from ..openai.options import options_of, turn_options
+from .answered import answers_to, results_among
 from .asked import Asked
 from .history import FRONT_END, page_id
 from .wire import Json, question_id
 
 _PAGE = 100
+_BRANCHES = 5
+"""How many branches, the newest, are looked at for what a request has gone back behind."""
+_AGAIN = "again"
 _ENDING = 5.0
 """Seconds for which a request waits for the end of a turn that it puts an end to."""
 
@@ -78,7 +81,8 @@ class PageTurns:
         if asked.is_edited:
             said = self._find(session_id, lambda one: page_id(one) == asked.page_id)
             if said is not None and said.content != message.content:
-                return self._instead(asked, said, message, key or repr(message.content))
+                name = key or self._name_instead(session_id, said, repr(message.content))
+                return self._instead(asked, said, message, name)
             if said is not None and said.turn_id is not None:
                 return Begun(session_id, said.turn_id, is_joined=True)
         name = key
@@ -92,7 +96,7 @@ class PageTurns:
         parked = parking.parked(asked.session_id, user_id=self.user_id)
         if parked is None or asked.turn_id not in (None, parked.turn_id):
             return None
-        if not (answers := _answers(parked, asked)):
+        if not (answers := answers_to(parked, asked)):
             return None
         agent, session_id, turn_id = self.manager.agent, parked.session_id, parked.turn_id
         kept = parked.staged[0].metadata.get(ECHO, {})
@@ -111,7 +115,7 @@ class PageTurns:
             step=sum(one.role == "assistant" for one in parked.staged),
             asked=parked.calls,
             still=tuple(one for one in of_turn if one.id in left),
-            staged=(*parked.staged, *_results(parked, answers)),
+            staged=(*parked.staged, *results_among(parked, answers)),
         )
 
     def _answer_or_join(self, asked: Asked) -> Begun:
@@ -132,31 +136,41 @@ class PageTurns:
     # --- going back ---------------------------------------------------------------------------
 
     def _regenerate(self, asked: Asked, key: str) -> Begun:
-        session_id, what, branch = self._session(asked), key or "again", ""
-        if asked.turn_id is not None:
-            name = self._name("instead", session_id, asked.turn_id, what)
-            branch = self._name("branch", session_id, name)
-            if self._is_known(session_id, name):
-                return Begun(session_id, name, is_joined=True)  # a repetition
+        session_id = self._session(asked)
+        name = key
+        if not name and asked.turn_id is not None:
+            name = self._name("instead", session_id, asked.turn_id, _AGAIN)
+        if name and self._is_known(session_id, name):
+            return Begun(session_id, name, is_joined=True)  # a repetition
 
         def is_meant(one: Message) -> bool:
             if asked.turn_id is not None:
                 return one.turn_id == asked.turn_id
             return not asked.page_id or page_id(one) == asked.page_id
 
-        said = self._find(session_id, is_meant)
-        if said is None and branch:  # the same request may have gone back, and begin it just now
-            with suppress(SessionNotFound):
-                said = self._find(branch, is_meant)
+        said = self._find(session_id, is_meant) or self._gone(session_id, is_meant, name)
         if said is None:
             refuse("There is no such message to answer anew.", "messageId", "not_found")
+        name = name or self._name_instead(session_id, said, _AGAIN)
         message = self._message(asked, said.content, page_id(said))
-        return self._instead(asked, said, message, what)
+        return self._instead(asked, said, message, name)
 
-    def _instead(self, asked: Asked, said: Message, message: Message, what: str) -> Begun:
+    def _gone(
+        self, session_id: str, is_meant: Callable[[Message], bool], name: str
+    ) -> Message | None:
+        """Return what the same request has gone back behind, and begins anew just now."""
+        branches = self.manager.list_branches(session_id, user_id=self.user_id)
+        for branch in (str(one["session_id"]) for one in branches[:_BRANCHES]):
+            with suppress(SessionNotFound):
+                said = self._find(branch, is_meant)
+                again = name or (said and self._name_instead(session_id, said, _AGAIN))
+                if again and branch == self._name("branch", session_id, again):
+                    return said
+        return None
+
+    def _instead(self, asked: Asked, said: Message, message: Message, name: str) -> Begun:
         """Say something in the place of a message; what was there is kept as a branch."""
-        session_id, place = asked.session_id, said.turn_id or said.id
-        name = self._name("instead", session_id, place, what)
+        session_id, place = asked.session_id, _place_of(said)
 
         def is_there() -> bool:
             return self._find(session_id, lambda one: place in (one.turn_id, one.id)) is not None
@@ -173,6 +187,9 @@ class PageTurns:
                     if is_there():
                         raise  # else another request has gone back behind it meanwhile
         return self._start(session_id, message, name, asked)
+
+    def _name_instead(self, session_id: str, said: Message, what: str) -> str:
+        return self._name("instead", session_id, _place_of(said), what)
 
     def _end(self, session_id: str, turn_id: str) -> None:
         """End a turn that is open still, with what there is of it."""
@@ -248,38 +265,9 @@ class PageTurns:
         return hashlib.sha256(whole).hexdigest()[:32]
 
 
+def _place_of(said: Message) -> str:
+    return said.turn_id or said.id
+
+
 def _is_same(message: Message, other: Message) -> bool:
     return (page_id(message), message.content) == (page_id(other), other.content)
-
-
-def _answers(parked: Parked, asked: Asked) -> dict[str, Answer]:
-    """Return the answers to calls that wait: results of the page; decisions and fields for ours."""
-    found: dict[str, Answer] = {}
-    for call in parked.calls:
-        known_as = question_id(parked.turn_id, call.id)
-        if call.waits_for == "approval":
-            given = asked.approvals.get(known_as)
-        elif call.waits_for == "input" and known_as in asked.fields:
-            given = asked.fields[known_as]
-        else:
-            given = asked.answers.get(call.id)
-        if isinstance(given, ToolResult) and call.waits_for == "input":
-            given = Deny(given.text)  # the page says that there is no answer
-        elif isinstance(given, ToolResult):
-            given = evolve(given, call_id=call.id, name=call.name)
-        if given is not None:
-            found[call.id] = given
-    return found
-
-
-def _results(parked: Parked, answers: dict[str, Answer]) -> Sequence[Message]:
-    """Return the results among answers as messages, to be shown."""
-    found = []
-    for call in parked.calls:
-        given = answers.get(call.id) if call.waits_for == "result" else None
-        if isinstance(given, (str, ToolResult)):
-            text = given if isinstance(given, str) else given.text
-            found.append(
-                Message("tool", text, tool_call_id=call.id, name=call.name, turn_id=parked.turn_id)
-            )
-    return found
