@@ -27,6 +27,7 @@ from .bound import measure
 from .extension import MiniAgent
 from .openai import MAX_BODY, Door
 from .openai_requests import METHODS, Json, body, repeats, unnamed
+from .unknown_methods import answer_unknown_methods
 
 MOST_MESSAGES = 1000
 _MESSAGES = 200
@@ -58,6 +59,7 @@ def front_ends_blueprint(
     blueprint = Blueprint("miniagent_front_ends", __name__)
     blueprint.before_request(door.check)
     blueprint.register_error_handler(Exception, _answer)
+    answer_unknown_methods(blueprint, door.check, _answer)
     _add_ai_sdk(blueprint, door)
     _add_agui(blueprint, door)
 

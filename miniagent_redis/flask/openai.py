@@ -34,6 +34,7 @@ from .openai_responses import add_responses
 from .openai_sessions import OPEN_ROUTES, add_sessions
 from .origins import may_change, refuse_foreign
 from .streams import OpenStreams
+from .unknown_methods import answer_unknown_methods
 
 log: logging.Logger = logging.getLogger("miniagent_redis")
 
@@ -62,6 +63,7 @@ def openai_blueprint(
     blueprint = Blueprint("miniagent_openai", __name__)
     blueprint.before_request(door.check)
     blueprint.register_error_handler(Exception, _answer)
+    answer_unknown_methods(blueprint, door.check, _answer)
     _add_models(blueprint, door)
     add_responses(blueprint, door)
     add_conversations(blueprint, door)

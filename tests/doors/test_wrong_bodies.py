@@ -220,7 +220,7 @@ def test_a_wrong_parameter_of_a_query_is_named(
     assert (answer.status_code, told["error"]["param"]) == (400, param)
 
 
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"}
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"}
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_what_there_is_not_is_404_in_the_form_of_openai(
         answer = client.open(path, method=method, headers=HEADERS)
         told: Any = answer.json
         assert (answer.status_code, told["error"]["code"]) == (404, "unknown_url"), method
-    assert client.open(path, method="TRACE").status_code == 401
+    assert [client.open(path, method=one).status_code for one in ("TRACE", "BREW")] == [401, 401]
 
 
 def test_what_is_beside_the_doors_is_the_apps_own() -> None:
@@ -274,6 +274,7 @@ def test_what_is_beside_the_doors_is_the_apps_own() -> None:
     app.add_url_rule("/", "index", lambda: "mine")
     assert app.test_client().get("/").text == "mine"
     assert app.test_client().get("/other").mimetype == "text/html"
+    assert app.test_client().open("/other", method="BREW").mimetype == "text/html"
 
 
 def test_a_key_that_was_used_for_another_request_says_so(client: FlaskClient) -> None:
