@@ -45,7 +45,7 @@ def add_chat(blueprint: Blueprint, door: Doorkeeper) -> None:
 def _newest(asked: Request) -> Given:
     """Return the last message of the user, or the last outputs of tools: the rest is stored."""
     steps = asked.given.steps
-    newest = Given(system=asked.given.system, answers=dict(asked.given.answers))
+    newest = Given(asked.given.param, asked.given.system, answers=dict(asked.given.answers))
     for step in reversed(steps):
         if step.role == "tool":
             newest.answers.setdefault(step.tool_call_id or "", step.text)

@@ -112,11 +112,13 @@ class Creating:
     def _begin(self, session_id: str, request: Request, name: str, options: Json) -> ResponseId:
         """Begin a turn with the last message of the user, behind those before it."""
         earlier, message, behind = split(request.given.steps)
+        param = request.given.param
         if request.given.answers:
             ids = ", ".join(request.given.answers)
-            refuse(f"No tool call found for function call output with call_id {ids}.", "input")
+            refuse(f"No tool call found for function call output with call_id {ids}.", param)
         if message is None or (behind and behind[-1].role != "tool"):
-            refuse("The input must end with a message of the user, or outputs of tools.", "input")
+            must = "must end with a message of the user, or outputs of tools"
+            refuse(f"Invalid '{param}': it {must}.", param)
         response = ResponseId(session_id, name)
         if earlier:
             self.manager.store.append_to_thread(
@@ -170,8 +172,8 @@ class Creating:
         if unknown := [one for one in request.given.answers if one not in known | waiting]:
             unknown = [one for one in unknown if not one.startswith("mcpr_")]
         if unknown:
-            ids = ", ".join(unknown)
-            refuse(f"No tool call found for function call output with call_id {ids}.", "input")
+            ids, param = ", ".join(unknown), request.given.param
+            refuse(f"No tool call found for function call output with call_id {ids}.", param)
         if missing := [call for call in parked.calls if call.id not in answers]:
             raise SessionWaiting(parked.session_id, parked.turn_id, missing)
         answers = {call_id: one for call_id, one in answers.items() if call_id in waiting}

@@ -24,6 +24,8 @@ _IGNORED = frozenset({"reasoning", "mcp_list_tools", "compaction"})
 class Given:
     """What was sent, in order. ``steps`` are messages as a thread has them, calls in replies."""
 
+    param: str = "input"
+    """What the request calls it."""
     system: list[str] = field(factory=list)
     steps: list[Message] = field(factory=list)
     answers: dict[str, Answer] = field(factory=dict)
@@ -52,7 +54,7 @@ class Given:
         step = Message("tool", text, tool_call_id=call_id, name=calls[-1].name, metadata=metadata)
         self.steps.append(step)
 
-    def check(self, param: str) -> None:
+    def check(self) -> None:
         """Refuse calls without results, which no model understands."""
         open_calls: dict[str, None] = {}
         for step in self.steps:
@@ -63,7 +65,7 @@ class Given:
                 break
             open_calls = {call.id: None for call in step.tool_calls}
         if open_calls:
-            refuse(f"No tool output found for function call {', '.join(open_calls)}.", param)
+            refuse(f"No tool output found for function call {', '.join(open_calls)}.", self.param)
 
 
 def input_items(value: object, resolve: Resolve) -> Given:
@@ -82,7 +84,7 @@ def input_items(value: object, resolve: Resolve) -> Given:
             is_kept = not item_id.startswith(REASONING)
             item = resolve(item_id, f"{param}.id") if is_kept else {"type": "reasoning"}
         _read_item(given, item, param)
-    given.check("input")
+    given.check()
     return given
 
 
@@ -146,7 +148,7 @@ def _arguments(value: object, param: str) -> Json:
 
 def chat_messages(value: object) -> Given:
     """Read the ``messages`` of a chat completion."""
-    given = Given()
+    given = Given("messages")
     if value is None:
         refuse("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     for place, one in enumerate(list_of(value, "messages")):
@@ -169,7 +171,7 @@ def chat_messages(value: object) -> Given:
                 given.result(call_id, text_of(content, f"{param}.content"))
             case _:
                 refuse(f"Invalid value: '{role:.60}'.", f"{param}.role", "invalid_value")
-    given.check("messages")
+    given.check()
     return given
 
 
@@ -182,8 +184,14 @@ def _chat_call(given: Given, value: object, param: str) -> None:
 
 
 def split(steps: Sequence[Message]) -> tuple[list[Message], Message | None, list[Message]]:
-    """Split messages at the last one of the user: what is before, that one, what is behind."""
+    """Split messages at the last one of the user: what is before, that one, what is behind.
+
+    Of what is before it those with nothing in them are left out.
+    """
     for place in range(len(steps) - 1, -1, -1):
         if steps[place].role == "user":
-            return list(steps[:place]), steps[place], list(steps[place + 1 :])
+            earlier = [
+                one for one in steps[:place] if one.content or one.tool_calls or one.tool_call_id
+            ]
+            return earlier, steps[place], list(steps[place + 1 :])
     return list(steps), None, []

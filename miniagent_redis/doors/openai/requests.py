@@ -25,7 +25,11 @@ from .ids import RESPONSE, ResponseId, conversation_id, session_of
 from .options import params_of
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
-_NOT_HERE = ("prompt", "context_management", "moderation")
+_NOT_HERE = (
+    "prompt", "context_management", "moderation",
+    "audio", "functions", "web_search_options",
+)  # fmt: skip
+"""What OpenAI has, and a response or a chat completion here has not."""
 
 
 @frozen
@@ -50,9 +54,9 @@ def response_request(body: object, resolve: Resolve) -> Request:
     """Read the body of ``POST /v1/responses``."""
     data = object_of(body, "body")
     model = text_in(data, "model", required=True)
-    for name in _NOT_HERE:
-        if data.get(name) is not None:
-            refuse(f"Unsupported parameter: '{name}'.", name, "unsupported_parameter")
+    _must_be_here(data)
+    if data.get("truncation") not in (None, "auto", "disabled"):
+        refuse("Invalid 'truncation': it is 'auto' or 'disabled'.", "truncation", "invalid_value")
     previous, session_id = _where(data)
     background, store = flag_in(data, "background", False), flag_in(data, "store", True)
     if background and not store:
@@ -87,8 +91,7 @@ def chat_request(body: object) -> Request:
     model = text_in(data, "model", required=True)
     if data.get("n") not in (None, 1):
         refuse("There is one choice: leave 'n' out.", "n", "unsupported_parameter")
-    if data.get("functions") is not None:
-        refuse("Send 'tools' instead.", "functions", "unsupported_parameter")
+    _must_be_here(data)
     given = chat_messages(data.get("messages"))
     form = object_of(data.get("response_format"), "response_format")
     inner = object_of(form.get("json_schema"), "response_format.json_schema")
@@ -118,6 +121,13 @@ def chat_request(body: object) -> Request:
     )
 
 
+def _must_be_here(data: Json) -> None:
+    for name in _NOT_HERE:
+        if data.get(name) is not None:
+            instead = " Send 'tools' instead." if name == "functions" else ""
+            refuse(f"Unsupported parameter: '{name}'.{instead}", name, "unsupported_parameter")
+
+
 def _where(data: Json) -> tuple[ResponseId | None, str | None]:
     """Return where the conversation goes on: behind a response, or in a conversation."""
     given = data.get("conversation")
@@ -137,9 +147,9 @@ def _where(data: Json) -> tuple[ResponseId | None, str | None]:
         return None, session_id
     previous = ResponseId.read(previous_id)
     if previous is None:
+        why = "" if previous_id.startswith(RESPONSE) else f": it would begin with '{RESPONSE}'"
         refuse(
-            f"Previous response with id '{previous_id:.200}' not found: it would begin with "
-            f"'{RESPONSE}'.",
+            f"Previous response with id '{previous_id:.200}' not found{why}.",
             "previous_response_id",
             "previous_response_not_found",
         )
