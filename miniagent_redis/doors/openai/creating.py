@@ -15,6 +15,7 @@ from ...errors import SessionExists, SessionNotFound, SessionWaiting
 from ...models import Message, ToolResult, WaitingCall
 from ...session import SessionManager
 from ...store.parking import Answer, Parked
+from ...store.waiting_calls import last_reply
 from ..told import leg_behind, legs_of
 from .checks import Json, refuse
 from .echo import ECHO
@@ -71,7 +72,7 @@ class Creating:
         answered = [step for leg in legs_of(state.steps)[previous.leg + 1 :][:1] for step in leg]
         if answers and answers.keys() <= {step.tool_call_id for step in answered}:
             return previous.at(previous.leg + 1)  # a repetition
-        if state.state == "waiting" or self._is_newest(previous):
+        if state.state == "waiting" or self._newest(session_id) == previous.turn_id:
             return self._in(session_id, request, name, options)
         target = f"b{name}"
         for place in (session_id, target):
@@ -83,15 +84,15 @@ class Creating:
         )
         return self._in(target, request, name, options)
 
-    def _is_newest(self, response: ResponseId) -> bool:
-        """Whether a response that is over is the last thing in its session, which is idle."""
-        store, session_id = self.manager.store, response.session_id
+    def _newest(self, session_id: str) -> str | None:
+        """Return the turn that is the last thing in a session: the open one, if there is one."""
+        store = self.manager.store
         open_turn = store.parts.open_turns.look(session_id, None, self.user_id)
         if open_turn.is_open:
-            return open_turn.turn_id == response.turn_id
+            return open_turn.turn_id
         tail = store.load_tail(session_id, _LOOKED_AT, user_id=self.user_id).messages
         said = [message for message in tail if not is_summary(message)]
-        return bool(said) and said[-1].turn_id == response.turn_id
+        return said[-1].turn_id if said else None
 
     def _has(self, session_id: str, turn_id: str) -> bool:
         try:
@@ -105,6 +106,8 @@ class Creating:
         parked = self.manager.store.parts.parking.parked(session_id, user_id=self.user_id)
         if parked is not None and parked.turn_id != name:
             return self._answer(parked, request, options)
+        if parked is None and (begun := self._begun_by_answers(session_id, request)):
+            return begun
         return self._begin(session_id, request, name, options)
 
     # --- messages -----------------------------------------------------------------------------
@@ -163,6 +166,22 @@ class Creating:
             item = ItemId.read(call_id) if call_id.startswith("mcpr_") else None
             given[call_id if item is None else item.place.partition(".")[2]] = answer
         return given
+
+    def _begun_by_answers(self, session_id: str, request: Request) -> ResponseId | None:
+        """Return the response that the same answers have begun; None if they have begun none."""
+        answers = self._answers(request)
+        if not answers or any(step.role == "user" for step in request.given.steps):
+            return None
+        if (turn_id := self._newest(session_id)) is None:
+            return None
+        steps = self.manager.turn(session_id, turn_id, self.user_id).steps
+        legs = legs_of(steps)
+        for number in range(len(legs) - 1, 0, -1):
+            if answers.keys() <= {step.tool_call_id for step in legs[number]}:
+                return ResponseId(session_id, turn_id, number)
+        if answers.keys() <= {call.id for call in last_reply(steps).tool_calls}:  # one runs yet
+            return ResponseId(session_id, turn_id, leg_behind(steps))
+        return None
 
     def _answer(self, parked: Parked, request: Request, options: Json) -> ResponseId:
         """Go on with a turn that waits; refused unless all is answered for which it does."""
