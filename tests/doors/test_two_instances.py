@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -19,15 +20,18 @@ CLIENTS = 10
 SLOW = "".join(f"w{number} " for number in range(40))
 
 
-def test_ten_streams_end_whole_on_the_other_instance_when_one_is_killed(serve: Serve) -> None:
+def test_ten_streams_end_whole_on_the_other_instance_when_one_is_killed(
+    serve: Serve, tmp_path: Path
+) -> None:
     one, other = serve(2)
-    all_stream = Barrier(CLIENTS + 1)
+    all_stream, may_go_on = Barrier(CLIENTS + 1), tmp_path / "go"
 
     def stream(_: int) -> list[Any]:
         seen: list[Any] = []
         with openai.OpenAI(base_url=one.url, api_key=KEY, max_retries=0) as client:
             try:
-                for event in client.responses.create(model="slow", input="go", stream=True):
+                asked = client.responses.create(model="held", input=str(may_go_on), stream=True)
+                for event in asked:
                     seen.append(event)
                     if len(seen) == 8:
                         all_stream.wait(LIMIT)
@@ -46,6 +50,7 @@ def test_ten_streams_end_whole_on_the_other_instance_when_one_is_killed(serve: S
         running = [pool.submit(stream, number) for number in range(CLIENTS)]
         all_stream.wait(LIMIT)
         one.process.kill()
+        may_go_on.touch()
         streams = [each.result(3 * LIMIT) for each in running]
     for seen in streams:
         numbers = [event.sequence_number for event in seen]

@@ -1,7 +1,8 @@
 """A program that serves the OpenAI door with models of this package: for clients of others.
 
 Its models: ``demo`` knows names and sums, and calls the first tool that a client declares, once for
-each message; ``slow`` says forty words in some two seconds, or calls such a tool after as long.
+each message; ``slow`` says forty words in some two seconds, or calls such a tool after as long;
+``held`` says some of them, and the rest when there is the file that the message names.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -20,6 +22,7 @@ from miniagent_redis.llm.base import Finish, ModelEvent, ModelRequest, TextDelta
 from miniagent_redis.llm.sample import sample
 from miniagent_redis.models import ToolCall, Usage
 from miniagent_redis.tools import calculator
+from tests.support.waiting import until
 
 WORDS = [f"w{number} " for number in range(40)]
 KEYS = {"key-ada": "ada", "key-bob": "bob"}
@@ -56,6 +59,18 @@ class Slow:
         yield Finish("stop")
 
 
+class Held:
+    """A model that stops in the middle, until a test has seen it there."""
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        for number, word in enumerate(WORDS):
+            if number == len(WORDS) // 2:
+                until(Path(request.messages[-1].text).exists)
+            time.sleep(0.02)
+            yield TextDelta(word)
+        yield Finish("stop")
+
+
 def make_app(url: str, **redis: Any) -> Flask:
     """Return the app; it connects when it is used."""
     app = Flask(__name__)
@@ -70,6 +85,11 @@ def make_app(url: str, **redis: Any) -> Flask:
             config=AgentConfig(model=Slow(), name="slow", delta_interval=0.01, turn_threads=32),
             redis_config=config,
             prefix="SLOW_",
+        ),
+        "held": MiniAgent(
+            config=AgentConfig(model=Held(), name="held", delta_interval=0.01, turn_threads=32),
+            redis_config=config,
+            prefix="HELD_",
         ),
     }
     for agent in agents.values():
