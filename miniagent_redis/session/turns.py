@@ -198,15 +198,17 @@ class AgentTurns:
         user_id: str | None,
         options: TurnOptions = USUAL,
         note: Json | None = None,
+        cursor: str | None = None,
     ) -> Started:
         """Answer calls of a parked turn; with the last one, let it go on in the pool.
 
-        The cursor is in front of what comes of that. ``note`` is kept with the results. Errors as
-        of ``answer``, but for those of the turn's work.
+        The cursor is in front of what comes of that; or the one given, of who has seen it parked
+        since, so that nothing is missed of what comes of the answers of others that are faster.
+        ``note`` is kept with the results. Errors as of ``answer``, but for those of the work.
         """
         self._must_be_open()
         parts = self._store.parts
-        started = Started(turn_id, parts.events.end(session_id, user_id))
+        started = Started(turn_id, cursor or parts.events.end(session_id, user_id))
         parked = parts.parking.answer(session_id, turn_id, answers, user_id=user_id, note=note)
         go_on = partial(self.answer, session_id, turn_id, answers, user_id, options)
         if parked is None:  # it is over, or never was

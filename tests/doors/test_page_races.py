@@ -146,3 +146,26 @@ def test_an_answer_that_another_one_has_taken_the_place_of_says_so(
     found = page.chat(user("one"))
     assert "taken the place" in found[-2]["errorText"]
     assert len(page.messages()) == 2
+
+
+def test_what_came_of_anothers_answer_that_was_faster_is_told_whole(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.chat(user("refund"))
+    asked, answer = page.messages()
+    (part,) = [one for one in answer["parts"] if one["type"] == "tool-refund"]
+    part["approval"] |= {"approved": True}
+    part["state"] = "approval-responded"
+    answer_soon = AgentTurns.answer_soon
+    others: list[Json] = []
+
+    def answered(self: AgentTurns, *args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(AgentTurns, "answer_soon", answer_soon)
+        others.extend(page.chat(asked, answer))
+        return answer_soon(self, *args, **more)
+
+    monkeypatch.setattr(AgentTurns, "answer_soon", answered)
+    found = page.chat(asked, answer)
+    assert "tool-output-available" in kinds(others)
+    assert text_of(others) == "refund: paid back"
+    assert kinds(found) == kinds(others)

@@ -92,7 +92,8 @@ class PageTurns:
 
     def answer(self, asked: Asked) -> Begun | None:
         """Answer calls for which the session's turn waits; None if it waits for none of these."""
-        parking = self.manager.store.parts.parking
+        parts = self.manager.store.parts
+        parking, cursor = parts.parking, parts.events.end(asked.session_id, self.user_id)
         parked = parking.parked(asked.session_id, user_id=self.user_id)
         if parked is None or asked.turn_id not in (None, parked.turn_id):
             return None
@@ -102,8 +103,8 @@ class PageTurns:
         kept = parked.staged[0].metadata.get(ECHO, {})
         echo = {**kept, **self._echo(asked)}
         given = turn_options(agent, echo)
-        started = agent.turns.answer_soon(
-            session_id, turn_id, answers, self.user_id, given, note={ECHO: echo}
+        agent.turns.answer_soon(
+            session_id, turn_id, answers, self.user_id, given, {ECHO: echo}, cursor
         )
         now = parking.parked(session_id, user_id=self.user_id)
         of_turn = now.calls if now is not None and now.turn_id == turn_id else ()
@@ -111,7 +112,7 @@ class PageTurns:
         return Begun(
             session_id,
             turn_id,
-            after=started.cursor,
+            after=cursor,
             step=sum(one.role == "assistant" for one in parked.staged),
             asked=parked.calls,
             still=tuple(one for one in of_turn if one.id in left),
