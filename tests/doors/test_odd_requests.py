@@ -68,6 +68,9 @@ def test_an_earlier_message_without_anything_in_it_is_passed_over(ask: Ask, noth
     [
         ("chat/completions", "web_search_options", {}),
         ("chat/completions", "audio", {"voice": "alloy", "format": "mp3"}),
+        ("chat/completions", "logprobs", True),
+        ("responses", "top_logprobs", 5),
+        ("responses", "include", ["message.output_text.logprobs"]),
         ("responses", "prompt", {"id": "pmpt_1"}),
     ],
 )
@@ -77,6 +80,12 @@ def test_what_only_openai_itself_can_do_is_refused(
     status, told = ask(path, input="Hi", messages=[USER], **{name: value})
     error = told["error"]
     assert (status, error["param"], error["code"]) == (400, name, "unsupported_parameter")
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+def test_what_is_said_not_to_be_wanted_is_no_fault(ask: Ask, path: str) -> None:
+    unwanted = {"logprobs": False, "top_logprobs": 0, "include": [], "audio": None}
+    assert ask(path, input="Hi", messages=[USER], **unwanted)[0] == 200
 
 
 def test_a_response_that_is_no_response_is_not_found(ask: Ask) -> None:

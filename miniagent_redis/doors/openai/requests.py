@@ -27,7 +27,7 @@ from .options import params_of
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _NOT_HERE = (
     "prompt", "context_management", "moderation",
-    "audio", "functions", "web_search_options",
+    "audio", "functions", "logprobs", "top_logprobs", "web_search_options",
 )  # fmt: skip
 """What OpenAI has, and a response or a chat completion here has not."""
 
@@ -122,8 +122,10 @@ def chat_request(body: object) -> Request:
 
 
 def _must_be_here(data: Json) -> None:
+    if any("logprobs" in str(one) for one in list_of(data.get("include"), "include")):
+        refuse("There are no log probabilities here.", "include", "unsupported_parameter")
     for name in _NOT_HERE:
-        if data.get(name) is not None:
+        if data.get(name) not in (None, False, 0):
             instead = " Send 'tools' instead." if name == "functions" else ""
             refuse(f"Unsupported parameter: '{name}'.{instead}", name, "unsupported_parameter")
 
