@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 from urllib.parse import quote, unquote_to_bytes
 
+from attrs import frozen
+
 from .core import StoreCore
 from .keys import read_member, to_bytes
 from .operations.branches import note_branch, read_branches
@@ -16,6 +18,23 @@ from .operations.branches import note_branch, read_branches
 MOST = 100
 """Branches of one session that are kept in mind: the newest."""
 _MOST_BYTES = 16_384
+
+
+@frozen
+class Branch:
+    """A branch that was made, by which operation, and how its origin was then."""
+
+    session_id: str
+    operation: str
+    epoch: int
+    version: int
+
+    @classmethod
+    def of(cls, session_id: str, operation: str) -> Branch:
+        """Return the branch that an operation has made, which tells how its origin was."""
+        _, *told = operation.split(".")
+        epoch, version = map(int, told[:2]) if len(told) == 3 else (-1, -1)
+        return cls(session_id, operation, epoch, version)
 
 
 class BranchIndex:

@@ -16,7 +16,7 @@ from ..errors import MiniAgentError, SessionBusy, SessionExists, SessionNotFound
 from ..models import new_id as random_id
 from ..records.json import Json
 from ..runtime.durations import Duration
-from .branch_index import BranchIndex
+from .branch_index import Branch, BranchIndex
 from .checks import lifetime, milliseconds
 from .core import StoreCore, log
 from .index import FRESH_MS, Index
@@ -36,23 +36,8 @@ from .titles import Titles, check_title
 
 _TRIES = 20
 """How often all is copied anew because others removed messages meanwhile."""
-
-
-@frozen
-class Branch:
-    """A branch that was made, by which operation, and how its origin was then."""
-
-    session_id: str
-    operation: str
-    epoch: int
-    version: int
-
-    @classmethod
-    def of(cls, session_id: str, operation: str) -> Branch:
-        """Return the branch that an operation has made, which tells how its origin was."""
-        _, *told = operation.split(".")
-        epoch, version = map(int, told[:2]) if len(told) == 3 else (-1, -1)
-        return cls(session_id, operation, epoch, version)
+_GONE = 3
+"""How often in one call what was just there may be gone, as others put theirs in its place."""
 
 
 @frozen
@@ -158,12 +143,15 @@ class Branches:
         and nobody can go back by it any more: SessionExists if that ``is_done``.
         """
         source = sha256(b"all " + to_bytes(session_id)).hexdigest()[:32]
-        wanted = _Wanted(target, user_id=user_id, replaces=earlier)
+        wanted, gone = _Wanted(target, user_id=user_id, replaces=earlier), 0
         for _ in range(_TRIES):
             try:
                 made = self._fork(session_id, wanted, source)
             except SessionExists:
                 found, version = self._moved(target, user_id)
+                if not version and gone < _GONE:  # others of the same call replace it just now
+                    gone += 1
+                    continue
                 if version != b"1" or not found.startswith(source):
                     raise
                 kept, now = Branch.of(target, found), self._now(session_id, user_id)

@@ -14,7 +14,8 @@ from ..errors import (
     TurnUncertain,
 )
 from ..models import new_id as random_id
-from .branches import Branch, Branches
+from .branch_index import Branch
+from .branches import Branches
 from .core import StoreCore
 from .index import Index
 from .keys import check_session_id

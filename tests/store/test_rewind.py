@@ -20,6 +20,7 @@ from miniagent_redis.errors import (
 from miniagent_redis.models import EventType, Message, WaitingCall
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.session import SessionThread
+from miniagent_redis.store.branches import Branches
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.waiting import LIMIT
 from tests.support.words import OpenStore, call, lines, result, said
@@ -270,3 +271,22 @@ def test_the_same_call_at_many_places_at_once_goes_back_once_and_loses_nothing(
         assert kept == [f"user:{text}" for text in "abc"] + kept[3:]
         assert here[:2] == ["user:a", "user:b"]
         assert kept[3:] + here[2:] == [f"user:{text}" for text in added]
+
+
+def test_a_branch_that_is_put_in_anothers_place_just_now_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branches = store.parts.branches
+    branches.keep_all("s", "b", None, lambda: False)
+    moved, looks = Branches._moved, []
+
+    def moved_in_between(self: Branches, *args: Any) -> Any:
+        looks.append(args)
+        return ("", b"") if len(looks) == 1 else moved(self, *args)
+
+    monkeypatch.setattr(Branches, "_moved", moved_in_between)
+    assert store.rewind("s", "t1", new_id="b") == "b"
+    assert lines(store, "b") == ALL
+    store.delete_session("b")
+    with pytest.raises(SessionExists):
+        branches.keep_all("s", "b", None, lambda: False)
