@@ -9,6 +9,7 @@ from attrs import asdict, evolve
 
 from ..config.redis import RedisConfig
 from ..doctor import Check, examine, left_out, verdict
+from ..doctor.fsck import REPAIR
 from ..store.manager import RedisSessionManager
 from .terminal import Terminal, open_terminal
 from .text import one_line
@@ -25,8 +26,11 @@ def report_health(
     with_data: bool,
     with_turn: bool = True,
     as_json: bool,
+    again: str = REPAIR,
 ) -> bool:
     """Check everything and print it, each line when it is known; return whether no check failed.
+
+    ``again`` is what to type to have it mended.
 
     What was not checked is one line at the end, and the verdict is the last.
     """
@@ -45,6 +49,7 @@ def report_health(
         for check in examine(
             store, repair=repair, with_data=with_data, with_turn=with_turn, tell=tell
         ):
+            check = evolve(check, fix=check.fix.replace(REPAIR, again))
             checks.append(check)
             if not as_json and check.verdict != "skip":
                 terminal.result(_line(check, width))

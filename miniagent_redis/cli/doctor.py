@@ -5,8 +5,11 @@ What it does is in checkup.py, imported when it is run, so that --help does not 
 
 from __future__ import annotations
 
+from shlex import quote
+
 import click
 
+from ..config.redis import RedisConfig
 from .options import debug_option, redis_config, url_option
 
 UNHEALTHY = 3
@@ -37,8 +40,15 @@ def doctor(
     """
     if repair and not data:
         raise click.UsageError("--repair mends the data, and --no-data leaves it alone: drop one.")
+    from ..doctor.shell import without_password
     from .checkup import report_health
 
     config = redis_config(url)
-    if not report_health(config, repair=repair, with_data=data, with_turn=turn, as_json=as_json):
+    command = "flask miniagent" if ctx.find_object(RedisConfig) else "miniagent-redis"
+    again = f"{command} doctor --repair"
+    if url is not None:
+        again += f" --url {quote(without_password(url))}"
+    if not report_health(
+        config, repair=repair, with_data=data, with_turn=turn, as_json=as_json, again=again
+    ):
         ctx.exit(UNHEALTHY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,23 @@ def redis_cli(
         if address.password or config.password or config.credential_provider:
             prefix = 'REDISCLI_AUTH="$REDIS_PASSWORD" '
     return prefix + shlex.join(["redis-cli", *_where(config, at), *login, *words])
+
+
+def without_password(url: str) -> str:
+    """Return a url that says all it said but the password."""
+    where, sign, options = url.partition("?")
+    where = re.sub(r"(://[^:/]*):[^/]*@", r"\1@", where).replace("://@", "://")
+    kept = [each for each in options.split("&") if not each.startswith("password=")]
+    return where + (sign + "&".join(kept) if options and kept else "")
+
+
+def key_command(config: RedisConfig) -> str:
+    """Return how a line begins that does something with keys: where they are, then its words."""
+    kind = config.address.kind
+    if kind == "memory":
+        return "in this process:"
+    database = ("-n", str(config.address.db)) if config.address.db else ()
+    return redis_cli(config, *(("-c",) if kind == "redis+cluster" else database))
 
 
 def _where(config: RedisConfig, at: tuple[str, int] | None) -> Iterator[str]:

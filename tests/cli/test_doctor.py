@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from miniagent_redis import RedisConfig, RedisSessionManager
 from miniagent_redis.cli import checkup
 from miniagent_redis.doctor import examination
 from miniagent_redis.doctor.fsck import Finding
+from miniagent_redis.doctor.shell import without_password
 from tests.support.command_line import Home
 from tests.support.servers import RedisServer
 
@@ -38,7 +40,7 @@ def test_machines_get_json(home: Home, durable: RedisServer, store: RedisSession
     assert report["summary"] == "not fit: see counters"
     counters = next(check for check in report["checks"] if check["name"] == "counters")
     assert counters["verdict"] == "fail"
-    assert counters["fix"] == "miniagent-redis doctor --repair"
+    assert counters["fix"] == f"miniagent-redis doctor --repair --url '{durable.url}'"
     (finding,) = counters["findings"]
     assert (finding["kind"], finding["session_id"], finding["repaired"]) == ("counter", "s", False)
 
@@ -49,13 +51,26 @@ def test_repair_mends_and_says_so(
     store.client.persist("thread:{s}")
     store.client.persist("ops:{s}")
     done = home.run("doctor", "--url", durable.url, code=3)
-    line = (
-        r"fail  expiry .* 1 found: ops:\{s\}: it has no TTL  Fix: miniagent-redis doctor --repair"
-    )
-    assert re.search(line, done.stdout)
-    assert re.search(r"ok    expiry .* 1 repaired", home.run(
-        "doctor", "--repair", "--url", durable.url).stdout)  # fmt: skip
+    line = r"fail  expiry .* 1 found: ops:\{s\}: it has no TTL  Fix: miniagent-redis (.*)\n"
+    told = re.search(line, done.stdout)
+    assert told is not None
+    repaired = home.run(*shlex.split(told[1])).stdout
+    assert re.search(r"ok    expiry .* 1 repaired", repaired)
     assert home.run("doctor", "--url", durable.url).stdout.count("ok ") == 20
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://h:1/2", "redis://h:1/2"),
+        ("redis://ada:s3cret@h:1,g:2/x", "redis://ada@h:1,g:2/x"),
+        ("rediss://:s3@cret@h?password=s3cret&db=1", "rediss://h?db=1"),
+        ("unix:///tmp/a:b@c?db=0", "unix:///tmp/a:b@c?db=0"),
+        ("embedded://", "embedded://"),
+    ],
+)
+def test_what_is_to_be_typed_names_the_server_and_no_password(url: str, told: str) -> None:
+    assert without_password(url) == told
 
 
 def test_the_data_can_be_left_out(

@@ -18,7 +18,7 @@ def paste(line: str, client: redis.Redis, **environment: str) -> None:
     if shutil.which("redis-cli") is None:
         for command in line.split(" && "):
             words = shlex.split(command)
-            start = next(at for at, word in enumerate(words) if word in ("CONFIG", "ACL"))
+            start = next(at for at, word in enumerate(words) if word in ("CONFIG", "ACL", "EXPIRE"))
             client.execute_command(*words[start:])
         return
     done = subprocess.run(
@@ -31,4 +31,5 @@ def paste(line: str, client: redis.Redis, **environment: str) -> None:
     )
     replies = done.stdout.split()
     assert done.returncode == 0, done
-    assert replies == ["OK"] * (line.count(" && ") + 1), done
+    assert len(replies) == line.count(" && ") + 1, done
+    assert {*replies} <= {"OK", "1"}, done

@@ -3,7 +3,7 @@
 ``check(core)`` is the whole of it, for administrators and for ``miniagent-redis doctor``.
 """
 
-from .finding import Finding, Kind
+from .finding import REPAIR, Finding, Kind
 from .walk import TRIAL, Tell, check
 
-__all__ = ["TRIAL", "Finding", "Kind", "Tell", "check"]
+__all__ = ["REPAIR", "TRIAL", "Finding", "Kind", "Tell", "check"]

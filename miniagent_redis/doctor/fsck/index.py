@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from math import inf
+from shlex import quote
 
 from attrs import frozen
 
 from ...store.core import StoreCore
 from ...store.keys import read_member, to_bytes
 from ...store.waiting_calls import is_parked
+from ..shell import key_command
 from .finding import REPAIR, Finding
 from .server import scan_members
 from .session import Snapshot
@@ -54,7 +56,8 @@ def check_index(
         return [], []
     if kind not in ("zset", "none"):
         problem = f"it holds a {kind}, not a sorted set; what it lists is not found"
-        hint = f"look at it, DEL {index}, then {REPAIR}"
+        remove = f"{key_command(core.config)} DEL {quote(index)}"
+        hint = f"look at what it is, then {remove} && {REPAIR}"
         return [], [Finding("wrong_type", None, index, problem, hint=hint)]
     removed: list[Entry] = []
     findings: list[Finding] = []

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from shlex import quote
 
 from ...store.core import StoreCore
 from ...store.keys import SHARDS, decode_id, read_member
 from ...store.manager import RedisSessionManager
+from ...store.usage import KEPT_MS
+from ..shell import key_command
 from .finding import Finding
 from .index import Entry, check_entries, check_index, entries_of, put_back
 from .ours import is_our_session, ours_of
@@ -110,12 +113,12 @@ def _is_user_index(core: StoreCore, name: str) -> bool:
 def _staying(core: StoreCore, names: Sequence[str]) -> list[Finding]:
     """Return our keys that belong to no session, and would stay for ever but should not."""
     ns = core.keys.ns
+    counting = (f"{ns}budget:{{limits}}:", f"{ns}usage:{{totals}}:")
     expiring = (
+        *counting,
         f"{ns}queue:{{",
         f"{ns}cache:",
         f"{ns}rate_limit:{{",
-        f"{ns}budget:{{limits}}:",
-        f"{ns}usage:{{totals}}:",
         f"{ns}lock:{{",
         f"{ns}lock-signal:{{",
         f"lock:{ns}{{",
@@ -124,7 +127,10 @@ def _staying(core: StoreCore, names: Sequence[str]) -> list[Finding]:
     keys = [name for name in names if name.startswith(expiring)]
     ttls = core.call_many([("PTTL", key) for key in keys])
     staying = [key for key, ttl in zip(keys, ttls, strict=True) if ttl == -1]
+    found = ours_of(core, staying)
+    begin = key_command(core.config) if found else ""
     return [
-        Finding("expiry", None, key, "it has no TTL", hint=f"EXPIRE {key} 3600, or DEL {key}")
-        for key in ours_of(core, staying)
+        Finding("expiry", None, key, "it has no TTL", hint=f"{begin} EXPIRE {quote(key)} {seconds}")
+        for key in found
+        for seconds in (KEPT_MS // 1000 if key.startswith(counting) else 3600,)
     ]
