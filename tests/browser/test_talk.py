@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from miniagent_redis import Message
 from tests.browser.conftest import Browse
 from tests.support.console_apps import Model
 from tests.support.reading import Reader
@@ -26,6 +27,46 @@ def test_an_answer_is_read_as_it_is_given(site: Site, model: Model, browse: Brow
     ada.wait_until("#again button")
     assert "Sunny in Paris." in ada.find("details.call").text
     assert ada.complaints == []
+
+
+def test_what_the_model_deliberates_is_folded_until_the_answer_is_there(
+    site: Site, model: Model, browse: Browse
+) -> None:
+    ada = Reader(browse(), site.url).open()
+    ada.say("Think, and tell it slowly")
+    until(lambda: ada.live == HALF)
+    assert "Which halves?" not in ada.text
+    ada.find("#thinking summary").click()
+    assert "Which halves?" in ada.text
+    model.go_on.set()
+    ada.wait_for("The answer is complete.")
+    assert "Which halves?" not in ada.text
+    ada.say("Tell it slowly")
+    until(lambda: ada.text.count(WHOLE) == 2)
+    assert not ada.has("#thinking")
+    assert ada.complaints == []
+
+
+def test_a_picture_in_a_message_is_shown(site: Site, browse: Browse) -> None:
+    gif = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+    picture = {"type": "image", "mime_type": "image/gif", "data": gif}
+    with site.app.app_context():
+        site.agents.for_user("ada").create_or_resume_session(session_id="s")
+        site.agents.store.append_to_thread("s", [Message("user", [picture])])
+    ada = Reader(browse(), site.url).open("/?id=s")
+    assert ada.find(".said img").get_property("naturalWidth") == 1
+    assert ada.complaints == []
+
+
+def test_a_new_conversation_on_a_phone_begins_at_the_top(site: Site, browse: Browse) -> None:
+    ada = Reader(browse(), site.url)
+    ada.look(390, 700)
+    ada.open()
+    assert ada.driver.execute_script("return scrollY") == 0
+    assert ada.driver.switch_to.active_element.tag_name == "body"
+    ada.look(1000, 700)
+    ada.open()
+    assert ada.driver.switch_to.active_element.get_attribute("id") == "message"
 
 
 def test_it_is_complete_once_behind_a_cut_on_another_instance_and_a_reload(

@@ -169,6 +169,51 @@ def test_an_id_of_a_call_that_is_used_again_belongs_to_its_reply() -> None:
     assert turn.steps[1].seconds == 1
 
 
+def told(index: int, role: str, content: Any = "", **more: Any) -> dict[str, Any]:
+    at = f"2026-01-01T00:00:0{index}.000+00:00"
+    return {"index": index, "role": role, "content": content, "created_at": at, **more}
+
+
+def test_what_was_brought_from_elsewhere_stands_together_from_the_users_message_on() -> None:
+    calls = [{"id": "c1", "name": "look", "arguments": {}}]
+    history = [
+        told(0, "user", "One"),
+        told(1, "assistant", tool_calls=calls),
+        told(2, "tool", "found", tool_call_id="c1"),
+        told(3, "assistant", "There."),
+        told(4, "user", "Two"),
+        told(5, "assistant", "Yes."),
+        told(6, "user", "Three", turn_id="t"),
+        told(7, "assistant", "No.", turn_id="t"),
+    ]
+    turns = turns_of(history)
+    assert [(turn.index, len(turn.steps)) for turn in turns] == [(0, 3), (4, 2), (6, 2)]
+    assert turns[0].steps[1].calls[0].result == "found"
+    assert [turn.seconds for turn in turns] == [None, None, 1.0]
+
+
+def test_pictures_of_a_message_are_shown_and_nothing_is_fetched(open_console: OpenConsole) -> None:
+    app, agents = open_console(standalone)
+    parts = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image", "mime_type": "image/png", "data": "iVBO"},
+        {"type": "image", "mime_type": "image/svg+xml", "data": "PHN2"},
+        {"type": "image_url", "image_url": {"url": "https://example.org/cat.jpg"}},
+        {"type": "file", "mime_type": "application/pdf", "data": "JVBE", "name": "report.pdf"},
+        {"type": "odd"},
+    ]
+    with app.app_context():
+        agents.for_user("ada").create_or_resume_session(session_id="s")
+        agents.store.append_to_thread("s", [Message("user", parts)])
+    for path in ("/session?id=s", "/?id=s"):
+        answer = app.test_client().get(path)
+        shown = re.findall(r'<img src="([^"]*)"', answer.text)
+        assert shown == ["data:image/png;base64,iVBO"]
+        named = ("image", "https://example.org/cat.jpg", "file report.pdf", "odd")
+        assert all(one in answer.text for one in named)
+        assert "img-src 'self' data:;" in answer.headers["Content-Security-Policy"]
+
+
 def test_reasoning_that_vendors_show_is_folded() -> None:
     blocks = [
         {"provider": "a", "data": {"type": "thinking", "thinking": "Hmm."}},

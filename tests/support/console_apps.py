@@ -17,7 +17,7 @@ from miniagent_redis import (
     ToolRegistry,
 )
 from miniagent_redis.flask import MiniAgent, console_app
-from miniagent_redis.llm import Finish, ModelRequest, TextDelta, Usage
+from miniagent_redis.llm import Finish, ModelRequest, ReasoningDelta, TextDelta, Usage
 from miniagent_redis.models import Question
 from miniagent_redis.tools.asking import AskUser
 from tests.support.waiting import LIMIT
@@ -49,6 +49,8 @@ class Model:
         elif "break" in last.text:
             raise ValueError("no key sk-1234")
         elif "slowly" in last.text:
+            if "Think" in last.text:
+                yield ReasoningDelta("Which halves?")
             yield TextDelta("first half, ")
             self.go_on.wait(LIMIT)
             yield TextDelta("second half")

@@ -27,6 +27,8 @@ class Deed:
     question: str
     about: str
     """The session's or the user's id."""
+    called: str
+    """The session's title, if it has one."""
     goes: list[str]
     button: str
 
@@ -89,15 +91,17 @@ def _deed(access: Access, what: str, about: str) -> Deed:
         if what == "clear":
             raise
         goes = ["all that is stored of it, which cannot be read", exc.cause or exc.problem]
-        return Deed(what, _REMOVE, about, goes, "Remove")
+        return Deed(what, _REMOVE, about, "", goes, "Remove")
     messages = counted(state.message_count - state.head, "message")
     goes = [f"{messages} in {counted(state.turns, 'turn')}"]
     goes += ["a turn that is not over yet"] if state.open_turn else []
     if what == "clear":
         question = "Remove all messages of this session?"
-        return Deed(what, question, about, [*goes, "not the session itself"], "Clear")
+        return Deed(
+            what, question, about, state.title or "", [*goes, "not the session itself"], "Clear"
+        )
     goes += ["its data", "its totals"] if state.data else ["its totals"]
-    return Deed(what, _REMOVE, about, goes, "Remove")
+    return Deed(what, _REMOVE, about, state.title or "", goes, "Remove")
 
 
 def _forgetting(access: Access, user_id: str) -> Deed:
@@ -116,4 +120,4 @@ def _forgetting(access: Access, user_id: str) -> Deed:
         "the totals of this user, and counts of rate limits",
     ]
     question = "Remove all that is stored of this user?"
-    return Deed("forget", question, user_id, goes, "Forget")
+    return Deed("forget", question, user_id, "", goes, "Forget")

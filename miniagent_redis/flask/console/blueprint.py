@@ -55,7 +55,8 @@ def console_blueprint(access: Access, *, token: str | None = None) -> Blueprint:
         if isinstance(error, NotLoggedIn):  # the app knows where people log in
             return current_app.handle_http_exception(Unauthorized(problem_of(error).detail))
         problem = problem_of(error)
-        details = error if access.admin is not None and access.is_admin else None
+        is_told = problem.status == 422 or problem.status >= 500  # else the user's words say all
+        details = error if is_told and access.admin is not None and access.is_admin else None
         page = pages.show(
             "problem", problem.status, title=problem.title, said=problem.detail, error=details
         )

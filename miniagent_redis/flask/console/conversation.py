@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from ...llm.providers.parts import WEB_IMAGES, Media, content_parts
 from ...models import Usage, WaitingCall
 from ...models.inquiry import tells_of_inquiry
-from ...models.message import content_text
+from ...models.message import content_text, readable
 from .words import seconds_of
 
 AS_STORED = "as stored"
@@ -34,6 +35,19 @@ class Call:
     """What the tool asked the user, and was told."""
 
 
+@frozen
+class Attached:
+    """What is no text in a message: what it is called, and where it is.
+
+    ``picture`` is its address if a browser may show it: only one that is in the message itself, as
+    nothing is fetched from elsewhere.
+    """
+
+    told: str
+    url: str = ""
+    picture: str = ""
+
+
 @define
 class Step:
     """Something that was said: by whom, when, after how long, for how many tokens."""
@@ -47,6 +61,7 @@ class Step:
     note: str = ""
     is_cached: bool = False
     calls: list[Call] = field(factory=list)
+    attached: list[Attached] = field(factory=list)
 
 
 @define
@@ -69,8 +84,8 @@ class Turn:
 
     @property
     def seconds(self) -> float | None:
-        """From its first step to its last one; None for a single one."""
-        if len(self.steps) < 2:
+        """From its first step to its last one; None for a single one, and where nobody knows."""
+        if len(self.steps) < 2 or self.turn_id is None:
             return None
         return seconds_of(self.steps[-1].at) - seconds_of(self.steps[0].at)
 
@@ -81,6 +96,8 @@ def turns_of(
     """Return what ``get_history`` gave as turns; ``waiting`` are calls that somebody must answer.
 
     A call's results stand right behind it, so that an id that is used again confuses nothing.
+    What was brought from elsewhere has no turns: there each message of the user begins one, and
+    nobody knows how long it took.
     """
     turns: list[Turn] = []
     before: float | None = None
@@ -90,12 +107,12 @@ def turns_of(
             turns.append(Turn(None, message["index"], unreadable=message["why"], steps=[step]))
             continue
         turn_id, is_open = message.get("turn_id"), bool(message.get("pending"))
-        if not turns or turn_id is None or turns[-1].turn_id != turn_id:
+        if not turns or _begins(turn_id, message["role"], turns[-1]):
             turns.append(Turn(turn_id, message["index"], is_open))
             before = None
         steps = turns[-1].steps
         at = seconds_of(message["created_at"])
-        took = None if before is None else max(at - before, 0.0)
+        took = None if before is None or turn_id is None else max(at - before, 0.0)
         before = at
         if message["role"] == "tool" and steps and _add_result(steps[-1], message, took):
             continue
@@ -106,6 +123,13 @@ def turns_of(
     return turns
 
 
+def _begins(turn_id: str | None, role: str, before: Turn) -> bool:
+    """Whether a message begins a turn, or belongs to the one ``before`` it."""
+    if before.unreadable or before.turn_id != turn_id:
+        return True
+    return turn_id is None and role == "user"
+
+
 def _step(message: Mapping[str, Any], took: float | None) -> Step:
     metadata = message.get("metadata", {})
     calls = [
@@ -114,7 +138,7 @@ def _step(message: Mapping[str, Any], took: float | None) -> Step:
     ]
     return Step(
         message["role"],
-        content_text(message["content"]),
+        readable(message["content"]),
         message["created_at"],
         took,
         Usage.from_dict(metadata.get("usage") or {}),
@@ -122,7 +146,21 @@ def _step(message: Mapping[str, Any], took: float | None) -> Step:
         str(metadata.get("interrupted") or metadata.get("finish_reason") or ""),
         bool(metadata.get("cached")),
         calls,
+        [] if isinstance(message["content"], str) else [*_attached(message["content"])],
     )
+
+
+def _attached(content: Sequence[dict[str, Any]]) -> Iterator[Attached]:
+    for part in content:
+        if "text" in part:
+            continue
+        (found,) = content_parts([part])
+        if not isinstance(found, Media):
+            yield Attached(str(part.get("type", "something")))
+        elif found.kind == "image" and found.data and found.mime_type in WEB_IMAGES:
+            yield Attached("picture", picture=found.data_url)
+        else:
+            yield Attached(" ".join(filter(None, (found.kind, found.name))), found.url)
 
 
 def _add_result(step: Step, message: Mapping[str, Any], took: float | None) -> bool:

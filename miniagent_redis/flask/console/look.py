@@ -70,7 +70,7 @@ def add_look(routes: Blueprint, access: Access, pages: Pages) -> None:
             is_own=state.user_id == access.user_id,
             tree=tree,
             data=json.dumps(state.data, ensure_ascii=False, indent=2) if state.data else "",
-            agent_name=state.agent_name,
+            agent_name=state.agent_name or "Assistant",
         )
 
     @routes.get("/session/export")

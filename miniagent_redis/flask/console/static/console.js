@@ -33,6 +33,7 @@
   const message = document.getElementById("message");
   let source = null;
   let live = "";
+  let thought = "";
   let isBusy = false;
   let soon = 0;
   let lastSent = "";
@@ -46,6 +47,9 @@
     if (!place) return;
     const follows = isAtEnd();
     place.textContent = live;
+    const thinking = document.getElementById("thinking");
+    thinking.hidden = !thought;
+    thinking.querySelector("p").textContent = thought;
     if (follows) toEnd();
   }
 
@@ -55,9 +59,9 @@
     if (!fresh) return false;
     const follows = isAtEnd();
     const thread = document.getElementById("thread");
-    const wasOpen = [...thread.querySelectorAll("details")].map((one) => one.open);
+    const wasOpen = [...thread.querySelectorAll("details:not(#thinking)")].map((one) => one.open);
     thread.replaceWith(fresh.querySelector("#thread"));
-    document.querySelectorAll("#thread details").forEach((one, at) => { one.open = wasOpen[at] ?? one.open; });
+    document.querySelectorAll("#thread details:not(#thinking)").forEach((one, at) => { one.open = wasOpen[at] ?? one.open; });
     for (const beside of [".rail", "#facts"]) {
       const here = document.querySelector(beside);
       if (here && !here.contains(document.activeElement)) here.replaceWith(page.querySelector(beside));
@@ -103,7 +107,7 @@
 
   async function over(words) {
     leave();
-    live = "";
+    live = thought = "";
     if (await refresh()) say(words);
   }
 
@@ -114,12 +118,13 @@
 
   function follow() {
     if (source || !chat.dataset.events) return;
-    live = "";
+    live = thought = "";
     source = new EventSource(chat.dataset.events);
     const on = (kind, act) => source.addEventListener(kind, (event) => act(JSON.parse(event.data)));
-    on("turn_started", () => { live = ""; paint(); });
+    on("turn_started", () => { live = thought = ""; paint(); });
+    on("reasoning_delta", (data) => { thought += data.text ?? ""; paint(); });
     on("text_delta", (data) => { live += data.text ?? ""; paint(); });
-    on("tool_call", () => { live = ""; paint(); refreshSoon(); });
+    on("tool_call", () => { live = thought = ""; paint(); refreshSoon(); });
     on("tool_result", refreshSoon);
     on("turn_waiting", () => over("The answer waits for a decision."));
     on("agent_response", () => over("The answer is complete."));
@@ -196,6 +201,10 @@
   document.addEventListener("visibilitychange", look);
 
   follow();
+  // On a phone the keyboard would cover the page.
+  if (message && !composer.querySelector("button").disabled && matchMedia("(min-width: 46rem)").matches) {
+    message.focus({ preventScroll: true });
+  }
   // Behind the browser's own jump, which puts the anchor at the top.
   if (location.hash === "#end") addEventListener("load", () => requestAnimationFrame(toEnd));
 })();
