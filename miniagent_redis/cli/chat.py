@@ -60,7 +60,8 @@ def chat(
 ) -> None:
     """Chat with the agent, in a new session or in SESSION.
 
-    SESSION is a session's id, the start of it, or "last". In the chat, type help for commands.
+    SESSION is a session's id, the start of it, or "last". It goes on with the model that it was
+    begun with, unless --model names another one. In the chat, type help for commands.
 
     Lines can be piped in: then only the answers are on stdout, and the exit code is 1 if a line
     failed.
@@ -70,6 +71,7 @@ def chat(
     # Here, so that --help does not wait for Redis' client.
     from .opening import open_chat
 
+    is_chosen = ctx.get_parameter_source("model") is ParameterSource.COMMANDLINE
     is_given = ctx.get_parameter_source("ttl") is ParameterSource.COMMANDLINE
     succeeded = open_chat(
         session,
@@ -78,6 +80,7 @@ def chat(
         model=model,
         system=system,
         tools=tools,
+        is_chosen=is_chosen,
         config=redis_config(url, ttl),
         ttl=ttl if is_given else None,
     )

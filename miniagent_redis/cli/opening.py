@@ -9,13 +9,12 @@ from operator import attrgetter
 
 import click
 
-from ..agent import AgentConfig
 from ..config.redis import RedisConfig
 from ..errors import InvalidInput, MiniAgentError
-from ..llm import resolve_model
 from ..runtime.durations import Duration
-from ..session import SessionAgent, SessionManager
+from ..store.manager import RedisSessionManager
 from ..tools import ToolRegistry
+from .answering import Answering
 from .line_input import is_interactive, open_reader
 from .lookup import LAST
 from .repl import Chat
@@ -32,30 +31,30 @@ def open_chat(
     config: RedisConfig,
     ttl: Duration | None,
     tools: str | None = None,
+    is_chosen: bool = True,
 ) -> bool:
     """Chat until the lines end; return whether it succeeded, which at a terminal it always does.
 
     In the session meant by ``session``, or the one used last (``go_on``), which get the ``ttl``
-    if there is one, else in a new one.
+    if there is one, else in a new one. Without ``is_chosen`` the ``model`` is that of new sessions.
     """
     terminal = open_terminal()
     try:
-        agent_config = AgentConfig(model=resolve_model(model), system_prompt=system)
+        answering = Answering(
+            config, model, is_chosen=is_chosen, system=system, tools=tools_at(tools)
+        )
     except InvalidInput as exc:
         raise click.BadParameter(what_is_wrong(exc), param_hint="'--model'") from None
-    agent = SessionAgent(agent_config, tools_at(tools), redis_config=config)
-    agent.background.remove("sweep")  # left to programs, which may have hooks
-    agent.background.remove("recover")  # and tools
-    with agent:
-        manager = SessionManager(agent)
-        chat = Chat(manager, user, terminal, ttl=ttl, is_interactive=is_interactive())
-        terminal.note(_whereabouts(agent))
+    with answering:
+        manager = answering.begun_with("")
+        chat = Chat(answering, user, terminal, ttl=ttl, is_interactive=is_interactive())
+        terminal.note(_whereabouts(manager.store))
         where = chat.begin()
         if go_on and not manager.list_sessions(user, 1):
             terminal.note("There is no session to go on with yet.")
         elif go_on or session is not None:
             where = chat.resume(LAST if go_on else str(session))
-        terminal.note(f"{where}, model {model}. Type help for commands.")
+        terminal.note(f"{where} Type help for commands.")
         if chat.is_interactive:
             terminal.plain("")
         # Who encrypts what is said does not want it in a file beside.
@@ -85,13 +84,13 @@ def tools_at(place: str | None) -> ToolRegistry | None:
         sys.path.pop(0)
 
 
-def _whereabouts(agent: SessionAgent) -> str:
-    address = agent.store.config.address
+def _whereabouts(store: RedisSessionManager) -> str:
+    address = store.config.address
     if address.kind == "memory":
         return "Conversations are kept in memory, and gone when this program ends."
     if address.kind == "embedded":
         # Asked, not computed: this is where the server really writes.
-        folder = agent.store.client.config_get("dir")["dir"]
+        folder = store.client.config_get("dir")["dir"]
         return (
             f"Conversations are kept in {folder} (embedded server).\n"
             "Set REDIS_URL=redis://host:6379 to use a Redis of your own."

@@ -10,6 +10,7 @@ from ..models import Message, TurnResult, WaitingCall, isoformat
 from ..runtime.durations import Duration
 from ..session import SessionManager
 from .answer import Answer
+from .answering import Answering
 from .asking import ask, confirms
 from .commands import HELP, Command, Hint, Say, parse
 from .going_back import GoingBack
@@ -35,7 +36,7 @@ class Chat:
 
     def __init__(
         self,
-        manager: SessionManager,
+        answering: Answering,
         user: str,
         terminal: Terminal,
         *,
@@ -44,7 +45,7 @@ class Chat:
     ) -> None:
         self.is_interactive = is_interactive
         self.has_failed: bool = False
-        self._manager = manager
+        self._answering = answering
         self._user = user
         self._terminal = terminal
         self._ttl = ttl
@@ -52,14 +53,15 @@ class Chat:
 
     def begin(self) -> str:
         """Prepare a new session; return what to say of it."""
+        self._manager: SessionManager = self._answering.begun_with("")
         self.session_id: str = str(uuid.uuid4())
         self.is_created: bool = False
         ttl = self._manager.store.config.session_ttl
         kept = "for good" if ttl is None else f"for {span(ttl)} after its last use"
-        return f"Session {short_id(self.session_id)} (new, kept {kept})"
+        return f"Session {short_id(self.session_id)} (new, kept {kept}), {self._who()}."
 
     def resume(self, wanted: str) -> str:
-        """Go on with the session that is meant; return what to say of it.
+        """Go on with the session that is meant, and its model; return what to say of it.
 
         Raises MiniAgentError if there is none.
         """
@@ -67,13 +69,18 @@ class Chat:
         found = find_session(self._manager, self._user, wanted, current=current)
         store = self._manager.store
         state = store.session_state(found, user_id=self._user)
+        manager = self._answering.begun_with(state.agent_name)
         if self._ttl is None:
             store.touch_session(found, user_id=self._user)
         else:
             store.extend_session_ttl(found, self._ttl, user_id=self._user)
-        self.session_id, self.is_created = found, True
+        self.session_id, self.is_created, self._manager = found, True, manager
         used = ago(isoformat(state.last_activity))
-        return f"Session {short_id(found)} ({number(state.message_count, 'message')}, used {used})"
+        messages = number(state.message_count, "message")
+        return f"Session {short_id(found)} ({messages}, used {used}), {self._who()}."
+
+    def _who(self) -> str:
+        return f"model {self._manager.agent.config.name}"
 
     def run(self, reader: Reader) -> None:
         """Do what the lines say until they end or one says quit."""
@@ -113,11 +120,11 @@ class Chat:
                 self.has_failed = True
                 self._terminal.plain(text)
             case Command("new"):
-                self._terminal.note(self.begin() + ".")
+                self._terminal.note(self.begin())
             case Command("list"):
                 self._list()
             case Command("resume", wanted):
-                self._terminal.note(self.resume(wanted) + ".")
+                self._terminal.note(self.resume(wanted))
             case Command("history"):
                 self._history()
             case Command("clear"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from math import inf
 from pathlib import Path
@@ -234,6 +235,26 @@ def test_a_closed_pipe_ends_the_chat_without_a_word(home: Home) -> None:
     assert len(chat.stderr.read().splitlines()) == 2
     assert chat.wait() == 141
     chat.stderr.close()
+
+
+def test_a_session_goes_on_with_its_model_unless_another_one_is_chosen(
+    home: Home, manager: SessionManager
+) -> None:
+    home.run("chat", "--model", "parrot", typed="one")
+    done = home.run("chat", "--continue", typed="two\nnew\nMy name is Ada.\nresume last\nthree")
+    assert done.stdout == "None two\nHello, Ada!\nNone three\n"
+    told = [line for line in done.stderr.splitlines() if line.startswith("Session ")]
+    assert [re.findall("model [a-z]+", line) for line in told] == [
+        ["model parrot"], ["model demo"], ["model parrot"],
+    ]  # fmt: skip
+    home.environment["MINIAGENT_MODEL"] = "broken"  # of new sessions
+    assert home.run("chat", "--continue", typed="four").stdout == "None four\n"
+    chosen = home.run("chat", "--continue", "--model", "demo", typed="My name is Bo.")
+    assert chosen.stdout == "Hello, Bo!\n"
+    del home.environment["MINIAGENT_MODEL"]
+    of_program = manager.create_or_resume_session("ada")  # whose agent has a name of its own
+    manager.chat(of_program, "Hello!")
+    assert home.run("chat", of_program, typed="My name is Ada.").stdout == "Hello, Ada!\n"
 
 
 def test_the_system_prompt_and_the_model_are_passed_on(home: Home) -> None:
