@@ -42,17 +42,21 @@ def miniagent(ctx: click.Context, prefix: str) -> None:
 
 
 def _of_app(command: click.Command, name: str = "") -> click.Command:
-    """Return the command without ``--url``; without ``--user`` it is about everybody's sessions."""
+    """Return the command without ``--url`` and ``--all``; without ``--user`` it is of everybody."""
     own = copy.copy(command)
     own.name = name or command.name
     own.params = []
+    left_out = {"url": None, "is_all": False}
     for option in command.params:
         if option.name == "user" and isinstance(option, click.Option):
             option = click.Option(["--user"], help="Whose sessions; by default everybody's.")
-        if option.name != "url":
+        if option.name not in left_out:
             own.params.append(option)
     assert command.callback is not None
-    own.callback = partial(command.callback, url=None)
+    names = {option.name for option in command.params}
+    own.callback = partial(
+        command.callback, **{name: value for name, value in left_out.items() if name in names}
+    )
     return own
 
 

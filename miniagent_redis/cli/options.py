@@ -55,6 +55,11 @@ def user_option(command: F) -> F:
     )(command)
 
 
+def all_option(command: F) -> F:
+    """Add ``--all``: everybody's sessions."""
+    return click.option("--all", "is_all", is_flag=True, help="Everybody's sessions.")(command)
+
+
 def url_option(command: F) -> F:
     """Add ``--url``: where Redis is."""
     return click.option(

@@ -38,7 +38,7 @@ def report_sessions(config: RedisConfig, user: str | None, limit: int, *, as_jso
         if page:
             show_sessions(terminal, manager, user, page)
         else:
-            others = " Those of others: --user NAME." if user else ""
+            others = " Those of others: --all, or --user NAME." if user else ""
             terminal.note(f"{user or 'Nobody'} has {'no ' if user else ''}sessions yet.{others}")
         if page.cursor and manager.list_sessions(user, 1, page.cursor):
             terminal.note("There are more: raise --limit.")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import click
 
-from .options import debug_option, redis_config, url_option, user_option
+from .options import all_option, debug_option, redis_config, url_option, user_option
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("list", short_help="List sessions.")
 @user_option
+@all_option
 @click.option(
     "--limit",
     type=click.IntRange(1, 1000),
@@ -24,24 +25,25 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @_json_option
 @url_option
 @debug_option
-def list_sessions(user: str, limit: int, as_json: bool, url: str | None) -> None:
+def list_sessions(user: str, is_all: bool, limit: int, as_json: bool, url: str | None) -> None:
     """List sessions, the most recently used first."""
     from .reports import report_sessions
 
-    report_sessions(redis_config(url), user, limit, as_json=as_json)
+    report_sessions(redis_config(url), None if is_all else user, limit, as_json=as_json)
 
 
 @click.command(short_help="Show what was said in a session.")
 @click.argument("session")
 @user_option
+@all_option
 @_json_option
 @url_option
 @debug_option
-def history(session: str, user: str, as_json: bool, url: str | None) -> None:
+def history(session: str, user: str, is_all: bool, as_json: bool, url: str | None) -> None:
     """Show what was said in SESSION: its id, the start of it, or "last"."""
     from .reports import report_history
 
-    report_history(redis_config(url), user, session, as_json=as_json)
+    report_history(redis_config(url), None if is_all else user, session, as_json=as_json)
 
 
 @click.command(short_help="Find what was said.")
@@ -67,13 +69,14 @@ def search(words: tuple[str, ...], user: str, limit: int, as_json: bool, url: st
 @click.command(short_help="Remove a session.")
 @click.argument("session")
 @user_option
+@all_option
 @url_option
 @debug_option
-def end(session: str, user: str, url: str | None) -> None:
+def end(session: str, user: str, is_all: bool, url: str | None) -> None:
     """Remove SESSION with all that was said in it: its id, the start of it, or "last"."""
     from .reports import end_session
 
-    end_session(redis_config(url), user, session)
+    end_session(redis_config(url), None if is_all else user, session)
 
 
 @click.command(short_help="Remove all that is stored of a user.")

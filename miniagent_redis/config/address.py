@@ -54,6 +54,10 @@ _SCHEMES: dict[str, Kind] = {
     "embedded": "embedded",
     "memory": "memory",
 }
+_FORMS = (
+    "redis://host:6379/0, with TLS rediss://; unix:///path; redis+sentinel://, redis+cluster:// or "
+    "redis+multidb:// with several hosts; embedded://; memory://; and valkey for redis in each"
+)
 _DEFAULT_PORT = {"redis+sentinel": 26379}
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
 _HARMLESS = re.compile(r"[a-z+]{1,20}://[a-z0-9.-]{1,100}", re.IGNORECASE)
@@ -107,7 +111,7 @@ def parse_url(url: str) -> Address:
     scheme, separator, rest = url.partition("://")
     kind = _SCHEMES.get(scheme) if separator else None
     if kind is None:
-        raise _bad(url, "the forms are " + "  ".join(known + "://…" for known in _SCHEMES))
+        raise _bad(url, f"the forms are {_FORMS}")
     if kind in ("embedded", "memory"):
         return Address(kind, path=unquote(rest))
     try:

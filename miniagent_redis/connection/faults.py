@@ -21,6 +21,8 @@ from .topology import NotThere
 _NOT_WANTED = ("without any password configured", "no password is set")
 _WEB = ('got "H" as', 'got "<" as', "HTTP/", "<!DOCTYPE", "<html")
 _TLS = ('got "\x15" as', 'got "\\x15" as', "\\x15\\x03", TLS_WANTED)  # an alert, and ours
+# Of getaddrinfo, on Linux and on macOS.
+_NO_SUCH_HOST = ("not known", "No address associated", "name resolution")
 _NO_LOGIN = "HELLO must be called with the client already authenticated"
 
 
@@ -175,6 +177,8 @@ class Faults:
         """Build the error for a server that cannot be reached."""
         hint = "start it (redis-server), or set REDIS_URL to where it runs, or to embedded:// "
         hint += "for a server of your own"
+        if any(words in cause for words in _NO_SUCH_HOST):
+            hint = "see whether the host's name is right: this machine cannot find it"
         if self._address.kind == "embedded":
             hint = "see the server's log in its data folder"
         elif self._address.kind == "redis+sentinel":

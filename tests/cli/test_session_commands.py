@@ -87,7 +87,7 @@ def test_list_shows_the_latest_first(call: Call, talks: list[str]) -> None:
     out, err = call("list", "--limit", "1")
     assert len(out.splitlines()) == 2
     assert err == "There are more: raise --limit.\n"
-    none = "bea has no sessions yet. Those of others: --user NAME.\n"
+    none = "bea has no sessions yet. Those of others: --all, or --user NAME.\n"
     assert call("list", "--user", "bea") == ("", none)
 
 
@@ -98,6 +98,22 @@ def test_list_and_history_give_json_to_machines(
     assert json.loads(call("list", "--json")[0]) == listed
     assert json.loads(call("list", "--json", "--user", "nobody")[0]) == []
     assert json.loads(call("history", "older", "--json")[0]) == manager.get_history("older")
+
+
+@pytest.mark.usefixtures("talks")
+def test_everybodys_sessions_are_there_too_those_of_nobody_as_well(
+    call: Call, manager: SessionManager
+) -> None:
+    manager.create_or_resume_session(None, "nobodys")
+    manager.chat("nobodys", "Who am I?")
+    manager.store.parts.index.flush()
+    out, _ = call("list", "--all")
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+        ["nobodys", "just"], ["ada", "newer"], ["bo", "other"], ["ada", "older"],
+    ]  # fmt: skip
+    assert "Who am I?" in call("history", "nobodys", "--all")[0]
+    assert "there is no session 'nobodys' of ada" in call("end", "nobodys", code=1)[1]
+    assert "is removed" in call("end", "nobodys", "--all")[1]
 
 
 def test_history_shows_what_was_said(call: Call, talks: list[str]) -> None:
@@ -226,6 +242,7 @@ def test_forget_tells_of_what_has_just_begun(
         (["chat", "--ttl", "0"], "'0' is no time"),
         (["chat", "--model", "nobody"], "there is no model 'nobody' (known here: "),
         (["chat", "--url", "ftp://host"], "'ftp://host' is not a Redis URL"),
+        (["list", "--url", "http://host"], "Cause: the forms are redis://host:6379/0, "),
         (["chat", "--continue", "last"], "either SESSION or --continue"),
         (["list", "--user", ""], "'--user'"),
         (["forget", "", "--yes"], "'USER': it is empty"),
@@ -238,6 +255,12 @@ def test_wrong_usage_has_an_exit_code_of_its_own(
     out, err = call(*arguments, code=2)
     assert complaint in err
     assert out == ""
+
+
+def test_a_host_that_nobody_knows_is_told_from_a_server_that_is_down(call: Call) -> None:
+    err = call("list", "--url", "redis://nowhere.invalid:1", code=1)[1]
+    assert "Fix: see whether the host's name is right: this machine cannot find it\n" in err
+    assert "Fix: start it (redis-server)" in call("list", "--url", "redis://localhost:1", code=1)[1]
 
 
 def test_a_traceback_is_shown_only_with_debug(home: Home) -> None:
