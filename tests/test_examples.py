@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("README.md"), *sorted(ROOT.glob("docs/**/*.md"))]
@@ -86,14 +87,23 @@ def run(command: list[str], folder: Path, redis_url: str, typed: str = "") -> st
     return done.stdout
 
 
+def minutes_later(redis_url: str) -> None:
+    """Forget what is counted for rate limits, as goes by itself when a minute has passed."""
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter("*rate_limit:*"):
+            client.delete(key)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_in_the_documentation_runs(page: Path, tmp_path: Path, redis_url: str) -> None:
     file, text = tmp_path / page.name, page.read_text(encoding="utf-8")
     for package in re.findall(r"^<!-- needs: (\S+) -->$", text, re.MULTILINE):
         pytest.importorskip(package)
-    for program in programs(text):
-        file.write_text(program, encoding="utf-8")
-        run([sys.executable, str(file)], tmp_path, redis_url)
+    for _ in range(2):  # a reader's server is no new one the second time
+        for program in programs(text):
+            file.write_text(program, encoding="utf-8")
+            run([sys.executable, str(file)], tmp_path, redis_url)
+        minutes_later(redis_url)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
