@@ -113,7 +113,7 @@ def _listening(app: Flask, host: str, port: int, threads: int) -> Any:
             app, host=host, port=port, threads=threads, channel_timeout=_IDLE, ident=None
         )
     except OSError as exc:
-        problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}"
+        problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}; try another --port"
         raise click.ClickException(problem) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,13 +73,17 @@ def in_step(info: Info) -> int:
     )
 
 
+_SET = re.compile(r"CONFIG SET (\S+) ('[^']*'|\S+)")
+
+
 def settings(info: Info, checks: Sequence[Check]) -> Check:
     """Tell whether what ``checks`` want to be set lasts."""
     if file := info.get("config_file"):
         return Check("settings", "ok", f"kept in {file}")
     detail = "the server was started without a configuration file"
-    if any("CONFIG SET" in check.fix for check in checks):
-        fix = "set it where the server is started, too: redis-server --appendonly yes, and the like"
+    if wanted := [found for check in checks for found in _SET.findall(check.fix)]:
+        options = " ".join(f"--{name} {value}" for name, value in wanted)
+        fix = f"set it where the server is started, too: redis-server {options}"
         return Check("settings", "warn", f"{detail}: what CONFIG SET does ends with it", fix)
     return Check("settings", "ok", detail)
 

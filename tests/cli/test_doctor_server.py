@@ -84,6 +84,7 @@ def test_a_server_that_keeps_nothing_fails_until_the_fix_is_made(redis_url: str)
         assert check.detail == "memory: a restart of the server loses everything"
         assert checks["settings"].verdict == "warn"
         assert "what CONFIG SET does ends with it" in checks["settings"].detail
+        assert checks["settings"].fix.endswith(", too: redis-server --appendonly yes")
         client = server.client()
         paste(check.fix, client)
         check = examine(server.url)["persistence"]

@@ -115,7 +115,8 @@ def test_other_machines_are_not_let_in_without_a_key(home: Home) -> None:
 def test_what_stands_in_the_way_is_told(home: Home) -> None:
     with served(home) as (url, _):
         port = url.rpartition(":")[2].partition("/")[0]
-        assert "cannot listen" in home.run("serve", "--port", port, code=1).stderr
+        told = home.run("serve", "--port", port, code=1).stderr
+        assert re.search("cannot listen .*; try another --port", told)
     assert "nobody" in home.run("serve", "--model", "nobody", code=2).stderr
     elsewhere = home.run("serve", "--url", "redis://127.0.0.1:1", code=1)
     assert "Redis" in elsewhere.stderr
