@@ -31,7 +31,7 @@ class Answering:
         system: str = "",
         tools: ToolRegistry | None = None,
     ) -> None:
-        resolve_model(model)
+        self._models = {model: resolve_model(model)}  # each is set up once: that may take long
         self._model, self._is_chosen = model, is_chosen
         self._system, self._tools = system, tools
         self._store = RedisSessionManager(config)
@@ -61,21 +61,20 @@ class Answering:
         Raises ModelError for a model that cannot be set up here.
         """
         model = self._model
-        if name not in ("", model) and not self._is_chosen and _is_model(name):
+        if name not in ("", model) and not self._is_chosen and self._is_model(name):
             model = name
         if model not in self._open:
-            found = AgentConfig(model=resolve_model(model), name=model, system_prompt=self._system)
+            found = AgentConfig(model=self._models[model], name=model, system_prompt=self._system)
             agent = SessionAgent(found, self._tools, store=self._store)
             agent.background.remove("sweep")  # left to programs, which may have hooks
             agent.background.remove("recover")  # and tools
             self._open[model] = SessionManager(self._ending.enter_context(agent))
         return self._open[model]
 
-
-def _is_model(name: str) -> bool:
-    """Whether it is the name of a model, and not one that a program has given its agent."""
-    try:
-        resolve_model(name)
-    except InvalidInput:
-        return False
-    return True
+    def _is_model(self, name: str) -> bool:
+        """Whether it is the name of a model, and not one that a program has given its agent."""
+        try:
+            self._models[name] = self._models.get(name) or resolve_model(name)
+        except InvalidInput:
+            return False
+        return True
