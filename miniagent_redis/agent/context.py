@@ -157,7 +157,7 @@ class ContextWindow:
         cut = newest(self._history, self._room_beside(turn, _KEPT).take)
         if is_prepared and self._fits_prepared(turn):
             cut = Cut(end_of(self._summaries[0]))
-        elif not cut.start or cut.start in cut.bare:
+        elif not cut.start or _last_asked(self._history) in cut.bare:
             cut = newest(self._history, self._room_beside(turn).take)
         self._history = left(self._history, cut)
         ids = {message.id for message in self._history}
@@ -257,6 +257,10 @@ def to_be_summed_up(reply: Message) -> str:
     """Return the id of the message up to which all is to be, by what is beside a reply; or ""."""
     cut = cut_beside(reply)
     return str(reply.metadata.get(NEXT) or ("" if cut is None else cut.start))
+
+
+def _last_asked(history: Sequence[Message]) -> str:
+    return next((message.id for message in reversed(history) if message.role == "user"), "")
 
 
 def _asked_for(history: Sequence[Message]) -> str:

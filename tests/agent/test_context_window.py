@@ -62,6 +62,14 @@ def test_what_is_full_is_cut_to_some_seven_tenths_of_the_room() -> None:
     assert view(history, max_context_messages=100).messages == (*history[-68:], NOW)
 
 
+def test_an_exchange_that_fits_without_its_calls_is_no_reason_to_fill_the_room() -> None:
+    history = [message for _ in range(30) for message in with_tools(9)]
+    for limit in range(100, 150):
+        found = view(history, max_context_tokens=limit, count_tokens=words)
+        size = sum(message_tokens(message, words) for message in found.messages)
+        assert size <= 0.75 * limit, "there is room for turns to come"
+
+
 def test_the_last_exchange_may_take_all_the_room() -> None:
     history = talk(5)
     assert view(history, max_context_messages=3).messages == (*history[-2:], NOW)
@@ -114,7 +122,7 @@ def test_system_messages_at_the_beginning_of_the_thread_stay() -> None:
 
 def test_a_turn_that_is_too_long_goes_without_its_tool_calls() -> None:
     history = [*talk(1), *with_tools(100), *talk(1)]
-    found = view(history, max_context_tokens=40, count_tokens=words)
+    found = view(history, max_context_tokens=60, count_tokens=words)
     said = ["user0", "assistant0", "asked", "answered", "user0", "assistant0", NOW.text]
     assert [message.text for message in found.messages] == said
     assert view(history, max_context_tokens=200, count_tokens=words).messages == (*history, NOW)

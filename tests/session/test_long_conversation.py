@@ -126,13 +126,17 @@ def test_five_hundred_turns_under_a_window_of_four_thousand_tokens(
 class Listener:
     """Keeps what it was sent; says so much in each answer."""
 
-    def __init__(self, words: int) -> None:
+    def __init__(self, words: int, *, looks_up: bool) -> None:
         self.requests: list[list[str]] = []
         self._answer = "So they say. " * (words // 3)
+        self._looks_up = looks_up
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         self.requests.append([message.text for message in request.messages])
-        yield TextDelta(self._answer)
+        if self._looks_up and request.messages[-1].role == "user":
+            yield ToolCall("", "look_up", {"topic": "sheep"})
+        else:
+            yield TextDelta(self._answer)
         yield Finish()
 
 
@@ -143,11 +147,14 @@ def same_beginning(one: list[str], other: list[str]) -> int:
 @pytest.mark.parametrize(
     "limits", [{"max_context_tokens": WINDOW}, {"max_context_messages": 100}], ids=str
 )
+@pytest.mark.parametrize("looks_up", [False, True], ids=["texts", "tools"])
 def test_most_of_each_request_is_the_beginning_of_the_one_before(
-    open_manager: Callable[..., SessionManager], limits: dict[str, int]
+    open_manager: Callable[..., SessionManager], limits: dict[str, int], looks_up: bool
 ) -> None:
-    model = Listener(words=30)
-    managers = [open_manager(model, **limits) for _ in range(2)]
+    model = Listener(words=30, looks_up=looks_up)
+    tools = ToolRegistry()
+    tools.add(look_up)
+    managers = [open_manager(model, tools, **limits) for _ in range(2)]
     session_id = managers[0].create_or_resume_session("ada")
     number, full = 0, 0
     while len(model.requests) < full + 200:
