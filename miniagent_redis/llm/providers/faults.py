@@ -1,4 +1,4 @@
-"""What an error of a vendor's SDK says: its kind, the vendor's own words, how long to wait.
+"""What an error of a vendor's SDK says: its status, the vendor's own words, how long to wait.
 
 By names and words and not by classes, since the SDKs are imported late, and let errors of several
 HTTP libraries through.
@@ -8,43 +8,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from math import isfinite, isnan
 from typing import Any
 
-from ...errors import ModelErrorKind
-
-# The vendors' own codes, which say more than the status.
-_CODES: dict[ModelErrorKind, tuple[str, ...]] = {
-    "auth": ("invalid_api_key", "authentication_error", "permission_error", "unauthenticated"),
-    "quota": ("insufficient_quota", "billing_error", "billing_hard_limit_reached"),
-    "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
-    "overloaded": ("overloaded_error", "unavailable", "server_error", "api_error", "internal"),
-    "context_length": ("context_length_exceeded", "request_too_large"),
-    "not_found": ("not_found_error", "model_not_found", "not_found"),
-    "content_filter": ("content_filter", "content_policy_violation"),
-    "timeout": ("timeout_error", "deadline_exceeded"),
-}
-_BY_CODE: dict[str, ModelErrorKind] = {
-    code: kind for kind, codes in _CODES.items() for code in codes
-}
-# Where there is no code of its own for it, as with Anthropic, Google and most imitators.
-_WORDS: tuple[tuple[ModelErrorKind, str], ...] = (
-    (
-        "context_length",
-        r"context (length|window|size)|maximum context|(prompt|input) is too long"
-        r"|too many (input )?tokens|token count .*exceeds|reduce the length",
-    ),
-    (
-        "not_found",
-        r"unexpected endpoint|^it sent a page|unknown (endpoint|url|path|model)|no such model"
-        r"|(model|endpoint|path|url|page)\b.{0,80}\b(not found|does not exist)",
-    ),
-    ("quota", r"credit balance|insufficient (credits|balance|funds)|quota.{0,40}billing"),
-    ("auth", r"api.?key.{0,20}(not valid|invalid|expired)|(invalid|incorrect) api.?key"),
-    ("content_filter", r"content.?(filter|management policy|policy)|safety system"),
-)
 # Where servers say what went wrong; the last ones are of Baidu, MiniMax and Tencent.
 _SAYING = (
     *("error", "message", "detail", "msg", "errors", "reason", "error_msg"),
@@ -55,53 +23,17 @@ _WAIT = re.compile(
 )
 # Ollama's and llama.cpp's, of what a model wrote in place of a call; Groq has a code for it.
 _UNREAD = r"error parsing tool call|failed to parse (input at pos|tool call)"
-_STATUS: dict[int, ModelErrorKind] = {
-    401: "auth",
-    402: "quota",
-    403: "auth",
-    404: "not_found",
-    408: "timeout",
-    409: "overloaded",
-    413: "context_length",
-    429: "rate_limit",
-    504: "timeout",
-}
 
 
-def kind_of(exc: Exception) -> ModelErrorKind:
-    """Return the kind of ModelError that it is."""
-    names = {each.__name__ for each in type(exc).__mro__}
-    if names & {"APITimeoutError", "TimeoutException"}:
-        return "timeout"
-    if names & {"APIConnectionError", "TransportError", "NetworkError", "ProtocolError"}:
-        return "connection"
-    if isinstance(exc, ConnectionError):
-        return "connection"
-    status = status_of(exc)
-    if status is None and not getattr(exc, "is_whole", False):
-        return "bad_reply"
-    if status == 429 and "PerDay" in str(getattr(exc, "details", "")):
-        return "quota"  # so Google says for which time it is used up
-    kind: ModelErrorKind | None = _BY_CODE.get(code_of(exc).lower())
-    if kind is None and (status is None or 400 <= status < 500) and status != 429:
-        kind = _told_in_words(said_by(exc))
-    if status is None:
-        return kind or "bad_request"
-    other: ModelErrorKind = "bad_request" if status < 500 else "overloaded"
-    return kind or _STATUS.get(status, other)
+def is_lost(exc: Exception) -> bool:
+    """Whether a connection broke behind the request."""
+    return type(exc).__name__ in ("RemoteProtocolError", "ReadError", "WriteError")
 
 
 def is_unread_call(exc: Exception) -> bool:
     """Whether a server says that its model wrote a call which it could not read itself."""
     said = said_by(exc)
     return code_of(exc) == "tool_use_failed" or re.search(_UNREAD, said, re.IGNORECASE) is not None
-
-
-def _told_in_words(said: str) -> ModelErrorKind | None:
-    for kind, words in _WORDS:
-        if re.search(words, said, re.IGNORECASE):
-            return kind
-    return None
 
 
 def told_status(exc: Exception) -> int | None:
@@ -123,16 +55,25 @@ def status_of(exc: Exception) -> int | None:
 
 def code_of(exc: Exception) -> str:
     """Return the vendor's own code, such as ``insufficient_quota``; empty if it has none."""
+    return next(codes_of(exc), "")
+
+
+def codes_of(exc: Exception) -> Iterator[str]:
+    """Yield all codes that it tells, the most exact first."""
     body = getattr(exc, "body", None)
-    error = body.get("error", body) if isinstance(body, Mapping) else None
-    said: Mapping[str, Any] = error if isinstance(error, Mapping) else {}
-    codes = (said.get("code"), said.get("type"), getattr(exc, "status", None))
-    return next((code for code in codes if isinstance(code, str) and code), "")
+    inner = body.get("error") if isinstance(body, Mapping) else None
+    said: Any = inner if isinstance(inner, Mapping) else body
+    told = (said.get("code"), said.get("type")) if isinstance(said, Mapping) else ()
+    for code in (*told, getattr(exc, "status", None)):
+        if isinstance(code, str) and code:
+            yield code
 
 
 def said_by(exc: Exception) -> str:
     """Return the vendor's own words."""
     message = _said_in(getattr(exc, "body", None)) or getattr(exc, "message", None) or exc
+    if type(exc).__name__ == "APIConnectionError" and exc.__cause__ is not None:
+        message = exc.__cause__  # of itself it says no more than "Connection error."
     said = " ".join(str(message).split())
     said = said or type(exc).__name__
     status = status_of(exc)
@@ -146,7 +87,9 @@ def _said_in(body: Any) -> str:
     if isinstance(body, Mapping):
         for key in _SAYING:
             if said := _said_in(body.get(key)):
-                return said
+                about = body.get("metadata")  # OpenRouter's, with the words of who was asked
+                raw = about.get("raw") if isinstance(about, Mapping) else None
+                return f"{said}: {raw}" if isinstance(raw, str) else said
     if isinstance(body, list):  # FastAPI's, of what does not fit
         return "; ".join(filter(None, map(_said_in, body)))
     return ""

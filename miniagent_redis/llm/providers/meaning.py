@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ...errors import ModelErrorKind
 from ..base import ModelRequest
-from .faults import kind_of, retry_after, status_of
+from .faults import retry_after, status_of
+from .kinds import kind_of
 
 AGAIN = "send the message again"
 
