@@ -189,7 +189,7 @@ FAULTS = {
     "no such model": Fault(refused(404), "not_found", 404),
     "malformed JSON": Fault(sent(b'data: {"choices": [{"del\n\ndata: {}\n\n'), "bad_reply"),
     "nothing at all": Fault(sent(), "bad_reply"),
-    "a page": Fault(sent(b"<html>Welcome!</html>"), "bad_reply"),
+    "a page": Fault(sent(b"<html>Welcome!</html>"), "not_found"),
     "silence between pieces": Fault(silent, "timeout", text="I am "),
 }
 

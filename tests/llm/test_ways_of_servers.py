@@ -46,14 +46,26 @@ def piece(arguments: str, name: str | None = None, **place: Any) -> dict[str, An
     [
         [piece("{}", "add"), piece('{"a": 2,'), piece('"b": 3}')],
         [piece('{"a": 2,', "add"), piece('"b": 3}'), piece('{"a": 2, "b": 3}', "add")],
+        [piece('{"a": 2, "b": 3}', "add"), piece("{}")],
+        [openai_chunk({"tool_calls": {"name": "add", "arguments": '{"a": 2, "b": 3}'}})],
     ],
-    ids=["an empty object first", "all once more in the end"],
+    ids=["an empty object first", "all once more in the end", "an empty one last", "a flat call"],
 )
 def test_arguments_that_begin_anew_take_the_place_of_those_before(
     pieces: list[Any], canned: CannedServer
 ) -> None:
     (call,) = answer(canned, *pieces, openai_chunk({}, "tool_calls"), DONE).tool_calls
     assert call.arguments == {"a": 2, "b": 3}
+
+
+def test_calls_of_the_same_id_differ_by_their_names(canned: CannedServer) -> None:
+    pieces = [piece('{"a": 2}', name, index=None) for name in ("add", "double")]
+    found = answer(canned, *pieces, DONE).tool_calls
+    assert [(call.name, call.arguments) for call in found] == [
+        ("add", {"a": 2}),
+        ("double", {"a": 2}),
+    ]
+    assert found[0].id != found[1].id
 
 
 TEXT = anthropic_block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hello"})
@@ -67,6 +79,38 @@ def test_one_of_two_signs_that_an_answer_is_over_is_enough(canned: CannedServer)
     assert (found.text, found.finish_reason) == ("Hello", "stop")
     with pytest.raises(ModelError, match="broke off"):
         by_anthropic(canned, *whole[:-2])
+
+
+def test_blocks_may_have_no_number_no_beginning_and_no_end(canned: CannedServer) -> None:
+    def without(*kinds: str) -> list[Any]:
+        events = [event for event in anthropic_reply(TEXT) if event["type"] not in kinds]
+        return [{key: event[key] for key in event if key != "index"} for event in events]
+
+    nothing = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": None}}
+    for left_out in ("message_start", "content_block_start", "content_block_stop"):
+        assert by_anthropic(canned, *without(left_out)).text == "Hello"
+    assert (
+        by_anthropic(
+            canned, {"type": "message_start", "message": None}, TEXT[0], nothing, *TEXT[1:], DONE
+        ).text
+        == "Hello"
+    )
+    call = anthropic_block(0, {"type": "tool_use", "name": "look", "input": {}})
+    (found,) = by_anthropic(canned, *anthropic_reply(call)).tool_calls
+    assert found.id
+
+
+def test_items_of_a_response_may_have_no_number_and_say_nothing(canned: CannedServer) -> None:
+    item = {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}
+    events = [
+        {"type": "response.output_text.delta", "delta": None},
+        {"type": "response.output_text.delta", "delta": "Hello"},
+        {"type": "response.output_item.done", "item": item},
+        {"type": "response.completed", "response": {"status": "completed", "output": [item]}},
+    ]
+    assert answer(canned, *events, api="responses").text == "Hello"
+    nothing = {"type": "response.output_item.done", "item": None}
+    assert answer(canned, nothing, *events, api="responses").text == "Hello"
 
 
 def test_contents_may_be_text_where_a_list_is_meant(canned: CannedServer) -> None:
@@ -176,6 +220,7 @@ def test_a_wait_that_is_told_in_words_is_data(
 TAGGED = [
     "<seed:think>Hm.</seed:think>Hello!",
     "<|channel>thought\nHm.<channel|>Hello!",
+    "<think>\n\n</think>\n<think>Hm.</think>\n\nHello!",
     "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hello!",
 ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from ...models import Usage
+from ...models import Usage, new_id
 from ..base import ModelEvent, ReasoningDelta, TextDelta, UnreadCall
 from ..calls import read_call
 from .blocks import Layout
@@ -15,6 +15,7 @@ from .counts import add_counts, anthropic_usage
 from .reasons import finish_of
 from .sse import EventStream
 
+_BEGUN_BY_DELTA = ("text", "thinking")  # blocks whose beginning imitators leave out
 PAUSED = "pause_turn"
 """Why a reply ended that wants to be sent back as it is, so that the model can go on with it."""
 
@@ -55,20 +56,25 @@ class AnthropicReply:
         for event in _events(stream):
             match event.get("type"):
                 case "message_start":
-                    add_counts(counts, event["message"].get("usage"))
+                    add_counts(counts, (event.get("message") or {}).get("usage"))
                     told = anthropic_usage(counts)
                     yield told  # what was asked is paid for, whatever becomes of the answer
                 case "content_block_start":
                     block = dict(event["content_block"])
-                    blocks[event["index"]] = _Open(block)
+                    blocks[event.get("index")] = _Open(block)
                     if block.get("text"):
                         yield TextDelta(block["text"])
                     if block.get("thinking"):
                         yield ReasoningDelta(block["thinking"])
                 case "content_block_delta":
-                    yield from _add(blocks[event["index"]], event["delta"])
-                case "content_block_stop":
-                    yield from self._finished(blocks.pop(event["index"]))
+                    delta = event["delta"]
+                    kind = str(delta.get("type")).removesuffix("_delta")
+                    if kind in _BEGUN_BY_DELTA:
+                        blocks.setdefault(event.get("index"), _Open({"type": kind}))
+                    if (open_block := blocks.get(event.get("index"))) is not None:
+                        yield from _add(open_block, delta)
+                case "content_block_stop" if event.get("index") in blocks:
+                    yield from self._finished(blocks.pop(event.get("index")))
                 case "message_delta":
                     add_counts(counts, event.get("usage"))
                     delta = event.get("delta") or {}
@@ -79,7 +85,7 @@ class AnthropicReply:
             yield TextDelta("")
         for open_block in blocks.values():  # that nobody closed
             yield from self._finished(open_block)
-        if is_over and not reason:  # imitators that give none, but end as they should
+        if (is_over or stream.is_done) and not reason:  # imitators that give none
             reason = "end_turn"
         if not reason:
             return
@@ -94,9 +100,11 @@ class AnthropicReply:
         block = open_block.block
         match block["type"]:
             case "text":
+                block["text"] = block.get("text") or ""
                 self._layout.text(block["text"], **_added(block, "text"))
             case "tool_use":
-                # Some servers send it in one piece.
+                # Some servers send it in one piece, or without an id.
+                block["id"] = block.get("id") or new_id()
                 call = read_call(block["id"], block["name"], open_block.json or block.get("input"))
                 self._layout.call(call.id, **_added(block, "id", "name", "input"))
                 yield call
@@ -130,15 +138,17 @@ def _events(stream: EventStream) -> Iterator[dict[str, Any]]:
 
 def _add(open_block: _Open, delta: dict[str, Any]) -> Iterator[ModelEvent]:
     block = open_block.block
-    match delta["type"]:
+    match delta.get("type"):
         case "text_delta":
-            block["text"] = block.get("text", "") + delta["text"]
-            yield TextDelta(delta["text"])
+            text = delta.get("text") or ""
+            block["text"] = (block.get("text") or "") + text
+            yield TextDelta(text)
         case "input_json_delta":
-            open_block.json += delta["partial_json"]
+            open_block.json += delta.get("partial_json") or ""
         case "thinking_delta":
-            block["thinking"] = block.get("thinking", "") + delta["thinking"]
-            yield ReasoningDelta(delta["thinking"])
+            thought = delta.get("thinking") or ""
+            block["thinking"] = (block.get("thinking") or "") + thought
+            yield ReasoningDelta(thought)
         case "signature_delta":
             block["signature"] = delta["signature"]
         case "citations_delta":

@@ -12,7 +12,7 @@ from ...models import ToolCall, new_id
 from ..base import UnreadCall
 from ..calls import read_call
 
-_STORED = ("index", "id", "type", "function")
+_STORED = ("index", "id", "type", "function", "name", "arguments")
 
 
 @define
@@ -44,7 +44,7 @@ class CallPieces:
         """Take the next piece; raises ValueError for what is none."""
         if not isinstance(piece, dict):
             raise ValueError(f"a strange call: {piece!r:.100}")
-        function = piece.get("function") or {}
+        function = piece.get("function") or piece  # some leave that level out
         if not isinstance(function, dict):
             raise ValueError(f"a strange call: {piece!r:.100}")
         its_id, name = _text(piece.get("id")), _text(function.get("name"))
@@ -58,9 +58,12 @@ class CallPieces:
         call.added |= extra
         given = function.get("arguments")  # an object, from some servers
         text = given if isinstance(given, str) else json.dumps(given) if given else ""
-        # Some begin with "{}", and some send all once more in the end.
+        # Some begin or end with "{}", and some send all once more in the end.
         is_anew = text.lstrip().startswith("{") and call.is_whole
-        call.arguments = text if is_anew else call.arguments + text
+        if not is_anew:
+            call.arguments += text
+        elif text.strip() != "{}":
+            call.arguments = text
 
     def read(self) -> Iterator[ToolCall | UnreadCall]:
         """Yield the calls, each with an id."""
@@ -86,12 +89,12 @@ class CallPieces:
                 else (last if index is None and not last.is_whole else None)
             )
         found = (known or same or ([last] if index is None else []))[-1:]
-        if not found or _is_another(found[0], its_id, index):
+        if not found or _is_another(found[0], its_id, name, index):
             return None
         return found[0]
 
 
-def _is_another(call: _Call, its_id: str, index: Any) -> bool:
+def _is_another(call: _Call, its_id: str, name: str, index: Any) -> bool:
     """Whether a call begins with this piece, which has a name, though ``call`` has its place.
 
     Google's server and others say index 0 of each call, with ids or without, and send each call
@@ -102,7 +105,7 @@ def _is_another(call: _Call, its_id: str, index: Any) -> bool:
     if call.id and its_id:
         if call.id != its_id:
             return call.is_whole or not call.arguments
-        return call.is_whole and index is not None and index != call.index
+        return call.is_whole and (name != call.name or index not in (None, call.index))
     return call.is_whole
 
 

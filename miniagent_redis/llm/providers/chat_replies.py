@@ -53,6 +53,8 @@ class _Reply:
         if not isinstance(choices, list):
             raise ValueError(f"strange choices: {choices!r:.100}")
         for choice in choices[:1]:
+            if not isinstance(choice, dict):
+                continue
             add_counts(self._counts, choice.get("usage"))  # Moonshot's place for it
             self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or choice.get("message")  # that of a whole reply
@@ -64,9 +66,9 @@ class _Reply:
         yield from self._content(delta.get("content"))
         if isinstance(refusal := delta.get("refusal"), str):
             yield from self._said(refusal)
-        for picture in delta.get("images") or ():  # OpenRouter's
+        for picture in _listed(delta.get("images")):  # OpenRouter's
             yield from self._content([picture])
-        for piece in delta.get("tool_calls") or ():
+        for piece in _listed(delta.get("tool_calls")):
             self._calls.add(piece)
         if called := delta.get("function_call"):  # what tool_calls were before
             self._calls.add({"function": called})
@@ -76,7 +78,7 @@ class _Reply:
         if isinstance(content, str):
             yield from self._said(content, self._tags)
             return
-        for part in content if isinstance(content, list) else [content]:
+        for part in _listed(content):
             if isinstance(part, str):
                 yield from self._said(part)
             elif isinstance(part, dict):
@@ -113,8 +115,7 @@ class _Reply:
             if isinstance(text := delta.get(key), str) and text:
                 self._own[key] = self._own.get(key, "") + text
                 shown = shown or text  # some send it by both names
-        details = delta.get(REASONING_LIST)
-        for detail in details if isinstance(details, list) else ():
+        for detail in _listed(delta.get(REASONING_LIST)):
             if isinstance(detail, dict):
                 _add_detail(self._own.setdefault(REASONING_LIST, []), detail)
                 if not any(isinstance(delta.get(key), str) for key in REASONING_TEXT):
@@ -140,6 +141,11 @@ class _Reply:
             yield openai_usage(self._counts)
         if self._finish:
             yield Finish("tool_calls") if self._calls and end.reason == "stop" else end
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return what is there of a list; what stands there alone, as if it was in one."""
+    return [one for one in (value if isinstance(value, list) else [value]) if one is not None]
 
 
 def _texts(part: dict[str, Any]) -> Iterator[str]:

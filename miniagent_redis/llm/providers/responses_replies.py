@@ -43,18 +43,21 @@ class _Reply:
     def read(self, event: dict[str, Any]) -> Iterator[ModelEvent]:
         kind = event.get("type", "")
         place = event.get("output_index")
+        if place is None:  # imitators' way; items come one after the other
+            place = len(self._done)
+        delta = event.get("delta") or ""
         if kind in _TEXT:
-            self._shown[place] = self._shown.get(place, "") + event["delta"]
+            self._shown[place] = self._shown.get(place, "") + delta
             self._has_text = True
-            yield TextDelta(event["delta"])
+            yield TextDelta(delta)
         elif kind in _REASONING:
             self._thought.add(place)
-            yield ReasoningDelta(event["delta"])
+            yield ReasoningDelta(delta)
         elif kind == "response.reasoning_summary_part.added" and place in self._thought:
             yield ReasoningDelta("\n\n")
         elif kind == "response.output_item.done":
             self._done.add(place)
-            yield from self._item(event["item"], place)
+            yield from self._item(event.get("item") or {}, place)
         elif kind in _ENDS or event.get("object") == "response":
             yield from self._end(event.get("response") or event)
 
@@ -77,7 +80,7 @@ class _Reply:
                 form = item.get("output_format") or "png"
                 self._layout.part()
                 yield ContentPart({"type": "image", "mime_type": f"image/{form}", "data": data})
-            case _:
+            case _ if item:
                 self._own(item)
 
     def _message(self, item: dict[str, Any], shown: str) -> Iterator[ModelEvent]:

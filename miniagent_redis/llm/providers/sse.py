@@ -2,16 +2,20 @@
 
 Imitators of OpenAI and Anthropic end their streams in other ways than these, tell errors with
 status 200, or answer with one JSON object though a stream was asked for. The SDKs pass over all
-that, so the bytes are read here.
+that, so the bytes are read here. What they are is told by how they begin, since the content type
+that goes with them is often another one.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-_WHOLE = ("json", "html")  # in the name of a content type that is no stream
+_BOM = b"\xef\xbb\xbf"
+_WHOLE = (b"{", b"[", b"<")  # how JSON and pages begin, and no line of a stream
 _END = "[DONE]"
 _LONGEST = 300  # characters of a page that is no answer
 _CONTENTS = ("choices", "output", "content", "delta", "candidates")  # of what is an answer
@@ -41,30 +45,32 @@ class EventStream:
         self._response = response
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        kind = str(self._response.headers.get("content-type", "")).lower()
-        if "event-stream" not in kind and any(word in kind for word in _WHOLE):
-            yield from self._whole(self._response.read())
+        pieces = iter(self._response.iter_bytes())
+        start = b""
+        for piece in pieces:  # servers that let one wait send empty lines meanwhile
+            start = (start + piece).removeprefix(_BOM).lstrip()
+            if start and not _BOM.startswith(start):
+                break
+        if start.startswith(_WHOLE):
+            yield from self._whole(b"".join(chain([start], pieces)))
         else:
-            yield from self._events(self._response.iter_bytes())
+            yield from self._events(chain([start], pieces))
 
     def _whole(self, body: bytes) -> Iterator[dict[str, Any]]:
         try:
             found = json.loads(body)
-        except ValueError:
-            if b"data:" not in body:
-                text = " ".join(body.decode("utf-8", "replace").split())
-                if text:
-                    told = f"it sent a page: {text[:_LONGEST]}"
-                    raise ToldError(told, is_whole=True) from None
-                return
-            yield from self._events([body])  # a stream after all
-            return
-        self.is_done = True
+        except ValueError:  # a page, an answer that was cut off, or objects line by line
+            found = [_parsed(line) for line in _lines([body]) if _is_object(line)]
+            if not found:
+                raise _page(body.decode("utf-8", "replace")) from None
+        else:
+            self.is_done = True
         for one in found if isinstance(found, list) else [found]:
-            yield _checked(one, is_whole=True)
+            yield _checked(one, is_whole=self.is_done)
 
     def _events(self, pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         name, data = "", list[str]()
+        strange, is_told = "", False
         for line in _lines(pieces):
             if line:
                 field, _, value = line.partition(":")
@@ -74,45 +80,79 @@ class EventStream:
                     name = value.strip()
                 elif field == "error":  # llama.cpp's way
                     raise ToldError(_read(value), is_whole=False)
+                elif _is_object(line):  # of servers that fail in the middle
+                    data.append(line)
+                elif field not in ("", "id", "retry"):
+                    strange = f"{strange} {line}"[:_LONGEST]
                 continue
-            if data:
-                yield from self._told(name, data)
+            for event in self._told(name, data):
+                is_told = True
+                yield event
             name, data = "", []
             if self.is_done:
                 return
-        if data:
-            try:
-                yield from self._told(name, data)
-            except ValueError:  # cut off in the middle
-                return
+        try:
+            for event in self._told(name, data):
+                is_told = True
+                yield event
+        except ValueError:  # cut off in the middle
+            return
+        if strange and not is_told:
+            raise _page(strange)
 
     def _told(self, name: str, data: list[str]) -> Iterator[dict[str, Any]]:
+        text = "\n".join(data).strip()
+        if name == "error" and text and not text.startswith("{"):
+            raise ToldError(text, is_whole=False)
         try:
-            parts = [_parsed("\n".join(data))]
+            parts = [_parsed(text)] if text else []
         except ValueError:  # events without an empty line between them
             parts = [_parsed(line) for line in data]
         for part in parts:
             if part == _END:
                 self.is_done = True
-            elif part is not None or name != "error":
-                if name == "error" and not (isinstance(part, dict) and part.get("error")):
+            elif part is not None:
+                if name == "error" and not part.get("error"):
                     raise ToldError(part, is_whole=False)
                 yield _checked(part, is_whole=False)
 
 
+_ENDS = re.compile(rb"\r\n|\n|\r")
+
+
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines, without their ends. Only a line feed ends one: texts have other breaks."""
-    rest = b""
+    """Yield the lines, without their ends: those of event streams, as texts have other breaks."""
+    rest = list[bytes]()  # of a line that goes on: a picture may come in thousands of pieces
+    is_cut = False  # the line feed of a CR LF may be in the next piece
     for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
+        if not piece:
+            continue
+        *lines, last = _ENDS.split(piece.removeprefix(b"\n") if is_cut else piece)
+        is_cut = piece.endswith(b"\r")
         for line in lines:
-            yield line.rstrip(b"\r").decode("utf-8", "replace")
-    if rest:
-        yield rest.rstrip(b"\r").decode("utf-8", "replace")
+            yield b"".join([*rest, line]).decode("utf-8", "replace")
+            rest.clear()
+        rest.append(last)
+    if text := b"".join(rest):
+        yield text.decode("utf-8", "replace")
+
+
+def _is_object(line: str) -> bool:
+    return line.lstrip().startswith("{")
+
+
+def _page(text: str) -> ToldError:
+    return ToldError(f"it sent a page: {' '.join(text.split())[:_LONGEST]}", is_whole=True)
 
 
 def _parsed(text: str) -> Any:
-    return _END if text.strip().startswith(_END) else json.loads(text)
+    """Return an event, ``_END``, or None for a word by which servers keep a connection alive."""
+    if text.startswith(_END):
+        return _END
+    found = json.loads(text) if text.startswith(("{", "[")) else None
+    if found is not None and not isinstance(found, dict):
+        raise ValueError(f"a strange event: {text:.100}")
+    return found
 
 
 def _read(text: str) -> Any:

@@ -1,12 +1,13 @@
 """Deliberation that a local server leaves in the answer, between tags: `<think>…</think>Hello!`.
 
 So do servers without a reasoning parser, for models such as DeepSeek-R1 and Qwen3. Only tags at the
-very beginning of a reply count: behind it they may be what the answer is about.
+very beginning of a reply count, of one deliberation or several in a row: behind it they may be what
+the answer is about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from ..base import ReasoningDelta, TextDelta
 
@@ -28,21 +29,17 @@ class ThinkTags:
         self._end = "</think>" if is_open else ""  # of the deliberation that has begun
         self._thoughts: list[str] = []
         self._is_text = False  # from here on all is the answer
-        self._is_behind = False  # what comes is right behind the end
+        self._is_behind = False  # a deliberation has ended
 
     def split(self, text: str) -> Iterator[TextDelta | ReasoningDelta]:
         """Yield what is plain by now; the rest is held until more comes."""
-        if self._is_text and not self._is_behind:
+        if self._is_text:
             yield TextDelta(text)
             return
         self._held += text
-        if not self._is_text and not self._end:
-            yield from self._begin()
-        if self._end:
-            yield from self._deliberate()
-        if self._is_behind and (answer := self._held.lstrip()):
-            self._is_behind, self._held = False, ""
-            yield TextDelta(answer)
+        while self._end or (yield from self._begin()):
+            if not (yield from self._deliberate()):
+                return
 
     def close(self, *, is_whole: bool) -> Iterator[TextDelta | ReasoningDelta]:
         """Yield what is held. A deliberation that nobody closed is the answer if that ``is_whole``.
@@ -56,22 +53,24 @@ class ThinkTags:
                 yield ReasoningDelta(held)
             if is_whole:
                 yield TextDelta("".join(self._thoughts).strip())
-        elif held and not self._is_behind:
+        elif held := held.lstrip() if self._is_behind else held:
             yield TextDelta(held)
 
-    def _begin(self) -> Iterator[TextDelta | ReasoningDelta]:
+    def _begin(self) -> Generator[TextDelta, None, bool]:
+        """Return whether there is an opening tag; yield what is held if it is the answer."""
         start = self._held.lstrip()
         for tag, end in _PAIRS.items():
             if start.startswith(tag):
                 self._end, self._held = end, start[len(tag) :].lstrip()
-                return
-        if any(tag.startswith(start) for tag in _PAIRS):  # also of nothing but space
-            return
-        self._is_text = True
-        held, self._held = self._held, ""
-        yield TextDelta(held)
+                return True
+        if not any(tag.startswith(start) for tag in _PAIRS):  # also of nothing but space
+            self._is_text = True
+            held, self._held = self._held, ""
+            yield TextDelta(start if self._is_behind else held)
+        return False
 
-    def _deliberate(self) -> Iterator[ReasoningDelta]:
+    def _deliberate(self) -> Generator[ReasoningDelta, None, bool]:
+        """Yield what is held of a deliberation. Return whether it has ended."""
         thought, found, rest = self._held.partition(self._end)
         if not found:
             kept = next(
@@ -84,4 +83,5 @@ class ThinkTags:
             self._thoughts.append(thought)
             yield ReasoningDelta(thought)
         if found:
-            self._end, self._is_text, self._is_behind = "", True, True
+            self._end, self._is_behind = "", True
+        return bool(found)
