@@ -41,7 +41,7 @@ class AnthropicModel(ProviderModel):
         given: dict[str, Any] = {"http_client": sdk.DefaultHttpxClient(event_hooks=self._hooks())}
         if self._max_retries is not None:
             given["max_retries"] = self._max_retries
-        client = sdk.Anthropic(api_key=key, base_url=self._base_url, **given)
+        client = sdk.Anthropic(api_key=key, base_url=self._root(), **given)
         ways = (getattr(client, way, None) for way in ("api_key", "auth_token", "credentials"))
         if not any(ways):
             raise self._no_key()

@@ -16,6 +16,7 @@ from .providers.base import ProviderModel
 from .providers.blocks import Layout, Piece, pieces
 from .providers.checked import parameters
 from .providers.choice import gemini_choice
+from .providers.faults import is_lost
 from .providers.parts import Media, content_parts, content_text, result_text, shown_parts
 from .providers.reasons import finish_of
 from .providers.sending import ANY_ID, START, encodable, has_acted, sendable
@@ -29,7 +30,7 @@ _FOREIGN = b"skip_thought_signature_validator"
 _WITHOUT_SIGNATURES = re.compile("(models/)?gemini-[12]")
 _TAKEN = re.compile(r"image/(png|jpeg|webp|heic|heif)|(audio|video|text)/.+|application/pdf")
 # The SDK does not repeat by itself unless told to. Not after 429: it would not wait long enough.
-_RETRIES = {"attempts": 3, "http_status_codes": [408, 500, 503]}
+_RETRIES = {"attempts": 3, "http_status_codes": [500, 503]}
 _SERVER_TIMEOUT = "600"  # seconds for the whole answer; the SDK would send our limit for a silence
 
 
@@ -46,8 +47,8 @@ class GeminiModel(ProviderModel):
         if self._max_retries is not None:
             http["retry_options"] = {"attempts": 1 + self._max_retries}
         http["client_args"] = {"event_hooks": self._hooks()}
-        if self._base_url:
-            address = re.fullmatch(r"(.*?)(?:/(v\d\w*))?/?", self._base_url)
+        if root := self._root():
+            address = re.fullmatch(r"(.*?)(?:/(v\d\w*))?/?", root)
             assert address is not None
             http |= {"base_url": address[1], "api_version": address[2]}
         return sdk.Client(api_key=key, http_options=http)
@@ -94,10 +95,18 @@ class GeminiModel(ProviderModel):
         elif _is_forced(forced := checked.tool_config) and has_acted(request.messages):
             forced.function_calling_config = None
         stream = client.models.generate_content_stream
-        with closing(
-            stream(model=self.model, contents=encodable(contents), config=checked)
-        ) as chunks:
-            yield from _events(chunks)
+        sent = {"model": self.model, "contents": encodable(contents), "config": checked}
+        for tries in range(self._max_retries or 0, -1, -1):
+            is_begun = False
+            try:
+                with closing(stream(**sent)) as chunks:
+                    for event in _events(chunks):
+                        is_begun = True
+                        yield event
+                return
+            except Exception as exc:  # the SDK repeats the rest
+                if is_begun or not tries or not is_lost(exc):
+                    raise
 
 
 def _is_forced(choice: Any) -> bool:

@@ -103,6 +103,9 @@ class OpenAIModel(ProviderModel):
         is_named = self._api_version is not None or "api-version=" in address
         return bool(address) and (is_named or is_azure(host_of(address)))
 
+    def _query(self) -> dict[str, str]:
+        return {} if self._is_azure() else super()._query()
+
     def _address(self) -> str | None:
         return self._base_url or os.environ.get(self.address_variable) or None
 
@@ -112,7 +115,7 @@ class OpenAIModel(ProviderModel):
             given["max_retries"] = self._max_retries
         address = self._address()
         if address is None or not self._is_azure():
-            return sdk.OpenAI(api_key=key, base_url=self._base_url, **given)
+            return sdk.OpenAI(api_key=key, base_url=self._root(), **given)
         url, version = azure_address(address, self._api_version)
         if version is None:
             return sdk.OpenAI(api_key=key, base_url=url, **given)

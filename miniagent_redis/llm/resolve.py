@@ -114,7 +114,8 @@ def _by_name(text: str) -> Model:
             f"there is no model {text!r}",
             cause="known here: " + ", ".join(sorted({*_OWN, *offered})),
             hint=_meant(text, {*_OWN, *offered})
-            or "install the package that offers it, or give a Model or a function instead",
+            or "a server that speaks like OpenAI is openai:MODEL@URL; for another one install the "
+            "package that offers it, or give a Model or a function instead",
         )
     return _set_up(offered[name], rest)
 
@@ -128,7 +129,7 @@ def _meant(text: str, known: Iterable[str]) -> str:
     if vendors:
         return f"did you mean {vendors[0]}:{text}?"
     wrong, colon, rest = text.partition(":")
-    close = get_close_matches(wrong, known, 1)
+    close = get_close_matches(wrong.lower(), known, 1)
     return f"did you mean {close[0]}{colon}{rest}?" if close else ""
 
 

@@ -12,11 +12,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from weakref import finalize
 
 from ...errors import (
@@ -28,11 +29,26 @@ from ...errors import (
 from ...runtime.forking import reset_after_fork
 from ...runtime.installing import pip_install
 from ..base import ModelEvent, ModelRequest, TextDelta
-from .checked import check_event, check_key, says_something
+from .checked import (
+    check_event,
+    check_key,
+    checked_address,
+    says_something,
+    without_password,
+)
 from .faults import code_of, only_short_waits, retry_after, said_by, told_status
 from .leaving import heed_leaving
 from .meaning import meaning_of
-from .under_way import KEY, SentAlready, begin, limit_silence, note_answer, put_key, send_once
+from .under_way import (
+    KEY,
+    SentAlready,
+    begin,
+    limit_silence,
+    note_answer,
+    put_secrets,
+    send_once,
+    was_sent,
+)
 
 NO_KEY = "none"  # what a server of one's own is given for a key
 _LONGEST_CAUSE = 500  # characters
@@ -78,7 +94,7 @@ class ProviderModel(ABC):
             raise InvalidInput(f"max_retries must be a whole number, not {max_retries!r:.100}")
         self.model = model
         self.options = options
-        self._base_url = base_url
+        self._base_url = checked_address(base_url)
         self._api_key = api_key
         self._max_retries = max_retries
         self._fresh_keys: deque[str] = deque(maxlen=8)  # the last ones, to be in no message
@@ -99,13 +115,18 @@ class ProviderModel(ABC):
     @classmethod
     def named(cls, rest: str, **options: Any) -> ProviderModel:
         """Return the model of a name ``MODEL`` or ``MODEL@BASE_URL``."""
-        model, *url = re.split("@(?=https?://)", rest, maxsplit=1)
+        model, *url = re.split("@(?=https?://)", rest, maxsplit=1, flags=re.IGNORECASE)
+        if not url and (place := re.search(r"@([\w.-]+|\[[\w:]+\]):\d+(/.*)?$", model)):
+            raise InvalidInput(
+                f"{rest!r:.100} names a server without http:// or https://",
+                hint=f"did you mean {model[: place.start()]}@http://{place[0][1:]}?",
+            )
         return cls(model, base_url=url[0] if url else None, **options)
 
     @property
     def name(self) -> str:
         """What tells the model from others, without secrets."""
-        place = f"@{_without_password(self._base_url)}" if self._base_url else ""
+        place = f"@{without_password(self._root())}" if self._base_url else ""
         options = f" {sha256(repr(self.options).encode()).hexdigest()[:8]}" if self.options else ""
         return f"{self._kind}:{self.model}{place}{options}"
 
@@ -201,9 +222,17 @@ class ProviderModel(ABC):
             self._fresh_keys.append(key.strip())
         return key.strip()
 
+    def _root(self) -> str | None:
+        """Return the address without its query, which the SDKs would put their paths behind."""
+        return self._base_url and re.sub(r"[?#].*", "", self._base_url)
+
+    def _query(self) -> dict[str, str]:
+        """Return the query that is in the address: it goes with each request."""
+        return dict(parse_qsl(urlsplit(self._base_url or "").query, keep_blank_values=True))
+
     def _hooks(self) -> dict[str, list[Callable[[Any], None]]]:
         """Return the hooks for the SDK's HTTP client."""
-        requests: list[Callable[[Any], None]] = [heed_leaving, put_key]
+        requests: list[Callable[[Any], None]] = [heed_leaving, partial(put_secrets, self._query())]
         responses: list[Callable[[Any], None]] = [only_short_waits]
         if self._max_retries is None:
             requests.append(send_once)
@@ -233,6 +262,8 @@ class ProviderModel(ABC):
             exc, self.name, self.key_variables, request, is_answering=bool(heard)
         )
         cause = self._without_secrets(said_by(exc))[:_LONGEST_CAUSE]
+        if not note and was_sent() and kind in ("connection", "timeout"):
+            note = "it may be paid for"
         cause = "; ".join(filter(None, (cause, note)))
         error: ModelError
         if text := "".join(heard):
@@ -260,8 +291,3 @@ def _is_installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # not even the package that it is in
         return False
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

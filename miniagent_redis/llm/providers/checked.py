@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from inspect import iscoroutinefunction
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import astuple
 
@@ -44,6 +46,30 @@ def check_key(key: object) -> None:
             f"api_key must be text, or a function that returns it, not {type(key).__name__}",
             hint="a plain function: it is asked before each request",
         )
+
+
+def checked_address(url: object) -> str | None:
+    """Return the address; raises InvalidInput for what can be none, instead of asking elsewhere."""
+    if url is None or (isinstance(url, str) and not url):
+        return None
+    try:
+        parts = urlsplit(url.strip()) if isinstance(url, str) else None
+        is_fine = parts and parts.scheme in ("http", "https") and parts.hostname
+        if is_fine and (parts is not None and parts.port != 0):
+            return str(url).strip()
+        cause = ""
+    except ValueError as exc:
+        cause = str(exc)
+    raise InvalidInput(
+        f"{without_password(url)!r:.100} is no address of a model",
+        cause=cause,
+        hint="it begins with http:// or https:// and the name of a host",
+    )
+
+
+def without_password(url: Any) -> Any:
+    """Return an address as it can be shown."""
+    return re.sub(r"//[^/?#]*@", "//", url) if isinstance(url, str) else url
 
 
 def check_event(event: ModelEvent) -> None:

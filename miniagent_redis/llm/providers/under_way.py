@@ -14,7 +14,7 @@ from typing import Any
 
 KEY = "key-of-each-request"
 """Stands in a client for a key that is asked for anew for each request."""
-_MAYBE_DONE = (502, 504)  # a gateway tells that of a server that may go on with its work
+_MAYBE_DONE = (408, 502, 504, 520, 524)  # gateways', of a server that may go on with its work
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 
 
@@ -34,6 +34,7 @@ class _UnderWay(threading.local):
     failure: Any = None
     longest_silence: float | None = None
     key: str | None = None
+    first_url: Any = None
 
 
 _now = _UnderWay()
@@ -42,6 +43,12 @@ _now = _UnderWay()
 def begin(key: str | None = None) -> None:
     """Begin with a request of this thread; ``key`` takes the place of ``KEY`` in its headers."""
     _now.is_sent, _now.failure, _now.longest_silence, _now.key = False, None, None, key
+    _now.first_url = None
+
+
+def was_sent() -> bool:
+    """Whether it was sent whole, and not refused: then it may be paid for."""
+    return _now.is_sent
 
 
 def limit_silence(seconds: float | None) -> None:
@@ -67,8 +74,20 @@ def _read(read: Any, max_bytes: int, timeout: float | None = None) -> Any:
     return read(max_bytes, timeout=timeout if limit is None else limit)
 
 
-def put_key(request: Any) -> None:
-    """Put the key of this request in its place. A hook for requests."""
+def put_secrets(query: Mapping[str, str], request: Any) -> None:
+    """Put the key of this request in its place, and add the query of the model's address.
+
+    Who is sent on to another server takes neither there. A hook for requests.
+    """
+    url, first = request.url, _now.first_url or request.url
+    _now.first_url = first
+    is_there = (url.scheme, url.netloc) == (first.scheme, first.netloc)
+    if not is_there and (url.scheme, url.host) != ("https", first.host):
+        for name in _KEY_HEADERS:
+            request.headers.pop(name, None)
+        return
+    if query:
+        request.url = url.copy_merge_params(query)
     for name in _KEY_HEADERS if _now.key else ():
         if KEY in (value := request.headers.get(name, "")):
             request.headers[name] = value.replace(KEY, _now.key)
