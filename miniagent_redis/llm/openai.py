@@ -33,6 +33,7 @@ from .providers.responses_requests import (
 from .providers.sending import encodable, has_acted
 from .providers.sse import EventStream
 from .providers.think_tags import ThinkTags
+from .providers.under_way import KEY
 
 __all__ = ["OpenAIModel"]
 
@@ -119,7 +120,7 @@ class OpenAIModel(ProviderModel):
         url, version = azure_address(address, self._api_version)
         if version is None:
             return sdk.OpenAI(api_key=key, base_url=url, **given)
-        by_token = {"azure_ad_token_provider": self._fresh_key, "api_key": None}
+        by_token = {"azure_ad_token_provider": lambda: KEY, "api_key": None}
         keys = by_token if callable(self._api_key) else {"api_key": key}
         return sdk.AzureOpenAI(base_url=url, api_version=version, **keys, **given)
 

@@ -52,6 +52,18 @@ def test_a_function_gives_the_tokens_of_entra_id(azure: CannedServer) -> None:
     assert ask(azure, model)["authorization"] == "Bearer token-of-entra"
 
 
+@pytest.mark.parametrize("version", ["2024-10-21", None])
+def test_a_function_is_asked_once_for_each_request(
+    version: str | None, azure: CannedServer
+) -> None:
+    tokens = iter(["token-one", "token-two"])
+    model = OpenAIModel("gpt", base_url=HOST, api_version=version, api_key=lambda: next(tokens))
+    for token in ("token-one", "token-two"):
+        azure.add(*said("openai", "Hello"))
+        fold(model.stream(HI))
+        assert azure.headers[-1]["authorization"] == f"Bearer {token}"
+
+
 def test_a_gateway_in_front_of_it_is_asked_like_it_where_a_version_is_named(
     azure: CannedServer,
 ) -> None:
