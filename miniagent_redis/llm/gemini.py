@@ -17,6 +17,7 @@ from .providers.blocks import Layout, Piece, pieces
 from .providers.checked import parameters
 from .providers.choice import gemini_choice
 from .providers.faults import is_lost
+from .providers.google_lines import finish_message, heed_lines
 from .providers.parts import Media, content_parts, content_text, result_text, shown_parts
 from .providers.reasons import finish_of
 from .providers.sending import ANY_ID, START, encodable, has_acted, sendable
@@ -46,7 +47,9 @@ class GeminiModel(ProviderModel):
         http: dict[str, Any] = {"retry_options": _RETRIES}
         if self._max_retries is not None:
             http["retry_options"] = {"attempts": 1 + self._max_retries}
-        http["client_args"] = {"event_hooks": self._hooks()}
+        hooks = self._hooks()
+        hooks["response"].append(heed_lines)
+        http["client_args"] = {"event_hooks": hooks}
         if root := self._root():
             address = re.fullmatch(r"(.*?)(?:/(v\d\w*))?/?", root)
             assert address is not None
@@ -208,7 +211,8 @@ def _events(chunks: Iterable[Any]) -> Iterator[ModelEvent]:
             finish = Finish("content_filter", said)
         for candidate in (chunk.candidates or ())[:1]:
             if candidate.finish_reason:
-                finish = finish_of(candidate.finish_reason.value, candidate.finish_message or "")
+                said = candidate.finish_message or finish_message()
+                finish = finish_of(candidate.finish_reason.value, said)
             for part in (candidate.content and candidate.content.parts) or ():
                 for event in _read(part, layout):
                     has_calls = has_calls or isinstance(event, ToolCall)

@@ -9,10 +9,11 @@ import pytest
 
 from miniagent_redis.errors import IncompleteResponse, ModelError
 from miniagent_redis.llm import Reply, fold
+from miniagent_redis.llm.gemini import GeminiModel
 from miniagent_redis.llm.openai import OpenAIModel
 from miniagent_redis.llm.providers.sse import EventStream
 from tests.support.canned_server import CannedServer
-from tests.support.provider_replies import HI, openai_chunk
+from tests.support.provider_replies import HI, begun, openai_chunk, said
 
 DONE = b"data: [DONE]\n\n"
 CHUNKS = [openai_chunk({"content": "Hel"}), openai_chunk({"content": "lo"}, "stop")]
@@ -84,6 +85,22 @@ def test_a_failure_in_the_middle_is_told_in_any_form(failure: bytes, canned: Can
     with pytest.raises(IncompleteResponse, match="out of memory") as caught:
         answer(canned, sse(CHUNKS[0]) + failure)
     assert caught.value.text == "Hel"
+
+
+def test_words_of_gateways_cost_no_answer_of_googles(canned: CannedServer) -> None:
+    last = f"data:{json.dumps(said('gemini', 'lo')[0])}\n\n".encode()
+    words = (b"\xef\xbb\xbf: processing\n\n", b"event: ping\nid: 3\n\n")
+    canned.add(words[0], *begun("gemini", "Hel"), words[1], last)
+    assert fold(GeminiModel("m", base_url=canned.url).stream(HI)).text == "Hello"
+
+
+def test_why_google_could_not_read_a_call_is_told_in_its_words(canned: CannedServer) -> None:
+    model = GeminiModel("m", base_url=canned.url)
+    told = {"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "print(api.now())"}
+    canned.add({"candidates": [told]})
+    assert fold(model.stream(HI)).finish_detail == "MALFORMED_FUNCTION_CALL: print(api.now())"
+    canned.add({"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}]})
+    assert fold(model.stream(HI)).finish_detail == "MALFORMED_FUNCTION_CALL"
 
 
 class Pieces:

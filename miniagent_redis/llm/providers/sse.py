@@ -60,7 +60,7 @@ class EventStream:
         try:
             found = json.loads(body)
         except ValueError:  # a page, an answer that was cut off, or objects line by line
-            found = [_parsed(line) for line in _lines([body]) if _is_object(line)]
+            found = [_parsed(line) for line in lines_of([body]) if _is_object(line)]
             if not found:
                 raise _page(body.decode("utf-8", "replace")) from None
         else:
@@ -71,7 +71,7 @@ class EventStream:
     def _events(self, pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         name, data = "", list[str]()
         strange, is_told = "", False
-        for line in _lines(pieces):
+        for line in lines_of(pieces):
             if line:
                 field, _, value = line.partition(":")
                 if field == "data":
@@ -120,7 +120,7 @@ class EventStream:
 _ENDS = re.compile(rb"\r\n|\n|\r")
 
 
-def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
     """Yield the lines, without their ends: those of event streams, as texts have other breaks."""
     rest = list[bytes]()  # of a line that goes on: a picture may come in thousands of pieces
     is_cut = False  # the line feed of a CR LF may be in the next piece
