@@ -74,6 +74,23 @@ def test_the_background_thread_stores_it_by_itself(program: Program) -> None:
     assert program.said(sid) == ["down", "answer to down"]
 
 
+@pytest.mark.parametrize("namespace", ["", "acme"])
+def test_what_redis_can_take_again_is_stored_by_a_shutdown(
+    program: Program, namespace: str
+) -> None:
+    """Of the agent's tenants too."""
+    agent = program.agent.tenant(namespace) if namespace else program.agent
+    manager = SessionManager(agent)
+    sid = manager.create_or_resume_session()
+    assert not manager.run(sid, "down").persisted
+    program.server.start()
+    program.agent.background.stop()  # which could be the first to store it
+    assert agent.spool is not None
+    assert waiting(agent.spool.folder) != []
+    program.agent.shutdown()
+    assert waiting(agent.spool.folder) == []
+
+
 def test_a_killed_process_leaves_it_to_the_next_one(server: RedisServer, tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     before = Program(server, folder)
