@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +16,14 @@ from miniagent_redis import (
     StoreUnavailable,
     TurnUncertain,
 )
-from miniagent_redis.llm import ScriptedModel
+from miniagent_redis.llm import (
+    Finish,
+    ModelEvent,
+    ModelRequest,
+    ReasoningDelta,
+    ScriptedModel,
+    TextDelta,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +62,37 @@ def test_it_is_told_once(
     told = [event.text for event in found if event.type is EventType.TEXT_DELTA]
     assert calls > place
     assert "".join(told) == "one two three four"
+
+
+class Thinker:
+    """Thinks before it answers."""
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        yield ReasoningDelta("hm ")
+        yield ReasoningDelta("hm")
+        yield TextDelta("one ")
+        yield TextDelta("two")
+        yield Finish()
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_what_could_not_be_told_stays_before_what_comes_later(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    config = AgentConfig(model=Thinker(), delta_interval=0)
+    with SessionAgent(config, redis_config=RedisConfig(url=redis_url)) as agent:
+        manager, tell, failed = SessionManager(agent), agent.store.tell_text, 0
+
+        def tell_text(*args: Any, **given: Any) -> Any:
+            nonlocal failed
+            if failed < tries:
+                failed += 1
+                raise StoreUnavailable("away")
+            return tell(*args, **given)
+
+        monkeypatch.setattr(agent.store, "tell_text", tell_text)
+        manager.create_or_resume_session(session_id="s")
+        manager.chat("s", "Hello")
+        found = agent.store.read_events("s", "")
+    kinds = (EventType.REASONING_DELTA, EventType.TEXT_DELTA)
+    assert "".join(event.text for event in found if event.type in kinds) == "hm hmone two"
