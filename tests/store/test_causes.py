@@ -185,6 +185,19 @@ def test_what_a_server_seldom_replies(
     assert_told(caught.value, problem, hint)
 
 
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("redis://h", "start it (redis-server)"),
+        ("embedded:///folder", "log in its data folder"),
+        ("redis+sentinel://h/mymaster", "SENTINEL MASTER mymaster"),
+        ("redis+multidb://h,other", "start one of its servers"),
+    ],
+)
+def test_who_does_not_answer_is_told_with_what_to_do(url: str, hint: str) -> None:
+    assert hint in Faults(RedisConfig(url=url)).unavailable("silent").hint
+
+
 def test_writes_go_on_by_themselves_when_the_role_is_changed_back(
     server: RedisServer, store: Store
 ) -> None:
