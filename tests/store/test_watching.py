@@ -107,3 +107,13 @@ def test_text_whose_reply_was_lost_is_told_once(lossy_store: Store, proxy: Proxy
 def test_a_watcher_ends_after_a_quiet_time(real_store: Store) -> None:
     real_store.create_session("s")
     assert list(real_store.watch("s", timeout=0.05)) == []
+
+
+def test_a_watcher_of_a_turn_ends_with_the_history_that_took_it_along(real_store: Store) -> None:
+    real_store.create_session("s")
+    turn = real_store.begin_turn("s", "hi")
+    events = real_store.watch("s", timeout=0.05, turn_id=turn.turn_id)
+    assert next(events).type == EventType.TURN_STARTED
+    real_store.clear_thread("s")
+    real_store.append_to_thread("s", Message("system", "of no turn"))
+    assert kinds([*events]) == ["history_cleared"]
