@@ -64,6 +64,7 @@ def test_to_its_end_nothing_is_done(store: Store) -> None:
     version = store.session_state("s").version
     for to in ("t2", 6, 99):
         assert store.rewind("s", to) is None
+        assert store.rewind("s", to, new_id="n") is None
     assert ids(store) == {"s"}
     assert store.session_state("s").version == version
 
