@@ -487,6 +487,16 @@ def test_watchers_are_told_the_same_as_who_streams(open_manager: Open) -> None:
     assert (call["id"], call["waits_for"]) == ("c1", "approval")
 
 
+def test_with_the_last_answer_it_goes_on_by_itself(open_manager: Open) -> None:
+    manager = open_manager(Asking(REFUND), Shop().tools)
+    sid, result = parked(manager)
+    manager.agent.background.stop(LIMIT)  # which would find it abandoned, later
+    turns = manager.agent.turns
+    _, cursor = turns.answer_soon(sid, result.turn_id, {"c1": Approve()}, None)
+    watched = manager.watch(sid, after=cursor, turn_id=result.turn_id, timeout=LIMIT)
+    assert [event.type for event in watched][-1:] == [EventType.AGENT_RESPONSE]
+
+
 def test_a_repetition_under_the_same_id_finds_the_turn_waiting(open_manager: Open) -> None:
     shop = Shop()
     manager, other = open_manager(Asking(REFUND), shop.tools), open_manager()
