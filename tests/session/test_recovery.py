@@ -19,6 +19,7 @@ from miniagent_redis import (
     Message,
     RedisConfig,
     SessionAgent,
+    SessionBusy,
     SessionManager,
     StreamCallback,
     ToolCall,
@@ -136,6 +137,15 @@ def test_what_is_over_costs_nothing_more(open_manager: Open) -> None:
     until(lambda: entries(manager) == {})
     assert manager.store.session_state(sid).turns == 3
     assert RECOVER_INTERVAL <= 5
+
+
+def test_a_turn_that_others_work_on_again_is_not_waited_for(open_manager: Open) -> None:
+    manager = open_manager(redis={"lease_ttl": 30.0})
+    sid = manager.create_or_resume_session()
+    manager.store.begin_turn(sid, "Hi", turn_id="job")
+    work = manager.agent.turns._work
+    with pytest.raises(SessionBusy):
+        next(work.resume(manager.agent.thread(sid), None, pauses=True, waits=False))
 
 
 def test_a_turn_of_another_agent_is_left_to_its_instances(open_manager: Open) -> None:
