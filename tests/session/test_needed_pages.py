@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -188,6 +189,19 @@ def test_what_continues_a_thread_that_was_forgotten_is_not_taken_for_all_of_it(
     thread.forget()
     thread.absorb(more)
     assert len(thread.messages) == 5
+
+
+def test_of_a_part_nobody_knows_what_the_thread_has_let_go_of(store: RedisSessionManager) -> None:
+    session_id = session_with(store, *talk(300))
+    turn = store.begin_turn(session_id, "Hi", enough=lambda newest: True)
+    store.abort_turn(turn)
+    thread = SessionThread(store, session_id)
+    thread.absorb(turn.thread)
+    epoch, count, mark = thread.end
+    store.append_to_thread(session_id, Message("user", "more"))
+    more = store.load_thread(session_id, epoch=epoch, start=count, mark=mark)
+    thread.absorb(evolve(more, head=2))
+    assert tuple(thread.newest) == store.load_thread(session_id).messages
 
 
 TURNS = st.one_of(
