@@ -13,6 +13,7 @@ import redis
 
 from miniagent_redis import RedisConfig, RedisSessionManager, aio
 from miniagent_redis.connection.blocking import waits_for
+from miniagent_redis.connection.link import Link
 from tests.support.servers import RedisServer
 
 QUICK = 0.2  # seconds until a reply is late
@@ -50,6 +51,18 @@ def test_a_blocking_command_waits_for_as_long_as_it_says(server: RedisServer, po
         with pytest.raises(redis.TimeoutError):
             store.client.get("x")
         server.resume()
+
+
+def test_no_call_of_the_store_gives_the_server_more_time(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(Link, "uses_wire", False)
+    monkeypatch.setattr(Link, "_wait_longer", lambda link, seconds: given.append(seconds))
+    with RedisSessionManager(config(server)) as store:
+        store.create_session("s")
+        store.list_sessions()
+    assert set(given) == {0}
 
 
 def test_a_blocking_command_without_a_limit_gets_what_comes(server: RedisServer) -> None:
