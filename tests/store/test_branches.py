@@ -210,6 +210,16 @@ def test_a_repetition_returns_what_is_there(store: Store) -> None:
         store.fork_session("s", new_id="taken")
 
 
+def test_of_two_repetitions_at_once_the_slower_one_returns_what_the_faster_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branches = store.parts.branches
+    is_made, looks = branches._is_made, iter([False])  # the other one has not made it yet
+    assert store.fork_session("s", new_id="b") == "b"
+    monkeypatch.setattr(branches, "_is_made", lambda *args: next(looks, is_made(*args)))
+    assert store.fork_session("s", new_id="b") == "b"
+
+
 def test_any_id_can_be_a_branch_s(store: Store) -> None:
     names = ["with space\n and line", "ü{}" * 200, "b"]
     for name in names:
