@@ -176,6 +176,14 @@ def test_of_many_threads_one_computes(open_store: OpenStore) -> None:
     assert (sum(s.hits for s in done), sum(s.misses for s in done)) == (15, 1)
 
 
+def test_one_that_fails_wakes_those_who_wait(store: Store, client: redis.Redis) -> None:
+    with client.pubsub(ignore_subscribe_messages=True) as heard:
+        heard.subscribe(store.parts.core.keys.cache("k"))
+        with pytest.raises(ZeroDivisionError):
+            store.cache_get_or_set("k", lambda: 1 / 0)
+        until(lambda: heard.get_message() is not None)
+
+
 def test_a_waiter_takes_over_from_one_that_fails(store: Store) -> None:
     waits, computing = threading.Event(), threading.Event()
 
