@@ -27,6 +27,7 @@ from miniagent_redis.errors import (
 from miniagent_redis.models import EventType, Message, UsageTotals
 from miniagent_redis.store import transfer
 from miniagent_redis.store.manager import RedisSessionManager
+from miniagent_redis.store.tries import Tries, Uncertain
 from tests.support.proxy import Proxy
 from tests.support.scripts import load_scripts
 from tests.support.stored import dump
@@ -323,6 +324,15 @@ def test_what_became_of_a_write_is_told_or_left_open_when_the_server_has_forgott
     assert hasty.resolve_turn("s", uncertain["append"]) == "committed"
     with pytest.raises(TurnUncertain, match="forgotten"):
         hasty.resolve_turn("s", uncertain["clear"])
+
+
+def test_a_write_that_never_came_is_not_known_to_a_session_of_many_changes_either(
+    hasty: Store,
+) -> None:
+    for number in range(70):
+        hasty.append_to_thread("s", Message("user", str(number)))
+    hasty.parts.core.uncertain.note("lost", Uncertain(Tries(), None))
+    assert hasty.resolve_turn("s", "lost") == "unknown"
 
 
 UNKNOWN: dict[str, tuple[str, Callable[[Store], object]]] = {
