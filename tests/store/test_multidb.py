@@ -22,7 +22,7 @@ from miniagent_redis import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from miniagent_redis.connection.topology import multidb
+from miniagent_redis.connection.topology import asking_databases, multidb
 from miniagent_redis.doctor.databases import databases
 from miniagent_redis.doctor.shell import redis_cli
 from tests.support.doctor_checks import examine
@@ -62,6 +62,18 @@ def store(url: str) -> Iterator[RedisSessionManager]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multidb, "_PROBATION", 0.5)
     monkeypatch.setattr(multidb, "_INTERVAL", 0.1)
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_one_that_is_away_is_tried_as_often_as_is_said(
+    monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    asked = asking_databases.Databases(RedisConfig(url="redis+multidb://one,two"))
+    causes = iter(["away"] * tries)
+    monkeypatch.setattr(asked, "_try", lambda place: next(causes))
+    monkeypatch.setattr(asking_databases, "_PAUSE", 0)
+    assert asked.ask(("one", 6379), tries) == "away"
+    assert [*causes] == []
 
 
 def texts(store: RedisSessionManager) -> list[str]:
