@@ -234,6 +234,12 @@ def test_a_refused_request_passes_after_the_wait_that_was_told_and_not_before(
     store.check_rate_limits(RULES, session_id="z", user_id="zoe")
 
 
+def test_a_turn_without_tokens_counts_for_nothing(store: Store, client: Any) -> None:
+    before = dump(client)
+    store.parts.limits.charge_tokens(RULES, 0, session_id="a", user_id="ada")
+    assert dump(client) == before
+
+
 def test_without_a_user_a_session_is_a_user_of_its_own(store: Store) -> None:
     rules = [RateLimit(per="user", requests=1, window=60)]
     for session in ("a", "b"):
