@@ -97,6 +97,7 @@ def test_a_full_server_refuses_writes_whole_and_lets_one_read_and_erase() -> Non
             store.commit_turn(turn, [said("2")])
         assert (server.client().lrange("thread:{s}", 0, -1), store.session_state("s")) == before
         assert lines(store) == ["user:one", "assistant:1"]
+        assert store.parts.core.connections.availability.is_down  # reading shows nothing of writes
         assert store.abort_turn(turn)
         assert store.clear_thread("s") == 2
         assert store.delete_session("s")
