@@ -80,6 +80,12 @@ def test_the_holder_hears_at_its_next_call_that_the_turn_is_cancelled(store: Sto
     assert not store.cancel_turn("s")
 
 
+def test_to_cancel_is_asked_once(store: Store) -> None:
+    store.begin_turn("s", "hi")
+    assert store.cancel_turn("s")
+    assert store.parts.core.connections.figures().retries == 0
+
+
 def test_a_cancellation_ends_with_its_turn(store: Store) -> None:
     turn = store.begin_turn("s", "hi")
     store.cancel_turn("s")
