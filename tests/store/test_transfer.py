@@ -253,6 +253,15 @@ def test_what_is_no_whole_conversation_is_refused_before_anything_is_written(
     assert dump(client) == before
 
 
+@pytest.mark.parametrize("wrong", [("", "ada"), ("t", "")])
+def test_a_wrong_id_is_told_before_a_message_is_read(store: Store, wrong: tuple[str, str]) -> None:
+    session_id, user_id = wrong
+    messages = iter(many(1))
+    with pytest.raises(InvalidInput):
+        store.import_thread(session_id, messages, user_id=user_id)
+    assert len([*messages]) == 1
+
+
 def test_messages_of_a_newer_version_are_refused(store: Store) -> None:
     with pytest.raises(SchemaTooNew):
         store.import_thread("t", [{"v": 99, "role": "user", "content": "x"}])
