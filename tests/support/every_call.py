@@ -17,6 +17,7 @@ def make_every_call(url: str, where: str) -> None:
         world.wait = 0.05
         try:
             each(world)
+            assert world.store.stats().lost_replies == 0, "it was asked again without need"
         except Exception as exc:
             raise AssertionError(f"{name} failed {where}") from exc
         finally:
