@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from miniagent_redis.errors import InvalidInput
+from miniagent_redis.errors import InvalidInput, SessionBusy
 from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.waiting import LIMIT
@@ -85,6 +85,22 @@ def test_title_and_data_never_undo_each_other(
     todo[:] = [lambda: other.set_title("s", "not this one")]
     assert store.set_title("s", "this one")
     assert (title(store), store.get_session("s")) == ("this one", {"d": 4})
+
+
+def test_where_others_are_always_faster_the_session_is_busy(
+    store: Store, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, sessions, read = open_store(), store.parts.sessions, store.parts.sessions.read
+
+    def read_and_be_slow(*args: Any) -> Any:
+        found = read(*args)
+        assert other.set_title("s", "theirs")
+        return found
+
+    monkeypatch.setattr(sessions, "read", read_and_be_slow)
+    with pytest.raises(SessionBusy):
+        store.set_title("s", "ours")
+    assert title(store) == "theirs"
 
 
 def test_a_first_title_never_takes_the_place_of_another(store: Store) -> None:
