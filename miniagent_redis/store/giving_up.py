@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..models.event import failure
 from .core import OnSession, StoreCore, log
-from .operations.turn import Begun, abort_turn
+from .operations.begin import Begun
+from .operations.turn import abort_turn
 from .shown_text import ShownText
 
 MOST_TAKEOVERS = 3

@@ -15,9 +15,9 @@ from .core import StoreCore, log
 from .due import due_shards
 from .index import Index
 from .keys import read_member, to_bytes, to_text
+from .operations.begin import NAMED
 from .operations.expiry import Claimed, claim_due
 from .operations.open_turn import ask_recovery, read_turn
-from .operations.turn import NAMED
 
 HOLD_MS = 5_000
 """For how long nobody else looks after a turn that somebody has claimed to finish."""

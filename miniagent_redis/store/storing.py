@@ -22,8 +22,9 @@ from .index import Index
 from .looking_up import looking_up
 from .message_records import MessageRecords
 from .on_turn import of_turn, on_turn
+from .operations.begin import Busy
 from .operations.replies import Superseded, Unsure, Written
-from .operations.turn import Busy, commit_turn, replay_turn
+from .operations.turn import commit_turn, replay_turn
 from .threads import Threads
 from .tries import Uncertain
 

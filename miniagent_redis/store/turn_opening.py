@@ -18,9 +18,7 @@ from .looking_back import FIRST, PAGE
 from .looking_up import looking_up
 from .message_records import MessageRecords
 from .opening import Opening
-from .operations.replies import Superseded, Unsure
-from .operations.thread import Piece
-from .operations.turn import (
+from .operations.begin import (
     END,
     INTERRUPT,
     NAMED,
@@ -30,10 +28,11 @@ from .operations.turn import (
     Done,
     NothingOpen,
     WaitsItself,
-    abort_turn,
     begin_turn,
-    stage_step,
 )
+from .operations.replies import Superseded, Unsure
+from .operations.thread import Piece
+from .operations.turn import abort_turn, stage_step
 from .repeated import TurnRuns, TurnStored
 from .shown_text import ShownText
 from .threads import Enough, Threads

@@ -20,7 +20,7 @@ from ..runtime.outage import Patience
 from ..runtime.pausing import Pause, wait_in_thread
 from ..runtime.threads import make_room
 from .core import FORGOTTEN, LET_GO, MADE_ANEW, OnSession, StoreCore
-from .operations.turn import BeginReply, Begun, Busy, leave_queue
+from .operations.begin import BeginReply, Begun, Busy, leave_queue
 from .wakes import Wakes
 
 RENEWAL: Final = 2.0
