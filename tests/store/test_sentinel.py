@@ -6,14 +6,17 @@ The Sentinels here say what the test wants; real ones are in tests/faults/test_s
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from typing import Any
 
 import pytest
 import redis
 
 from miniagent_redis import RedisConfig, RedisSessionManager, StoreMisconfigured, StoreUnavailable
+from miniagent_redis.connection import to_master
 from tests.support.sentinels import SERVICE, Sentinel
 from tests.support.servers import RedisServer, free_port
 from tests.support.told_sentinel import ToldSentinel
@@ -262,6 +265,19 @@ def test_an_idle_client_keeps_its_connection_while_the_server_is_the_master(
 ) -> None:
     monkeypatch.setattr("miniagent_redis.connection.to_master.FRESH", 0.0)
     assert len({store.client.client_id() for _ in range(3)}) == 1
+
+
+def test_an_idle_client_asks_the_server_once_in_a_while(
+    store: RedisSessionManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, role, now = count(), to_master._ToMaster._role, time.monotonic()
+    monkeypatch.setattr(to_master._ToMaster, "_role", lambda link: (next(asked), role(link))[1])
+    assert store.client.ping()
+    monkeypatch.setattr(to_master, "monotonic", lambda: now + 60)
+    before = next(asked)
+    for _ in range(3):
+        assert store.client.ping()
+    assert next(asked) - before == 2  # with the look of this test
 
 
 # --- what is told ------------------------------------------------------------------------------
