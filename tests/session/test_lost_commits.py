@@ -1,4 +1,4 @@
-"""The reply to a commit of a chat is lost, and another instance has gone on with the turn."""
+"""The reply to the commit of a chat is lost, and others have gone on with it; or to its begin."""
 
 from __future__ import annotations
 
@@ -76,3 +76,16 @@ def test_so_is_one_of_which_this_one_heard_nothing_when_it_stored_it_late(
 
 def look() -> str:
     return "seen"
+
+
+def test_a_turn_that_may_have_begun_is_not_in_the_way_of_the_next_message(
+    open_manager: Open,
+) -> None:
+    manager = open_manager(lambda messages: "answer", on_busy="reject")
+    manager.store.config.retry_on_timeout = False
+    manager.store.create_session("s")
+    with losing(manager.store, "begin_turn"), pytest.raises(TurnUncertain, match="again"):
+        manager.chat("s", "lost")
+    assert manager.chat("s", "Hi") == "answer"
+    texts = [message.text for message in manager.store.load_thread("s").messages]
+    assert texts == ["Hi", "answer"]
