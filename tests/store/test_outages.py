@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from miniagent_redis import EventType, RedisConfig, SessionAgent, StoreUnavailable, StreamCallback
+from miniagent_redis.connection.availability import Availability
+from miniagent_redis.runtime.clock import ManualClock
 from miniagent_redis.store.manager import RedisSessionManager as Store
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
@@ -83,3 +85,14 @@ def _error(call: Callable[[], Any]) -> StoreUnavailable:
     with pytest.raises(StoreUnavailable) as caught:
         call()
     return caught.value
+
+
+def test_a_server_refuses_writes_only_while_it_is_down_for_them() -> None:
+    availability, error = Availability("here", ManualClock()), StoreUnavailable("gone")
+    assert not availability.refuses_writes
+    availability.failed(error, 0.0, refuses_writes=True)
+    assert availability.refuses_writes
+    availability.answered(wrote=True)
+    assert not availability.refuses_writes
+    availability.failed(error, 0.0)
+    assert not availability.refuses_writes
