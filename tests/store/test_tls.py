@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from miniagent_redis import EventType, StoreMisconfigured, StoreUnavailable, aio
 from miniagent_redis.config.redis import RedisConfig
+from miniagent_redis.connection.tls_faults import source
 from miniagent_redis.store.manager import RedisSessionManager as Store
 from tests.support.servers import RedisServer
 from tests.support.tls import Authority, TlsServer, authority
@@ -199,6 +201,11 @@ def test_an_exception_that_is_just_dealt_with_is_not_taken_for_the_cause(
         except StoreMisconfigured:
             store = Store(RedisConfig(url="rediss://localhost:1", ssl_ca_certs=ca.file))
             assert "no Redis answers" in soon(StoreUnavailable, store.connect).problem
+
+
+def test_an_exception_without_a_cause_is_its_own() -> None:
+    alone = redis.ConnectionError("gone")
+    assert source(alone) is alone
 
 
 def test_tls_spoken_to_a_port_without_it_is_told(ca: Authority) -> None:
