@@ -575,3 +575,22 @@ def test_results_that_were_given_or_approved_are_marked_as_such(open_manager: Op
         if each["role"] == "tool"
     }
     assert marks == {"c1": {"waits_for": "approval"}, "c2": {"waits_for": "result"}, "c3": None}
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_error"),
+    [
+        ("a hat", False),
+        (ToolResult("c2", "pick", "a hat"), False),
+        (ToolResult("c2", "pick", "no hats", is_error=True), True),
+        (Deny("no hats"), True),
+    ],
+)
+def test_a_result_that_was_given_tells_whether_it_is_an_error(
+    open_manager: Open, answer: Any, is_error: bool
+) -> None:
+    manager = open_manager(Asking(PICK), Shop().tools)
+    sid, parked_turn = parked(manager)
+    manager.answer(sid, parked_turn.turn_id, {"c2": answer})
+    (result,) = (each for each in manager.get_history(sid) if each["role"] == "tool")
+    assert result["metadata"].get("is_error", False) is is_error
