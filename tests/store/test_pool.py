@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+from attrs import astuple
 
 from miniagent_redis import PoolExhausted, StoreUnavailable
 from miniagent_redis.config.redis import RedisConfig
@@ -232,3 +233,8 @@ def test_a_network_that_forgot_connections_costs_one_silence_for_all_of_them() -
         assert store.get_session("s") == {}
         assert store.stats().lost_replies == 1
         assert pool.take() not in links
+
+
+def test_a_store_that_is_not_open_has_no_connections_and_made_none() -> None:
+    figures = Store(RedisConfig()).parts.core.connections.figures()
+    assert astuple(figures.commands) == (0,) * 6
