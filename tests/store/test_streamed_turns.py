@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,22 @@ def test_the_holder_hears_at_its_next_call_that_the_turn_is_cancelled(store: Sto
     assert turn.cancelled
     store.abort_turn(turn)
     assert not store.cancel_turn("s")
+
+
+def test_a_step_is_worth_a_wait_and_a_mere_renewal_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, waits = store.begin_turn("s", "hi"), list[float | None]()
+    connections = store.parts.core.connections
+    persist = connections.persist
+
+    def noted(attempt: Any, insist: float | None = None, **more: Any) -> Any:
+        waits.append(insist)
+        return persist(attempt, insist, **more)
+
+    monkeypatch.setattr(connections, "persist", noted)
+    store.stage_step(store.renew_lease(turn), [CALLS])
+    assert waits == [None, store.config.commit_timeout]
 
 
 def test_to_cancel_is_asked_once(store: Store) -> None:
