@@ -71,6 +71,10 @@ def test_a_blocking_command_without_a_limit_gets_what_comes(server: RedisServer)
         later.start()
         assert store.client.blpop("queue", 0) is not None
         later.join()
+        server.pause()
+        with pytest.raises(redis.TimeoutError):  # it waits as usual again
+            store.client.get("x")
+        server.resume()
 
 
 def test_a_blocking_command_in_a_pipeline_waits_too(server: RedisServer) -> None:
