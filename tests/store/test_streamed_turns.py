@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from miniagent_redis import EventType, TurnSuperseded
+from miniagent_redis import EventType, SessionBusy, TurnSuperseded
 from miniagent_redis.models import Event, Message, ToolCall
 from miniagent_redis.store.manager import RedisSessionManager
 from tests.support.words import result, said
@@ -95,6 +95,13 @@ def test_a_step_is_worth_a_wait_and_a_mere_renewal_is_not(
     monkeypatch.setattr(connections, "persist", noted)
     store.stage_step(store.renew_lease(turn), [CALLS])
     assert waits == [None, store.config.commit_timeout]
+
+
+def test_who_rejects_a_busy_session_does_not_wait_for_it(store: Store) -> None:
+    store.begin_turn("s", "hi")
+    steps = store.parts.turn_begin.begin_in_steps("s", "ho", on_busy="reject", pauses=True)
+    with pytest.raises(SessionBusy):
+        next(steps)
 
 
 def test_to_cancel_is_asked_once(store: Store) -> None:
