@@ -206,7 +206,9 @@ class ContextWindow:
             return ""
         if self._next and self._frees(turn, self._next):
             return self._next  # somebody is at it
-        return newest(self._history, self._room_beside(turn, _SUMMED_UP).take).start
+        cut = newest(self._history, self._room_beside(turn, _SUMMED_UP).take)
+        start = cut.start or _last_asked(self._history)
+        return start if self._frees(turn, start) else ""
 
     def _room_beside(self, turn: Sequence[Message], share: float = 1.0) -> Room:
         """Return a share of the room that the turn, and what comes with every request, leave."""

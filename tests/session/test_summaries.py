@@ -87,6 +87,18 @@ def test_what_leaves_the_window_is_told_in_short_from_the_first_request_on(
     assert len(scribe.asked) < 40 / 2
 
 
+@pytest.mark.parametrize("limit", [6, 7, 8, 9, 20])
+def test_nothing_is_forgotten_however_few_turns_the_window_holds(
+    limit: int, open_manager: Open
+) -> None:
+    model = Speaker()
+    manager = open_manager(model, summary_model=Scribe(), max_context_messages=limit)
+    session_id = manager.create_or_resume_session("ada")
+    for number in range(40):
+        talk(manager, session_id, range(number, number + 1))
+        assert model.remembers(range(number + 1))
+
+
 def test_each_message_is_summed_up_once_by_whichever_process(open_manager: Open) -> None:
     model, scribe = Speaker(), Scribe()
     managers = [open_manager(model, summary_model=scribe, **LIMITS) for _ in range(2)]
