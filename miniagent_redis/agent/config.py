@@ -130,8 +130,8 @@ class AgentConfig:
     )
     """Of one request: instructions, tools and messages. The oldest messages are left out.
 
-    In blocks, to some seven tenths: most requests begin as the one before did. The model's own
-    window must have room for the answer too.
+    In blocks, to some seven tenths, or half of a small window: most requests begin as the one
+    before did. The model's own window must have room for the answer too.
     """
     max_context_messages: int | None = field(
         default=None, validator=_number(1, whole=True), metadata=_OPTIONAL

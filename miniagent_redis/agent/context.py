@@ -3,9 +3,9 @@
 The thread itself stays whole; which of its messages go when there is not room for all is decided
 in view.py. Without limits everything is sent.
 
-A view that is full is cut back to a share of the room, and then grows again from where it was cut,
-over many turns: a vendor's cache of prompts hits only what begins as the request before did. Where
-it was cut is remembered beside the reply, so that any process goes on from there.
+A view that is full is cut back to a share of the room (blocks.py), and then grows again from where
+it was cut, over many turns: a vendor's cache of prompts hits only what begins as the request before
+did. Where it was cut is remembered beside the reply, so that any process goes on from there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from attrs import evolve, frozen
 
 from ..llm import CountTokens, ToolSpec, estimate_tokens, instruction_tokens, message_tokens
 from ..models import Message
+from .blocks import cut_by_a_block
 from .config import AgentConfig
 from .room import Room
 from .summaries import as_told, end_of
@@ -35,9 +36,7 @@ NEXT = "context_next"
 """In a reply's metadata: where the window is to be cut soon, so that it can be summed up before."""
 _SOON = 0.25  # of the room: as little is left, and a model has this long to sum up
 _FREE = 0.65  # of the room: what no cut leaves free, but one for lower limits
-_SUMMED_UP = 0.45  # of the room, where the view is cut that is summed up before: then all but _SOON
 _FREED = 0.2  # of the room: what a cut that is summed up has to make free, to be made
-_KEPT = 0.7  # of the room, where the view is cut: what remains is for the turns to come
 _RESERVE = 1.05  # a text that is denser than the others before it is estimated too low
 _LEAST, _MOST = 0.5, 4.0  # a correction beyond these says that the usage was no such thing
 _LOOKED_AT = 50  # newest messages: about what a small window holds
@@ -142,7 +141,7 @@ class ContextWindow:
         if not fits(self._history, self._cut, room.take):
             return None
         is_earlier, self._is_earlier = self._is_earlier, False
-        if not is_earlier or not room.holds(self._room_beside(turn, _FREE)):
+        if not is_earlier or not room.holds(self._room_beside(turn).share(_FREE)):
             return room
         self._cut = None
         self._tell()
@@ -154,7 +153,7 @@ class ContextWindow:
         before = () if self._cut is None else self._cut.bare
         is_prepared = self._is_prepared and self._frees(turn, end_of(self._summaries[0]))
         self._history = left(self._history, self._cut)
-        cut = newest(self._history, self._room_beside(turn, _KEPT).take)
+        cut = cut_by_a_block(self._history, self._room_beside(turn))
         if is_prepared and self._fits_prepared(turn):
             cut = Cut(end_of(self._summaries[0]))
         elif not cut.start or _last_asked(self._history) in cut.bare:
@@ -168,7 +167,7 @@ class ContextWindow:
         """Whether a cut that was prepared makes room for many turns: it may be of long ago."""
         sent = left(self._history, self._cut)
         out = [*takewhile(lambda message: message.id != start, sent)]
-        return len(out) < len(sent) and not self._room_beside(turn, _FREED).take(out)
+        return len(out) < len(sent) and not self._room_beside(turn).share(_FREED).take(out)
 
     def _fits_prepared(self, turn: Sequence[Message]) -> bool:
         self._told, before = self._summaries[:1], self._told
@@ -202,26 +201,26 @@ class ContextWindow:
         if room is None:
             room = self._room_beside(turn)
             fits(self._history, self._cut, room.take)
-        if room.holds(self._room_beside(turn, _SOON)):
+        if room.holds(self._room_beside(turn).share(_SOON)):
             return ""
         if self._next and self._frees(turn, self._next):
             return self._next  # somebody is at it
-        cut = newest(self._history, self._room_beside(turn, _SUMMED_UP).take)
+        cut = cut_by_a_block(self._history, self._room_beside(turn), to_come=_SOON)
         start = cut.start or _last_asked(self._history)
         return start if self._frees(turn, start) else ""
 
-    def _room_beside(self, turn: Sequence[Message], share: float = 1.0) -> Room:
-        """Return a share of the room that the turn, and what comes with every request, leave."""
+    def _room_beside(self, turn: Sequence[Message]) -> Room:
+        """Return the room that the turn, and what comes with every request, leave."""
         fixed = (*self._opening, *self._told, *turn)
         messages = inf if self._max_messages is None else self._max_messages - len(fixed)
         if self._max_tokens is None:
-            return Room(messages * share, inf, self._size)
+            return Room(messages, inf, self._size)
         most: float = self._max_tokens
         if self._is_estimate:
             self._correction = max(self._correction, _correction(turn) or 0)
             most /= self._correction * _RESERVE
         tokens = most - self._instructions - sum(map(self._size, fixed))
-        return Room(messages * share, tokens * share, self._size)
+        return Room(messages, tokens, self._size)
 
     def _size(self, message: Message) -> int:
         return message_tokens(message, self._count)

@@ -17,6 +17,10 @@ class Room:
     tokens: float
     size: Callable[[Message], int]
 
+    def share(self, of: float) -> Room:
+        """Return a room of so large a part of this one: 0.5 is half of it."""
+        return Room(self.messages * of, self.tokens * of, self.size)
+
     def holds(self, other: Room) -> bool:
         return self.messages >= other.messages and self.tokens >= other.tokens
 

@@ -53,13 +53,23 @@ def test_a_number_of_messages_counts_those_of_the_current_turn() -> None:
     history = talk(4)
     assert view(history, max_context_messages=9).messages == (*history, NOW)
     steps = [NOW, calls("a"), result("a")]
-    assert view(history, *steps, max_context_messages=9).messages == (*history[-4:], *steps)
+    assert view(history, *steps, max_context_messages=9).messages == (*history[-2:], *steps)
 
 
 def test_what_is_full_is_cut_to_some_seven_tenths_of_the_room() -> None:
     history = talk(50)
     assert view(history, max_context_messages=101).messages == (*history, NOW)
     assert view(history, max_context_messages=100).messages == (*history[-68:], NOW)
+
+
+def test_a_window_of_few_turns_is_cut_such_that_ten_follow_but_to_no_less_than_half() -> None:
+    history = talk(50)
+    for limit, kept in [(61, 40), (51, 30), (41, 20), (31, 14), (21, 10)]:
+        assert view(history, max_context_messages=limit).messages == (*history[-kept:], NOW)
+    settings: dict[str, Any] = {"count_tokens": words, "max_context_tokens": 256}
+    # "And now?" takes 6 tokens and each turn 10, so that there is room for 25 turns.
+    assert view(history, **settings).messages == (*history[-30:], NOW)
+    assert view(history, max_context_messages=41, **settings).messages == (*history[-20:], NOW)
 
 
 def test_an_exchange_that_fits_without_its_calls_is_no_reason_to_fill_the_room() -> None:
@@ -86,9 +96,9 @@ def test_a_window_that_was_made_larger_is_filled_again() -> None:
     before = view(history, max_context_messages=11)
     history += [NOW, Message("assistant", "So", metadata=before.noted)]
     assert before.noted
-    assert view(history, max_context_messages=11).messages == (*history[-8:], NOW)
+    assert view(history, max_context_messages=11).messages == (*history[-6:], NOW)
     assert view(history, max_context_messages=1000).messages == (*history, NOW)
-    assert len(view(history, max_context_messages=41).messages) == 29
+    assert len(view(history, max_context_messages=41).messages) == 21
 
 
 def test_the_current_turn_is_sent_whole_however_long_it_is(
@@ -106,23 +116,23 @@ def test_instructions_and_tools_are_counted() -> None:
     counted = {"count_tokens": words, "max_context_tokens": 56}
     # "And now?" and each of the others: 4 tokens more than words.
     assert len(view(talk(5), **counted).messages) == 11
-    assert len(view(talk(6), **counted).messages) == 7
-    assert len(view(talk(6), system_prompt="Be brief, please " * 4, **counted).messages) == 5
-    assert len(view(talk(6), tools=[TOOL], **counted).messages) == 5
+    assert len(view(talk(6), **counted).messages) == 5
+    assert len(view(talk(6), system_prompt="Be brief, please " * 4, **counted).messages) == 3
+    assert len(view(talk(6), tools=[TOOL], **counted).messages) == 3
 
 
 def test_system_messages_at_the_beginning_of_the_thread_stay() -> None:
     rules = [Message("system", "Be kind"), Message("system", "Be brief")]
     later = [Message("system", "It is late"), *talk(3)]
     history = [*rules, *talk(3), *later]
-    assert view(history, max_context_messages=9).messages == (*rules, *later[-4:], NOW)
+    assert view(history, max_context_messages=9).messages == (*rules, *later[-2:], NOW)
     assert view(history, max_context_messages=1).messages == (*rules, NOW)
     assert view(rules, max_context_messages=1).messages == (*rules, NOW)
 
 
 def test_a_turn_that_is_too_long_goes_without_its_tool_calls() -> None:
     history = [*talk(1), *with_tools(100), *talk(1)]
-    found = view(history, max_context_tokens=60, count_tokens=words)
+    found = view(history, max_context_tokens=80, count_tokens=words)
     said = ["user0", "assistant0", "asked", "answered", "user0", "assistant0", NOW.text]
     assert [message.text for message in found.messages] == said
     assert view(history, max_context_tokens=200, count_tokens=words).messages == (*history, NOW)
@@ -196,7 +206,7 @@ def test_a_counter_of_ones_own_is_taken_at_its_word() -> None:
     found = view(history, **settings)
     assert found.estimate is None
     size = sum(message_tokens(message, words) for message in found.messages)
-    assert 0.7 * 300 - 15 < size <= 0.7 * 300 + 15
+    assert 300 - 100 - 15 < size <= 300 - 100 + 15, "ten of the thirty turns are let go"
 
 
 def test_a_long_history_costs_no_more_than_a_short_one() -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, pairwise
 from statistics import mean
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from miniagent_redis import SessionManager, ToolRegistry
 from miniagent_redis.llm import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from tests.support.waiting import until
 
 WINDOW = 4_000  # tokens
 TURNS = 500
@@ -151,21 +152,60 @@ def same_beginning(one: list[str], other: list[str]) -> int:
 def test_most_of_each_request_is_the_beginning_of_the_one_before(
     open_manager: Callable[..., SessionManager], limits: dict[str, int], looks_up: bool
 ) -> None:
-    model = Listener(words=30, looks_up=looks_up)
     tools = ToolRegistry()
     tools.add(look_up)
-    managers = [open_manager(model, tools, **limits) for _ in range(2)]
-    session_id = managers[0].create_or_resume_session("ada")
-    number, full = 0, 0
-    while len(model.requests) < full + 200:
-        managers[number % 2].chat(session_id, f"Question {number}: what is known of it, and why?")
-        number += 1
-        if not full and model.requests[-1][0] != model.requests[0][0]:
-            full = len(model.requests)
-    pairs = list(pairwise(model.requests[full - 1 :]))
+    model = Listener(30, looks_up=looks_up)
+    pairs = requests_at_the_limit(model, [open_manager(model, tools, **limits) for _ in range(2)])
     share = mean(same_beginning(before, now) / len(now) for before, now in pairs)
     moves = sum(before[0] != now[0] for before, now in pairs)
     print(f"share {share:.3f}, {moves} moves in {len(pairs)} turns, "
-          f"{mean(map(len, model.requests[full:])):.0f} messages on average")  # fmt: skip
+          f"{mean(len(now) for _, now in pairs):.0f} messages on average")  # fmt: skip
     assert share >= 0.85
     assert moves <= len(pairs) / 10
+
+
+@pytest.mark.parametrize(
+    ("limits", "least", "turns"),
+    [
+        ({"max_context_tokens": 1_500}, 0.85, 10),
+        ({"max_context_messages": 40}, 0.85, 10),
+        ({"max_context_messages": 20}, 0.75, 5),
+    ],
+    ids=["1500 tokens", "40 messages", "20 messages"],
+)
+@pytest.mark.parametrize("is_summed_up", [False, True], ids=["cut", "summed up"])
+def test_a_small_window_keeps_half_so_that_most_is_the_beginning_of_the_request_before(
+    open_manager: Callable[..., SessionManager],
+    limits: dict[str, int],
+    least: float,
+    turns: int,
+    is_summed_up: bool,
+) -> None:
+    numbers = count()
+    scribe: Any = (lambda _: f"They spoke, part {next(numbers)}.") if is_summed_up else None
+    model = Listener(30, looks_up=False)
+    managers = [open_manager(model, summary_model=scribe, **limits) for _ in range(2)]
+    pairs = requests_at_the_limit(model, managers)
+    same = sum(same_beginning(before, now) for before, now in pairs)
+    sent = sum(len(now) for _, now in pairs)
+    moves = sum(before[0] != now[0] for before, now in pairs)
+    print(f"{same / sent:.1%} of the messages, {moves} moves in {len(pairs)} turns, "
+          f"{min(len(now) for _, now in pairs)} messages at least")  # fmt: skip
+    assert same / sent >= least
+    assert moves <= len(pairs) / turns
+
+
+def requests_at_the_limit(
+    model: Listener, managers: Sequence[SessionManager]
+) -> list[tuple[list[str], list[str]]]:
+    """Return 200 requests since the first cut, each with the one before, of processes in turn."""
+    session_id = managers[0].create_or_resume_session("ada")
+    number, full = 0, 0
+    while len(model.requests) < full + 200:
+        manager = managers[number % len(managers)]
+        manager.chat(session_id, f"Question {number}: what is known of it, and why?")
+        until(lambda: not any(one.agent.turns.submitted for one in managers))  # is summed up
+        number += 1
+        if not full and model.requests[-1][0] != model.requests[0][0]:
+            full = len(model.requests)
+    return list(pairwise(model.requests[full - 1 :]))

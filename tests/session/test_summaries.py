@@ -16,6 +16,7 @@ from tests.support.waiting import until
 
 Open = Callable[..., SessionManager]
 LIMITS: dict[str, Any] = {"max_context_messages": 11}
+TURNS = 100  # the slowest summary comes 20 turns late: three are told
 TOLD = "What was said before, in short:\n"
 
 
@@ -197,7 +198,7 @@ def test_the_beginning_of_requests_moves_once_a_cut_however_late_a_summary_comes
     session_id = managers[0].create_or_resume_session("ada")
     scribe.may_answer.clear()
     asked_for = 0  # turns since a summary was asked for
-    for number in range(80):
+    for number in range(TURNS):
         managers[number % 2].chat(session_id, f"Let us speak of topic{number}.")
         is_asked = any(manager.agent.turns.submitted for manager in managers)
         if is_asked and asked_for >= late:
@@ -214,10 +215,10 @@ def test_the_beginning_of_requests_moves_once_a_cut_however_late_a_summary_comes
     replies = [message for message in history if message["role"] == "assistant"]
     cuts = {reply["metadata"].get("context_cut", [""])[0] for reply in replies} - {""}
     assert moves == len(cuts)
-    assert 80 / 10 <= len(cuts) <= 80 / 4
+    assert TURNS / 10 <= len(cuts) <= TURNS / 4
     assert 1 < len(summaries(managers[0], session_id)) <= len(cuts) + 1
     told = [new[0] for new in requests if new[0].startswith(TOLD)]
-    assert len(told) > 80 / 3  # it waits for the next cut, no longer
+    assert len(told) > TURNS / 3  # it waits for the next cut, no longer
     assert len(set(told)) > 2
 
 
