@@ -15,6 +15,7 @@ from flask import Flask
 
 from miniagent_redis.flask import MiniAgent
 from tests.support.served import READS, Filled, app_of, asked, filled_store, routes
+from tests.support.stored import dump
 
 LOGIN = "miniagent_console.login"  # a browser's, which changes nothing that is stored
 
@@ -25,11 +26,10 @@ def filled(redis_url: str) -> Iterator[Filled]:
         yield found
 
 
-def stored(app: Flask, agents: MiniAgent) -> dict[bytes, object]:
+def stored(app: Flask, agents: MiniAgent) -> dict[str, object]:
     with app.app_context():
-        client: Any = agents.store.client
-        names = [name for name in client.keys("*") if b"hooks" not in name and b"lock" not in name]
-        return {name: client.dump(name) for name in names}
+        found = dump(agents.store.client)
+    return {key: kept for key, kept in found.items() if "hooks" not in key and "lock" not in key}
 
 
 def test_every_route_that_changes_something_is_403_in_the_form_of_its_door(filled: Filled) -> None:

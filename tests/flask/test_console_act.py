@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,6 +12,7 @@ from tests.flask.conftest import OpenConsole
 from tests.flask.test_console_look import PAGES, talk
 from tests.support.console_apps import PREFIX, standalone
 from tests.support.pages import Visitor
+from tests.support.stored import dump
 
 
 def test_what_ends_a_session_says_first_what_goes(open_console: OpenConsole) -> None:
@@ -163,12 +163,12 @@ def test_nothing_of_a_read_only_console_changes_anything(open_console: OpenConso
     }  # fmt: skip
     bearer = {"Authorization": "Bearer s3cret"}
 
-    def stored() -> tuple[set[bytes], dict[bytes, object]]:
+    def stored() -> tuple[set[str], dict[str, object]]:
         """Return all names of keys, and what the session's keys hold."""
         with app.app_context():
-            client: Any = agents.store.client
-            names: set[bytes] = {key for key in client.keys("*") if b"usage" not in key}
-            return names, {key: client.dump(key) for key in names if session_id.encode() in key}
+            found = dump(agents.store.client)
+        names = {key for key in found if "usage" not in key}
+        return names, {key: found[key] for key in names if session_id in key}
 
     before, client, refused = stored(), app.test_client(), 0
     for method, path in routes(app):
