@@ -17,8 +17,11 @@ end
 -- Returns the answer to who begins a turn that is over: stored, or begun by an earlier try and dropped
 -- since; or that nobody knows. Nothing if it was never begun. One that is not in the thread up to the
 -- version `searched` may have come there since, and be forgotten: the id that a caller gave is known
--- for 500 versions, any other for 64.
+-- for 500 versions, any other for 64. Who only takes over an abandoned turn begins none.
 local function over(turn, given, searched, doubtful, is_gone)
+  if ARGV[15] == '' then
+    return
+  end
   local done = (is_late or ARGV[14] ~= '') and recall('=' .. turn)
   local others = version - (tonumber(searched) or version) -- have come since
   if done then

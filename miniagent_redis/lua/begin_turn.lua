@@ -27,7 +27,7 @@ local turn, staged, new, again = ARGV[5], {}, not open_turn, holder == ARGV[6] -
 local given, searched = string.match(ARGV[14], '^(=?)(%d*)$')
 local same = (searched ~= '' or is_repeated) and open_turn == turn and not again
 local stays = same or not interrupts -- nobody interrupts his own turn
-local ended = is_repeated and ARGV[15] ~= '' and not (again or same) and over(turn, given, searched, doubtful)
+local ended = (is_repeated or not stays) and not (again or same) and over(turn, given, searched, doubtful)
 local left = not ended and not again and (ending() or must_wait(stays and ARGV[8], same or ARGV[15] == ''))
 if ended then
   return refusal() or ended -- before it is told to wait: then it would not have been begun

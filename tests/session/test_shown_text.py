@@ -67,6 +67,20 @@ def lines(manager: SessionManager, session_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_repetition_of_a_turn_that_is_stored_interrupts_no_other(
+    open_manager: Open, teller: Teller, where: str
+) -> None:
+    manager, other = two(open_manager, teller, where)
+    session_id = manager.create_or_resume_session()
+    manager.run(session_id, "Hi", turn_id="hi")
+    telling = manager.agent.submit(session_id, "tell")
+    assert teller.has_said.wait(LIMIT)
+    assert other.run(session_id, "Hi", turn_id="hi").text == QUICK
+    teller.go_on.set()
+    assert telling.result(LIMIT).text == "Once upon the end"
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_text_that_was_shown_stays_when_a_message_interrupts_its_turn(
     open_manager: Open, teller: Teller, where: str
 ) -> None:
